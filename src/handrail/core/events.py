@@ -1,0 +1,35 @@
+"""The events of a turn, named once for SSE, WebSocket, replay and tests."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+QUEUED: Final = "turn.queued"
+STARTED: Final = "turn.started"
+ROUTE_DECIDED: Final = "route.decided"
+MESSAGE_STARTED: Final = "message.started"
+MESSAGE_DELTA: Final = "message.delta"
+MESSAGE_RESTARTED: Final = "message.restarted"
+MESSAGE_COMPLETED: Final = "message.completed"
+TOOL_STARTED: Final = "tool.started"
+TOOL_COMPLETED: Final = "tool.completed"
+REQUIRES_ACTION: Final = "turn.requires_action"
+COMPLETED: Final = "turn.completed"
+FAILED: Final = "turn.failed"
+CANCELLED: Final = "turn.cancelled"
+
+ENDS_STREAM: Final = frozenset({REQUIRES_ACTION, COMPLETED, FAILED, CANCELLED})
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """`id` is `<epoch>.<seq>`: the lease epoch that wrote it and its place in that epoch."""
+
+    epoch: int
+    seq: int
+    name: str
+    data: Mapping[str, Any]
+
+    @property
+    def id(self) -> str:
+        return f"{self.epoch}.{self.seq}"

@@ -1,0 +1,56 @@
+"""What a tool is, for the rooms that list, call and describe tools."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from handrail.core.deadline import Deadline
+from handrail.core.principal import Principal
+
+Effect = Literal["read", "write"]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolContext:
+    """Handed to a tool that declares a parameter of this type. The tool acts with this principal's rights.
+
+    `idempotency_key` is the same on every attempt of one tool call: pass it to the system behind the tool.
+    """
+
+    principal: Principal
+    conversation_id: str
+    turn_id: str
+    tool_call_id: str
+    idempotency_key: str
+    release_id: str
+    deadline: Deadline
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A function of the agent project that a model or a flow may call.
+
+    Attributes:
+        parameters: JSON schema of the arguments, as the model sees it.
+        parse: validates decoded arguments and returns keyword arguments; raises `InvalidArguments`.
+        effect: undeclared means `write`.
+        idempotent: doing it twice with one idempotency key is doing it once.
+        reconcile: asked after a timeout whether the effect happened.
+        timeout_seconds: how long one attempt may take.
+        trusted: fields of the result that come from the system of record.
+        context_parameter: name of the parameter that takes the `ToolContext`, if any.
+    """
+
+    name: str
+    description: str
+    parameters: Mapping[str, Any]
+    function: Callable[..., Any]
+    parse: Callable[[Mapping[str, Any]], dict[str, Any]]
+    effect: Effect = "write"
+    idempotent: bool = False
+    reconcile: Callable[..., Any] | None = None
+    timeout_seconds: float = 10.0
+    trusted: tuple[str, ...] = ()
+    is_async: bool = False
+    context_parameter: str | None = None
+    definition: Mapping[str, Any] = field(default_factory=dict[str, Any])

@@ -1,0 +1,26 @@
+"""The store under every room: declared with SQLAlchemy Core, run by the drivers themselves.
+
+A flow opens `async with db.batch() as batch` and hands it to the rooms' store methods, which append statements. The
+batch runs atomically when the block ends. Stores never commit, and nothing is read or awaited inside the block.
+Closed: when the store is down, `StoreUnavailable` is raised and no turn begins.
+"""
+
+from handrail.db.batch import Batch, Conflict, Database, Row, StoreUnavailable, WrongDatabase
+from handrail.db.metadata import boolean, json_text, metadata, micros, now
+from handrail.db.prepared import Prepared, scoped
+
+__all__ = [
+    "Batch",
+    "Conflict",
+    "Database",
+    "Prepared",
+    "Row",
+    "StoreUnavailable",
+    "WrongDatabase",
+    "boolean",
+    "json_text",
+    "metadata",
+    "micros",
+    "now",
+    "scoped",
+]

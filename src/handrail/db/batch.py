@@ -1,0 +1,77 @@
+"""What both databases promise: atomic batches and plain reads."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
+
+from handrail.core.errors import HandrailError
+from handrail.db.prepared import DialectName, Prepared
+
+Row = Mapping[str, Any]
+
+
+class Conflict(HandrailError):
+    """A batch found the world changed: an expected row was missing, or a unique row was there already.
+
+    Nothing of the batch happened; other batches of the same commit did.
+    """
+
+    code = "conflict"
+    retryable = True
+
+
+class StoreUnavailable(HandrailError):
+    """The database can't be reached, is full, or refused; nothing of the batch happened."""
+
+    code = "store_unavailable"
+    retryable = True
+
+
+class WrongDatabase(HandrailError):
+    """The database at this address is not one that this version can use."""
+
+    code = "wrong_database"
+
+
+class Batch:
+    """Statements that happen together or not at all."""
+
+    __slots__ = ("statements",)
+
+    def __init__(self) -> None:
+        self.statements: list[tuple[Prepared, Mapping[str, Any], int | None]] = []
+
+    def add(self, statement: Prepared, parameters: Mapping[str, Any], *, expect: int | None = None) -> None:
+        """Append a statement; with `expect`, another number of affected rows raises `Conflict`."""
+        self.statements.append((statement, parameters, expect))
+
+
+class Database(Protocol):
+    """SQLite or PostgreSQL."""
+
+    dialect: DialectName
+
+    def batch(self) -> AbstractAsyncContextManager[Batch]:
+        """Collect statements, run them atomically on leaving the block, and return when they are durable.
+
+        Raises:
+            Conflict: an expectation missed or a unique row was there.
+            StoreUnavailable: the database could not take it.
+        """
+        ...
+
+    async def fetch_one(self, statement: Prepared, parameters: Mapping[str, Any]) -> Row | None:
+        """The first row of a short, indexed read."""
+        ...
+
+    async def fetch_all(self, statement: Prepared, parameters: Mapping[str, Any]) -> Sequence[Row]:
+        """All rows of a short, indexed read."""
+        ...
+
+    async def scan(self, statement: Prepared, parameters: Mapping[str, Any]) -> Sequence[Row]:
+        """All rows of a read that may be long (lists, reports); never blocks the event loop."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what was begun and let go."""
+        ...

@@ -1,0 +1,30 @@
+"""From a database URL to an open, migrated database."""
+
+from pathlib import Path
+
+from handrail.core.clock import Clock
+from handrail.core.errors import UsageError
+from handrail.db.batch import Database
+from handrail.db.migrate import migrate
+from handrail.db.sqlite import SqliteDatabase
+
+
+async def open_database(url: str, clock: Clock) -> Database:
+    """Open `sqlite:///path` or `postgresql://...`, bringing its schema up to date first.
+
+    Raises:
+        UsageError: the URL is of no kind we know.
+        WrongDatabase: it was written by a newer version.
+        StoreUnavailable: it can't be reached.
+    """
+    if url.startswith("sqlite:///"):
+        path = Path(url.removeprefix("sqlite:///"))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        await migrate(url)
+        return SqliteDatabase(path, clock)
+    if url.startswith(("postgresql://", "postgresql+asyncpg://")):
+        from handrail.db.postgres import PostgresDatabase  # asyncpg costs 40 ms: only who needs it pays
+
+        await migrate(url)
+        return await PostgresDatabase.connect(url, clock)
+    raise UsageError(f"database_url {url!r} is not known; use sqlite:///FILE or postgresql://USER@HOST/NAME")

@@ -1,0 +1,83 @@
+"""PostgreSQL by asyncpg: one transaction a batch, prepared statements kept by the driver."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, ClassVar
+
+import asyncpg
+
+from handrail.core.clock import Clock, SystemClock
+from handrail.db.batch import Batch, Conflict, Row, StoreUnavailable
+from handrail.db.prepared import DialectName, Prepared
+
+_LOST = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.CannotConnectNowError, OSError, TimeoutError)
+
+
+class PostgresDatabase:
+    """A pool of connections. Build it with `await PostgresDatabase.connect(url)`."""
+
+    dialect: ClassVar[DialectName] = "postgresql"
+
+    def __init__(self, pool: Any, clock: Clock) -> None:
+        self._pool = pool
+        self._clock = clock
+
+    @classmethod
+    async def connect(cls, url: str, clock: Clock, *, connections: int = 10) -> "PostgresDatabase":
+        try:
+            pool = await asyncpg.create_pool(
+                _driver_url(url), min_size=1, max_size=connections, command_timeout=30, timeout=10
+            )
+        except (*_LOST, asyncpg.PostgresError) as error:
+            raise StoreUnavailable(f"can't reach PostgreSQL: {error or type(error).__name__}") from error
+        return cls(pool, clock)
+
+    @asynccontextmanager
+    async def batch(self) -> AsyncIterator[Batch]:
+        batch = Batch()
+        yield batch
+        if batch.statements:
+            await self._commit(batch)
+
+    async def fetch_one(self, statement: Prepared, parameters: Mapping[str, Any]) -> Row | None:
+        sql, values = statement.bind("postgresql", parameters)
+        async with self._connection() as connection:
+            return await connection.fetchrow(sql, *values)
+
+    async def fetch_all(self, statement: Prepared, parameters: Mapping[str, Any]) -> Sequence[Row]:
+        sql, values = statement.bind("postgresql", parameters)
+        async with self._connection() as connection:
+            return await connection.fetch(sql, *values)
+
+    async def scan(self, statement: Prepared, parameters: Mapping[str, Any]) -> Sequence[Row]:
+        return await self.fetch_all(statement, parameters)
+
+    async def close(self) -> None:
+        await self._pool.close()
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Any]:
+        try:
+            async with self._pool.acquire() as connection:
+                yield connection
+        except asyncpg.IntegrityConstraintViolationError as error:
+            raise Conflict(f"this is there already or refers to nothing: {error}") from error
+        except (asyncpg.SerializationError, asyncpg.DeadlockDetectedError) as error:
+            raise Conflict(f"somebody was faster; read again: {error}") from error
+        except (*_LOST, asyncpg.InsufficientResourcesError) as error:
+            raise StoreUnavailable(f"PostgreSQL did not answer ({error or type(error).__name__}); try again") from error
+
+    async def _commit(self, batch: Batch) -> None:
+        async with self._connection() as connection, connection.transaction():
+            if not isinstance(self._clock, SystemClock):
+                await connection.execute(f"SET LOCAL handrail.now = '{self._clock.micros()}'")
+            for statement, parameters, expect in batch.statements:
+                sql, values = statement.bind("postgresql", parameters)
+                status = await connection.execute(sql, *values)
+                affected = int(status.rsplit(" ", 1)[-1])
+                if expect is not None and affected != expect:
+                    raise Conflict(f"expected {expect} row(s), {affected} matched: somebody was faster; read again")
+
+
+def _driver_url(url: str) -> str:
+    return url.replace("postgresql+asyncpg://", "postgresql://", 1)

@@ -1,0 +1,46 @@
+"""Conversations: the transcript, which is also the journal, and the live stream of a turn.
+
+Acts at the beginning of a turn (commit a: message, turn, lease), after each round of tools (commit c) and at its end
+(commit d). Closed: when the store is down nothing is admitted, and a turn that can't be stored is not answered.
+"""
+
+from handrail.serving.conversations.policy import MOST_QUEUED, can_read, next_step
+from handrail.serving.conversations.records import (
+    Conversation,
+    StoredMessage,
+    StoredToolCall,
+    Turn,
+    TurnEnd,
+    TurnStatus,
+)
+from handrail.serving.conversations.replay import replay
+from handrail.serving.conversations.store import (
+    ConversationBusy,
+    ConversationStore,
+    Fenced,
+    IdempotencyMismatch,
+    IdempotencyScope,
+)
+from handrail.serving.conversations.stream import Streams, TurnStream
+from handrail.serving.conversations.transcript import as_messages
+
+__all__ = [
+    "MOST_QUEUED",
+    "Conversation",
+    "ConversationBusy",
+    "ConversationStore",
+    "Fenced",
+    "IdempotencyMismatch",
+    "IdempotencyScope",
+    "StoredMessage",
+    "StoredToolCall",
+    "Streams",
+    "Turn",
+    "TurnEnd",
+    "TurnStatus",
+    "TurnStream",
+    "as_messages",
+    "can_read",
+    "next_step",
+    "replay",
+]

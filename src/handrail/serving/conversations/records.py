@@ -1,0 +1,190 @@
+"""Rows as values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from handrail.core import json
+from handrail.core.answers import Awaiting
+from handrail.core.messages import MessageRole, Provenance, ToolCall
+from handrail.core.usage import Usage
+from handrail.db import Row
+
+
+class TurnStatus(StrEnum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    REQUIRES_ACTION = "requires_action"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_over(self) -> bool:
+        return self in {TurnStatus.COMPLETED, TurnStatus.FAILED, TurnStatus.CANCELLED}
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """`failures` counts answers in a row that could only clarify; `turn_count` is also the compare-and-set guard."""
+
+    id: str
+    tenant_id: str
+    subject: str
+    agent: str
+    release_id: str
+    channel: str
+    turn_count: int
+    failures: int
+    awaiting: Awaiting | None
+    created_at: int
+    updated_at: int
+
+    @classmethod
+    def of(cls, row: Row) -> "Conversation":
+        awaiting = row["awaiting"]
+        return cls(
+            row["id"],
+            row["tenant_id"],
+            row["subject"],
+            row["agent"],
+            row["release_id"],
+            row["channel"],
+            row["turn_count"],
+            row["failures"],
+            Awaiting(**json.loads(awaiting)) if awaiting else None,
+            row["created_at"],
+            row["updated_at"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One user message and all that follows. `epoch` fences every write of an owner that lost the lease."""
+
+    id: str
+    tenant_id: str
+    conversation_id: str
+    seq: int
+    status: TurnStatus
+    agent: str
+    release_id: str
+    epoch: int
+    created_at: int
+    intent: str | None = None
+    confidence: float | None = None
+    action: str | None = None
+    route: Mapping[str, Any] | None = None
+    event_seq: int = 0
+    error_code: str | None = None
+    error_message: str | None = None
+    usage: Usage = field(default_factory=Usage)
+    overhead_micros: int | None = None
+    started_at: int | None = None
+    ended_at: int | None = None
+
+    @classmethod
+    def of(cls, row: Row) -> "Turn":
+        return cls(
+            id=row["id"],
+            tenant_id=row["tenant_id"],
+            conversation_id=row["conversation_id"],
+            seq=row["seq"],
+            status=TurnStatus(row["status"]),
+            agent=row["agent"],
+            release_id=row["release_id"],
+            epoch=row["epoch"],
+            created_at=row["created_at"],
+            intent=row["intent"],
+            confidence=row["confidence"],
+            action=row["action"],
+            route=json.loads(row["route"]) if row["route"] else None,
+            event_seq=row["event_seq"],
+            error_code=row["error_code"],
+            error_message=row["error_message"],
+            usage=Usage(row["input_tokens"], row["output_tokens"]),
+            overhead_micros=row["overhead_micros"],
+            started_at=row["started_at"],
+            ended_at=row["ended_at"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TurnEnd:
+    """How a turn ended: all that commit (d) writes besides the answer."""
+
+    status: TurnStatus
+    intent: str | None = None
+    confidence: float | None = None
+    action: str | None = None
+    route: Mapping[str, Any] | None = None
+    latency_class: str | None = None
+    error_code: str | None = None
+    error_message: str | None = None
+    usage: Usage = field(default_factory=Usage)
+    overhead_micros: int = 0
+    event_seq: int = 0
+    awaiting: Awaiting | None = None
+    failures: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMessage:
+    id: str
+    turn_id: str
+    turn_seq: int
+    position: int
+    role: MessageRole
+    provenance: Provenance
+    content: str
+    tool_calls: tuple[ToolCall, ...]
+    sources: tuple[str, ...]
+    created_at: int
+
+    @classmethod
+    def of(cls, row: Row) -> "StoredMessage":
+        calls, sources = row["tool_calls"], row["sources"]
+        return cls(
+            row["id"],
+            row["turn_id"],
+            row["turn_seq"],
+            row["position"],
+            row["role"],
+            row["provenance"],
+            row["content"],
+            tuple(ToolCall(**call) for call in json.loads(calls)) if calls else (),
+            tuple(json.loads(sources)) if sources else (),
+            row["created_at"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class StoredToolCall:
+    """`status` is `intent` (began, outcome not known), `completed`, `failed` or `unknown`."""
+
+    id: str
+    turn_id: str
+    provider_id: str | None
+    name: str
+    effect: str
+    arguments: str
+    status: str
+    result: str | None
+    created_at: int
+    ended_at: int | None
+
+    @classmethod
+    def of(cls, row: Row) -> "StoredToolCall":
+        return cls(
+            row["id"],
+            row["turn_id"],
+            row["provider_id"],
+            row["name"],
+            row["effect"],
+            row["arguments"],
+            row["status"],
+            row["result"],
+            row["created_at"],
+            row["ended_at"],
+        )

@@ -1,0 +1,526 @@
+"""SQL for conversations. Methods that take a batch append to it; the flow commits."""
+
+import hashlib
+from collections.abc import Sequence
+
+from sqlalchemy import and_, bindparam, insert, literal, or_, select, update
+from sqlalchemy import delete as sql_delete
+
+from handrail.core import json
+from handrail.core.answers import Awaiting
+from handrail.core.errors import HandrailError, NotFound, UsageError
+from handrail.core.ids import new_id
+from handrail.core.messages import Message, Provenance, ToolCall, ToolResult
+from handrail.core.principal import Principal
+from handrail.db import Batch, Database, Prepared, now, scoped
+from handrail.serving.conversations import tables
+from handrail.serving.conversations.policy import can_read
+from handrail.serving.conversations.records import (
+    Conversation,
+    StoredMessage,
+    StoredToolCall,
+    Turn,
+    TurnEnd,
+    TurnStatus,
+)
+
+IDEMPOTENCY_MICROS = 24 * 3600 * 1_000_000
+
+
+class ConversationBusy(HandrailError):
+    """One turn runs and as many wait as may wait."""
+
+    code = "conversation_busy"
+    retryable = True
+
+
+class IdempotencyMismatch(UsageError):
+    """The same Idempotency-Key came with another body."""
+
+    code = "idempotency_mismatch"
+
+
+class Fenced(HandrailError):
+    """Another process owns this turn now; this one stops at once and writes nothing more."""
+
+    code = "fenced"
+
+
+_c, _t, _m, _k, _i = (
+    tables.conversation,
+    tables.turn,
+    tables.message,
+    tables.tool_call,
+    tables.idempotency_key,
+)
+
+_ADD_CONVERSATION = Prepared(insert(_c))
+_FIND_CONVERSATION = Prepared(scoped(_c).where(_c.c.id == bindparam("id")))
+_LIST_CONVERSATIONS = Prepared(
+    scoped(_c)
+    .where(_c.c.subject == bindparam("subject"), _c.c.id < bindparam("before"))
+    .order_by(_c.c.id.desc())
+    .limit(bindparam("limit"))
+)
+_LIST_ALL = Prepared(
+    scoped(_c).where(_c.c.id < bindparam("before")).order_by(_c.c.id.desc()).limit(bindparam("limit"))
+)
+_ADVANCE = Prepared(
+    update(_c)
+    .where(
+        _c.c.tenant_id == bindparam("tenant_id"), _c.c.id == bindparam("id_"), _c.c.turn_count == bindparam("seen_count")
+    )
+    .values(turn_count=bindparam("new_count"), updated_at=bindparam("at"))
+)
+_AFTER_TURN = Prepared(
+    update(_c)
+    .where(_c.c.tenant_id == bindparam("tenant_id"), _c.c.id == bindparam("id_"))
+    .values(awaiting=bindparam("awaiting_"), failures=bindparam("failures_"), updated_at=bindparam("at"))
+)
+_ADD_TURN = Prepared(insert(_t))
+_FIND_TURN = Prepared(scoped(_t).where(_t.c.id == bindparam("id")))
+_OPEN_TURNS = Prepared(
+    scoped(_t, _t.c.id, _t.c.status)
+    .where(_t.c.conversation_id == bindparam("conversation_id"), _t.c.status.in_(("queued", "running")))
+    .order_by(_t.c.seq)
+)
+_CLAIM = Prepared(
+    update(_t)
+    .where(_t.c.tenant_id == bindparam("tenant_id"), _t.c.id == bindparam("id_"), _t.c.status == "queued")
+    .values(
+        status="running",
+        owner=bindparam("owner_"),
+        epoch=_t.c.epoch + 1,
+        started_at=bindparam("at"),
+        lease_expires_at=now() + bindparam("lease_micros", type_=_t.c.started_at.type),
+    )
+)
+_END_TURN = Prepared(
+    update(_t)
+    .where(_t.c.tenant_id == bindparam("tenant_id"), _t.c.id == bindparam("id_"), _t.c.epoch == bindparam("seen_epoch"))
+    .values(
+        {
+            name: bindparam(f"{name}_")
+            for name in (
+                "status intent confidence action route latency_class error_code error_message input_tokens output_tokens "
+                "overhead_micros event_seq ended_at"
+            ).split()
+        }
+    )
+)
+_CANCEL_QUEUED = Prepared(
+    update(_t)
+    .where(_t.c.tenant_id == bindparam("tenant_id"), _t.c.id == bindparam("id_"), _t.c.status == "queued")
+    .values(status="cancelled", ended_at=bindparam("at"))
+)
+# Fencing for batches that do not end the turn: touches the row only if this owner still holds it.
+_STILL_MINE = Prepared(
+    update(_t)
+    .where(
+        _t.c.tenant_id == bindparam("tenant_id"),
+        _t.c.id == bindparam("id_"),
+        _t.c.epoch == bindparam("seen_epoch"),
+        _t.c.status == "running",
+    )
+    .values(lease_expires_at=now() + bindparam("lease_micros", type_=_t.c.started_at.type))
+)
+_ORPHANS = Prepared(
+    select(_t.c.id, _t.c.tenant_id, _t.c.conversation_id, _t.c.epoch, _t.c.status)
+    .where(_t.c.status.in_(("queued", "running")))
+    .order_by(_t.c.id)
+)
+_INTERRUPT = Prepared(
+    update(_t)
+    .where(_t.c.id == bindparam("id_"), _t.c.epoch == bindparam("seen_epoch"), _t.c.status.in_(("queued", "running")))
+    .values(
+        status="failed",
+        epoch=_t.c.epoch + 1,
+        error_code="interrupted",
+        error_message=bindparam("message_"),
+        ended_at=bindparam("at"),
+    )
+)
+_ADD_MESSAGE = Prepared(insert(_m))
+_HISTORY = Prepared(
+    scoped(_m)
+    .where(
+        _m.c.conversation_id == bindparam("conversation_id"),
+        # What a client says came before this turn stands at negative positions of the turn itself.
+        or_(
+            _m.c.turn_seq < bindparam("before_seq"),
+            and_(_m.c.turn_seq == bindparam("before_seq"), _m.c.position < 0),
+        ),
+    )
+    .order_by(_m.c.turn_seq.desc(), _m.c.position.desc())
+    .limit(bindparam("limit"))
+)
+_TURN_MESSAGES = Prepared(scoped(_m).where(_m.c.turn_id == bindparam("turn_id")).order_by(_m.c.position))
+_CONVERSATION_CALLS = Prepared(
+    scoped(_k).where(_k.c.conversation_id == bindparam("conversation_id")).order_by(_k.c.created_at, _k.c.id)
+)
+_TURN_CALLS = Prepared(scoped(_k).where(_k.c.turn_id == bindparam("turn_id")).order_by(_k.c.created_at, _k.c.id))
+_FIND_CALL = Prepared(scoped(_k).where(_k.c.id == bindparam("id")))
+_ADD_CALL = Prepared(insert(_k))
+_END_CALL = Prepared(
+    update(_k)
+    .where(_k.c.tenant_id == bindparam("tenant_id"), _k.c.id == bindparam("id_"), _k.c.status == "intent")
+    .values(status=bindparam("status_"), result=bindparam("result_"), ended_at=bindparam("at"))
+)
+_KEY_WHERE = (
+    _i.c.tenant_id == bindparam("tenant_id"),
+    _i.c.subject == bindparam("subject"),
+    _i.c.route == bindparam("route"),
+    _i.c.key == bindparam("key"),
+)
+_FIND_KEY = Prepared(select(_i).where(*_KEY_WHERE, _i.c.created_at >= bindparam("after")))
+_DROP_OLD_KEY = Prepared(sql_delete(_i).where(*_KEY_WHERE, _i.c.created_at < bindparam("after")))
+_ADD_KEY = Prepared(insert(_i))
+_SWEEP_KEYS = Prepared(sql_delete(_i).where(_i.c.created_at < bindparam("after")))
+_ALIVE = Prepared(select(literal(1).label("one")))
+
+
+class IdempotencyScope:
+    """(tenant, subject, route, key) and what the body was."""
+
+    __slots__ = ("body_hash", "key", "route")
+
+    def __init__(self, route: str, key: str, body: bytes) -> None:
+        self.route = route
+        self.key = key
+        self.body_hash = hashlib.sha256(body).digest()
+
+
+class ConversationStore:
+    """Reads and writes over the five tables."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def ping(self) -> None:
+        """Raises `StoreUnavailable` when the database does not answer."""
+        await self._db.fetch_one(_ALIVE, {})
+
+    # conversations
+
+    def add(self, batch: Batch, conversation: Conversation) -> None:
+        batch.add(
+            _ADD_CONVERSATION,
+            {
+                "id": conversation.id,
+                "tenant_id": conversation.tenant_id,
+                "subject": conversation.subject,
+                "agent": conversation.agent,
+                "release_id": conversation.release_id,
+                "channel": conversation.channel,
+                "turn_count": 0,
+                "failures": 0,
+                "awaiting": None,
+                "created_at": conversation.created_at,
+                "updated_at": conversation.created_at,
+            },
+        )
+
+    async def require(self, principal: Principal, conversation_id: str) -> Conversation:
+        """The conversation, or `NotFound` also when it is somebody else's."""
+        row = await self._db.fetch_one(_FIND_CONVERSATION, {"tenant_id": principal.tenant_id, "id": conversation_id})
+        conversation = Conversation.of(row) if row else None
+        if conversation is None or not can_read(principal, conversation):
+            raise NotFound(f"there is no conversation {conversation_id!r}", param="conversation_id")
+        return conversation
+
+    async def list(
+        self, principal: Principal, *, everyone: bool = False, before: str | None = None, limit: int = 50
+    ) -> Sequence[Conversation]:
+        """Newest first; `before` is the id of the last one seen."""
+        parameters = {"tenant_id": principal.tenant_id, "before": before or "conv_~", "limit": limit}
+        if everyone:
+            rows = await self._db.scan(_LIST_ALL, parameters)
+        else:
+            rows = await self._db.scan(_LIST_CONVERSATIONS, {**parameters, "subject": principal.subject})
+        return [Conversation.of(row) for row in rows]
+
+    # turns
+
+    def begin(
+        self,
+        batch: Batch,
+        turn: Turn,
+        text: str,
+        *,
+        owner: str,
+        lease_micros: int,
+        earlier: Sequence[Message] = (),
+    ) -> None:
+        """Commit (a): the turn and its user message; `turn.seq` must be the next one or the batch conflicts.
+
+        `earlier` are messages a client says came before; they are kept with provenance `client`.
+        """
+        key = {"tenant_id": turn.tenant_id}
+        batch.add(
+            _ADVANCE,
+            key | {"id_": turn.conversation_id, "seen_count": turn.seq - 1, "new_count": turn.seq, "at": turn.created_at},
+            expect=1,
+        )
+        running = turn.status is TurnStatus.RUNNING
+        batch.add(
+            _ADD_TURN,
+            {
+                "id": turn.id,
+                "tenant_id": turn.tenant_id,
+                "conversation_id": turn.conversation_id,
+                "seq": turn.seq,
+                "status": turn.status.value,
+                "agent": turn.agent,
+                "release_id": turn.release_id,
+                "intent": None,
+                "confidence": None,
+                "action": None,
+                "route": None,
+                "latency_class": None,
+                "owner": owner if running else None,
+                "epoch": turn.epoch,
+                "lease_expires_at": turn.created_at + lease_micros if running else None,
+                "event_seq": 0,
+                "error_code": None,
+                "error_message": None,
+                "input_tokens": None,
+                "output_tokens": None,
+                "overhead_micros": None,
+                "created_at": turn.created_at,
+                "started_at": turn.created_at if running else None,
+                "ended_at": None,
+            },
+        )
+        for position, message in enumerate(earlier):
+            self.add_message(
+                batch, turn, position - len(earlier), message.role, message.content, "client", at=turn.created_at
+            )
+        self.add_message(batch, turn, 0, "user", text, "user", at=turn.created_at)
+
+    async def find_turn(self, tenant_id: str, turn_id: str) -> Turn | None:
+        row = await self._db.fetch_one(_FIND_TURN, {"tenant_id": tenant_id, "id": turn_id})
+        return Turn.of(row) if row else None
+
+    async def require_turn(self, principal: Principal, turn_id: str) -> Turn:
+        """The turn, or `NotFound` also when its conversation is somebody else's."""
+        turn = await self.find_turn(principal.tenant_id, turn_id)
+        if turn is None:
+            raise NotFound(f"there is no turn {turn_id!r}", param="turn_id")
+        try:
+            await self.require(principal, turn.conversation_id)
+        except NotFound as error:
+            raise NotFound(f"there is no turn {turn_id!r}", param="turn_id") from error
+        return turn
+
+    async def open_turns(self, tenant_id: str, conversation_id: str) -> list[tuple[str, TurnStatus]]:
+        """(id, status) of what runs or waits, in order."""
+        rows = await self._db.fetch_all(_OPEN_TURNS, {"tenant_id": tenant_id, "conversation_id": conversation_id})
+        return [(row["id"], TurnStatus(row["status"])) for row in rows]
+
+    def claim(self, batch: Batch, turn: Turn, *, owner: str, lease_micros: int, at: int) -> None:
+        """A waiting turn becomes the running one; `Conflict` when another runs or was faster."""
+        batch.add(
+            _CLAIM,
+            {"tenant_id": turn.tenant_id, "id_": turn.id, "owner_": owner, "lease_micros": lease_micros, "at": at},
+            expect=1,
+        )
+
+    def end(self, batch: Batch, turn: Turn, end: TurnEnd, *, at: int) -> None:
+        """Commit (d) without the answer; fenced by the epoch."""
+        batch.add(
+            _END_TURN,
+            {
+                "tenant_id": turn.tenant_id,
+                "id_": turn.id,
+                "seen_epoch": turn.epoch,
+                "status_": end.status.value,
+                "intent_": end.intent,
+                "confidence_": end.confidence,
+                "action_": end.action,
+                "route_": json.dumps(end.route) if end.route is not None else None,
+                "latency_class_": end.latency_class,
+                "error_code_": end.error_code,
+                "error_message_": end.error_message,
+                "input_tokens_": end.usage.input_tokens,
+                "output_tokens_": end.usage.output_tokens,
+                "overhead_micros_": end.overhead_micros,
+                "event_seq_": end.event_seq,
+                "ended_at_": at,
+            },
+            expect=1,
+        )
+        batch.add(
+            _AFTER_TURN,
+            {
+                "tenant_id": turn.tenant_id,
+                "id_": turn.conversation_id,
+                "awaiting_": _awaiting_json(end.awaiting),
+                "failures_": end.failures,
+                "at": at,
+            },
+            expect=1,
+        )
+
+    def cancel_queued(self, batch: Batch, turn: Turn, *, at: int) -> None:
+        batch.add(_CANCEL_QUEUED, {"tenant_id": turn.tenant_id, "id_": turn.id, "at": at}, expect=1)
+
+    def still_mine(self, batch: Batch, turn: Turn, *, lease_micros: int) -> None:
+        """Fence this batch by the turn's epoch, and renew the lease on the way."""
+        batch.add(
+            _STILL_MINE,
+            {"tenant_id": turn.tenant_id, "id_": turn.id, "seen_epoch": turn.epoch, "lease_micros": lease_micros},
+            expect=1,
+        )
+
+    async def interrupt_orphans(self, message: str, *, at: int) -> int:
+        """End what a dead process left open; only for the sole owner of a database file. Returns how many."""
+        rows = await self._db.scan(_ORPHANS, {})
+        for row in rows:
+            async with self._db.batch() as batch:
+                batch.add(_INTERRUPT, {"id_": row["id"], "seen_epoch": row["epoch"], "message_": message, "at": at})
+        return len(rows)
+
+    # messages and tool calls
+
+    def add_message(
+        self,
+        batch: Batch,
+        turn: Turn,
+        position: int,
+        role: str,
+        content: str,
+        provenance: Provenance,
+        *,
+        at: int,
+        message_id: str | None = None,
+        tool_calls: Sequence[ToolCall] = (),
+        sources: Sequence[str] = (),
+    ) -> None:
+        batch.add(
+            _ADD_MESSAGE,
+            {
+                "id": message_id or new_id("msg"),
+                "tenant_id": turn.tenant_id,
+                "conversation_id": turn.conversation_id,
+                "turn_id": turn.id,
+                "turn_seq": turn.seq,
+                "position": position,
+                "role": role,
+                "provenance": provenance,
+                "content": content,
+                "tool_calls": json.dumps(tool_calls) if tool_calls else None,
+                "sources": json.dumps(sources) if sources else None,
+                "created_at": at,
+            },
+        )
+
+    async def history(self, turn: Turn, *, limit: int) -> list[StoredMessage]:
+        """The newest `limit` messages before this turn, oldest first."""
+        rows = await self._db.fetch_all(
+            _HISTORY,
+            {
+                "tenant_id": turn.tenant_id,
+                "conversation_id": turn.conversation_id,
+                "before_seq": turn.seq,
+                "limit": limit,
+            },
+        )
+        return [StoredMessage.of(row) for row in reversed(rows)]
+
+    async def turn_messages(self, tenant_id: str, turn_id: str) -> list[StoredMessage]:
+        rows = await self._db.fetch_all(_TURN_MESSAGES, {"tenant_id": tenant_id, "turn_id": turn_id})
+        return [StoredMessage.of(row) for row in rows]
+
+    async def conversation_calls(self, tenant_id: str, conversation_id: str) -> list[StoredToolCall]:
+        rows = await self._db.fetch_all(
+            _CONVERSATION_CALLS, {"tenant_id": tenant_id, "conversation_id": conversation_id}
+        )
+        return [StoredToolCall.of(row) for row in rows]
+
+    async def turn_calls(self, tenant_id: str, turn_id: str) -> list[StoredToolCall]:
+        rows = await self._db.fetch_all(_TURN_CALLS, {"tenant_id": tenant_id, "turn_id": turn_id})
+        return [StoredToolCall.of(row) for row in rows]
+
+    async def find_call(self, tenant_id: str, call_id: str) -> StoredToolCall | None:
+        row = await self._db.fetch_one(_FIND_CALL, {"tenant_id": tenant_id, "id": call_id})
+        return StoredToolCall.of(row) if row else None
+
+    def add_call(
+        self, batch: Batch, turn: Turn, call: ToolCall, *, effect: str, at: int, result: ToolResult | None = None
+    ) -> None:
+        """The intent row of a call (before its effect), or the whole row of a read that is already done."""
+        batch.add(
+            _ADD_CALL,
+            {
+                "id": call.id,
+                "tenant_id": turn.tenant_id,
+                "conversation_id": turn.conversation_id,
+                "turn_id": turn.id,
+                "provider_id": call.provider_id,
+                "name": call.name,
+                "effect": effect,
+                "arguments": call.arguments,
+                "arguments_hash": json.digest(call.arguments),
+                "status": result.status if result else "intent",
+                "result": result.content if result else None,
+                "created_at": at,
+                "ended_at": at if result else None,
+            },
+        )
+
+    def end_call(self, batch: Batch, turn: Turn, result: ToolResult, *, at: int) -> None:
+        """The result of a call whose intent is stored; a second result conflicts."""
+        batch.add(
+            _END_CALL,
+            {
+                "tenant_id": turn.tenant_id,
+                "id_": result.tool_call_id,
+                "status_": result.status,
+                "result_": result.content,
+                "at": at,
+            },
+            expect=1,
+        )
+
+    # idempotency
+
+    async def remembered(self, principal: Principal, scope: IdempotencyScope, *, at: int) -> str | None:
+        """The id this key made within 24 hours; `IdempotencyMismatch` when the body was another."""
+        row = await self._db.fetch_one(_FIND_KEY, _key(principal, scope, at))
+        if row is None:
+            return None
+        if row["body_hash"] != scope.body_hash:
+            raise IdempotencyMismatch(
+                f"Idempotency-Key {scope.key!r} was used with another body; send a new key for a new request",
+                param="Idempotency-Key",
+            )
+        return row["resource_id"]
+
+    def remember(
+        self, batch: Batch, principal: Principal, scope: IdempotencyScope, resource_id: str, *, at: int
+    ) -> None:
+        parameters = _key(principal, scope, at)
+        batch.add(_DROP_OLD_KEY, parameters)
+        batch.add(
+            _ADD_KEY,
+            parameters | {"body_hash": scope.body_hash, "resource_id": resource_id, "created_at": at},
+        )
+
+    async def sweep_keys(self, *, at: int) -> None:
+        """Forget keys older than 24 hours."""
+        async with self._db.batch() as batch:
+            batch.add(_SWEEP_KEYS, {"after": at - IDEMPOTENCY_MICROS})
+
+
+def _key(principal: Principal, scope: IdempotencyScope, at: int) -> dict[str, object]:
+    return {
+        "tenant_id": principal.tenant_id,
+        "subject": principal.subject,
+        "route": scope.route,
+        "key": scope.key,
+        "after": at - IDEMPOTENCY_MICROS,
+    }
+
+
+def _awaiting_json(awaiting: Awaiting | None) -> str | None:
+    return json.dumps(awaiting) if awaiting else None

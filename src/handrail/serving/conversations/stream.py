@@ -1,0 +1,172 @@
+"""The live events of one turn: a bounded ring in memory that any number of clients follow.
+
+A turn runs on its own and writes here; a client that leaves changes nothing. Text is joined over at most
+`COALESCE_SECONDS`, so that a fast model costs a few events and not one a token.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import orjson
+
+from handrail.core import events
+from handrail.core.events import Event
+
+COALESCE_SECONDS = 0.03
+MOST_EVENTS = 2_000
+MOST_FINISHED = 512
+
+
+class TurnStream:
+    """One turn's events in order, from `<epoch>.1` on. Used from one event loop only."""
+
+    def __init__(self, turn_id: str, epoch: int) -> None:
+        self.turn_id = turn_id
+        self.epoch = epoch
+        self.seq = 0
+        self.result: Mapping[str, Any] | None = None
+        self._events: list[Event] = []
+        self._dropped = 0
+        self._text: list[str] = []
+        self._pending: list[str] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._last_flush = 0.0
+        self._loop = asyncio.get_running_loop()
+        self._changed: asyncio.Future[None] | None = None
+        self._done: asyncio.Future[None] | None = None
+
+    @property
+    def text(self) -> str:
+        """The visible answer so far, as it will be stored."""
+        return "".join(self._text)
+
+    @property
+    def is_over(self) -> bool:
+        return self.result is not None
+
+    def publish(self, name: str, data: Mapping[str, Any]) -> None:
+        """Append an event; text that waits to be joined goes out before it."""
+        if self._pending:
+            self._flush()
+        self._append(name, data)
+
+    def say(self, text: str) -> None:
+        """Append visible text."""
+        if not text:
+            return
+        self._text.append(text)
+        self._pending.append(text)
+        if self._timer is None:
+            wait = self._last_flush + COALESCE_SECONDS - self._loop.time()
+            if wait <= 0:
+                self._flush()
+            else:
+                self._timer = self._loop.call_later(wait, self._flush)
+
+    def finish(self, name: str, data: Mapping[str, Any]) -> None:
+        """The last event; `data` is also what a client that does not stream is given."""
+        self.publish(name, data)
+        self.result = data
+        self._wake()
+        if self._done is not None and not self._done.done():
+            self._done.set_result(None)
+
+    async def wait(self) -> Mapping[str, Any]:
+        """The data of the last event, once it is there."""
+        if self.result is None:
+            if self._done is None:
+                self._done = self._loop.create_future()
+            await asyncio.shield(self._done)
+        assert self.result is not None
+        return self.result
+
+    async def follow(self, after: int = 0) -> AsyncIterator[Event]:
+        """Every event with a seq above `after`, then live ones, until the last.
+
+        A client that fell behind the ring gets `message.restarted` with the full text so far.
+        """
+        at = after
+        while True:
+            if at < self._dropped:
+                at = self._dropped
+                yield Event(self.epoch, at, events.MESSAGE_RESTARTED, {"text": self._text_at_ring_start()})
+            while at - self._dropped < len(self._events):
+                event = self._events[at - self._dropped]
+                at = event.seq
+                yield event
+                if event.name in events.ENDS_STREAM:
+                    return
+                if at < self._dropped:
+                    break
+            else:
+                if self.is_over:
+                    return
+                await self._change()
+
+    async def _change(self) -> None:
+        if self._changed is None or self._changed.done():
+            self._changed = self._loop.create_future()
+        await asyncio.shield(self._changed)
+
+    def _flush(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        text = "".join(self._pending)
+        self._pending.clear()
+        self._last_flush = self._loop.time()
+        self._append(events.MESSAGE_DELTA, {"text": text})
+
+    def _append(self, name: str, data: Mapping[str, Any]) -> None:
+        self.seq += 1
+        self._events.append(Event(self.epoch, self.seq, name, data))
+        if len(self._events) > MOST_EVENTS:
+            half = MOST_EVENTS // 2
+            del self._events[:half]
+            self._dropped += half
+        self._wake()
+
+    def _text_at_ring_start(self) -> str:
+        """The text before the first event that is still in the ring."""
+        later = sum(len(event.data["text"]) for event in self._events if event.name == events.MESSAGE_DELTA)
+        whole = self.text
+        pending = sum(len(text) for text in self._pending)
+        return whole[: len(whole) - later - pending]
+
+    def _wake(self) -> None:
+        if self._changed is not None and not self._changed.done():
+            self._changed.set_result(None)
+
+
+class Streams:
+    """The streams of this process: those that run, and the newest that ended, for clients that come back."""
+
+    def __init__(self) -> None:
+        self._running: dict[str, TurnStream] = {}
+        self._finished: OrderedDict[str, TurnStream] = OrderedDict()
+
+    def open(self, turn_id: str, epoch: int) -> TurnStream:
+        stream = self._running.get(turn_id)
+        if stream is None:
+            stream = self._running[turn_id] = TurnStream(turn_id, epoch)
+        return stream
+
+    def close(self, turn_id: str) -> None:
+        stream = self._running.pop(turn_id, None)
+        if stream is not None:
+            self._finished[turn_id] = stream
+            if len(self._finished) > MOST_FINISHED:
+                self._finished.popitem(last=False)
+
+    def find(self, turn_id: str) -> TurnStream | None:
+        return self._running.get(turn_id) or self._finished.get(turn_id)
+
+    def __len__(self) -> int:
+        return len(self._running)
+
+
+def encode_sse(event: Event) -> bytes:
+    """One event in the wire format of server-sent events."""
+    return b"id: %b\nevent: %b\ndata: %b\n\n" % (event.id.encode(), event.name.encode(), orjson.dumps(event.data))

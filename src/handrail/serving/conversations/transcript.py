@@ -1,0 +1,24 @@
+"""From stored rows to the messages a model reads."""
+
+from collections.abc import Iterable, Sequence
+
+from handrail.core.messages import Message
+from handrail.serving.conversations.records import StoredMessage, StoredToolCall
+
+UNFINISHED = '{"error":{"code":"unknown","message":"this call has no recorded result"}}'
+
+
+def as_messages(messages: Sequence[StoredMessage], tool_calls: Iterable[StoredToolCall] = ()) -> list[Message]:
+    """The transcript in order; each assistant message with tool calls is followed by their results.
+
+    A call without a result gets one that says so, because providers refuse a call that was never answered.
+    """
+    results = {call.id: call for call in tool_calls}
+    out: list[Message] = []
+    for stored in messages:
+        out.append(Message(stored.role, stored.content, stored.provenance, stored.tool_calls))
+        for call in stored.tool_calls:
+            done = results.get(call.id)
+            content = (done.result if done else None) or UNFINISHED
+            out.append(Message("tool", content, "tool", tool_call_id=call.provider_id or call.id))
+    return out
