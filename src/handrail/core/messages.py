@@ -60,3 +60,7 @@ class Passage:
     title: str
     text: str
     score: float = 0.0
+
+    def quoted(self) -> str:
+        """The text with its source said, as a user reads it."""
+        return f"{self.text} (Source: {self.title}, {self.source.partition('#')[0]})"
