@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from handrail.core.tools import ToolContext
-    from handrail.serving.tools import tool
+    from handrail.serving.tools import ToolError, tool
 
 __version__ = "0.1.0"
-__all__ = ["ToolContext", "__version__", "tool"]
+__all__ = ["ToolContext", "ToolError", "__version__", "tool"]
 
-_HOMES = {"ToolContext": "handrail.core.tools", "tool": "handrail.serving.tools"}
+_HOMES = {
+    "ToolContext": "handrail.core.tools",
+    "ToolError": "handrail.serving.tools",
+    "tool": "handrail.serving.tools",
+}
 
 
 def __getattr__(name: str) -> Any:

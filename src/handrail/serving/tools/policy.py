@@ -1,0 +1,40 @@
+"""What a failed call means: whether the effect may have happened, and what the agent may read about it."""
+
+from typing import Literal
+
+from handrail.core.errors import UsageError
+from handrail.core.tools import Tool
+from handrail.serving.tools.declaration import ToolError
+
+Failure = Literal["failed", "unknown"]
+LONGEST_MESSAGE = 500
+
+# The request may have reached the other side before these were raised; a refused connection can't have.
+_MAY_HAVE_HAPPENED = (TimeoutError, ConnectionResetError, ConnectionAbortedError, BrokenPipeError)
+
+
+def status_after_timeout(tool: Tool) -> Failure:
+    """A write that did not answer in time may have happened; a read has nothing to have happened."""
+    return "unknown" if tool.effect == "write" else "failed"
+
+
+def status_after(error: BaseException, tool: Tool) -> Failure:
+    """A write whose connection broke is as uncertain as one that timed out; other errors mean it failed."""
+    return status_after_timeout(tool) if isinstance(error, _MAY_HAVE_HAPPENED) else "failed"
+
+
+def explain(error: BaseException, tool: Tool) -> tuple[str, str]:
+    """Code and message for the agent: the tool's own words when it means them for the agent, else none of it."""
+    if isinstance(error, (ToolError, UsageError)):
+        return error.code, error.message[:LONGEST_MESSAGE]
+    if status_after(error, tool) == "unknown":
+        return "unknown", f"{tool.name} lost its connection; it may or may not have happened, so do not call it again"
+    return "tool_failed", f"{tool.name} failed ({type(error).__name__}); nothing more is known"
+
+
+def explain_timeout(tool: Tool, seconds: float) -> tuple[str, str]:
+    """Code and message for the agent after a call that did not answer in time."""
+    took = f"{tool.name} did not answer within {seconds:.3g} s"
+    if status_after_timeout(tool) == "unknown":
+        return "timeout", f"{took}; it may or may not have happened, so do not call it again"
+    return "timeout", took

@@ -1,0 +1,164 @@
+"""Run one tool call: check the arguments, call the function within its time, and say what came of it."""
+
+import asyncio
+import inspect
+import logging
+import traceback
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from handrail.core.messages import ToolResult
+from handrail.core.tools import Tool, ToolContext
+from handrail.serving.tools import policy
+from handrail.serving.tools.arguments import InvalidArguments, decode
+from handrail.serving.tools.result import as_json, error_json
+from handrail.serving.tools.threads import ToolThreads
+
+OnError = Callable[[Tool, ToolContext, BaseException], None]
+_log = logging.getLogger("handrail.tools")
+
+
+class ToolRunner:
+    """Shared by all turns of a process.
+
+    Args:
+        most_threads: how many blocking tools may run at once; more wait, within their own time.
+        most_result_bytes: longer results are cut and marked.
+        on_error: told of every exception that a tool did not mean for the agent.
+    """
+
+    def __init__(
+        self, *, most_threads: int = 32, most_result_bytes: int = 64 * 1024, on_error: OnError | None = None
+    ) -> None:
+        self._threads = ToolThreads(most_threads)
+        self._most_result_bytes = most_result_bytes
+        self._on_error = on_error or log_error
+
+    async def run(self, tool: Tool, arguments: str | Mapping[str, Any], context: ToolContext) -> ToolResult:
+        """One attempt. Whatever happens inside the tool comes back as a result; only a cancelled turn raises."""
+        try:
+            parsed = tool.parse(decode(arguments))
+        except InvalidArguments as error:
+            return _failed(tool, context, error.code, error.message)
+        seconds = context.deadline.within(tool.timeout_seconds)
+        if seconds <= 0:
+            return _failed(tool, context, "deadline_exceeded", f"{tool.name} was not called: no time is left")
+        if tool.context_parameter:
+            parsed[tool.context_parameter] = context
+        try:
+            value = await self._call(tool, parsed, seconds)
+        except _TimedOut as timeout:
+            return _timed_out(tool, context, seconds, begun=timeout.begun)
+        except _Raised as raised:
+            return self._raised(tool, context, raised.error)
+        return ToolResult(context.tool_call_id, tool.name, as_json(value, self._most_result_bytes))
+
+    def close(self) -> None:
+        """Let idle threads go; a tool that is still running is left to itself."""
+        self._threads.close()
+
+    async def _call(self, tool: Tool, arguments: dict[str, Any], seconds: float) -> Any:
+        if tool.is_async:
+            return await _within(tool.function(**arguments), seconds)
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + seconds
+        value = await self._in_thread(lambda: tool.function(**arguments), seconds)
+        if inspect.isawaitable(value):
+            # A plain function that returns a coroutine, as wrappers of async functions do.
+            return await _within(value, max(0.0, ends_at - loop.time()))
+        return value
+
+    async def _in_thread(self, function: Callable[[], Any], seconds: float) -> Any:
+        future = self._threads.submit(function)
+        waiter = asyncio.wrap_future(future)
+        done, _ = await asyncio.wait({waiter}, timeout=seconds)
+        if not done:
+            begun = not future.cancel()
+            waiter.add_done_callback(_forget)
+            raise _TimedOut(begun=begun)
+        return _value(waiter)
+
+    def _raised(self, tool: Tool, context: ToolContext, error: BaseException) -> ToolResult:
+        code, message = policy.explain(error, tool)
+        if code in ("tool_failed", "unknown"):
+            self._on_error(tool, context, error)
+        status = policy.status_after(error, tool)
+        return ToolResult(context.tool_call_id, tool.name, error_json(code, message), status)
+
+
+def log_error(tool: Tool, context: ToolContext, error: BaseException) -> None:
+    """Class and place of the exception. Not its text, which may hold what a customer wrote."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f"{frames[-1].filename}:{frames[-1].lineno} in {frames[-1].name}" if frames else "unknown place"
+    _log.error(
+        "tool %s raised %s at %s (%s, %s)",
+        tool.name,
+        type(error).__name__,
+        place,
+        context.tool_call_id,
+        context.release_id,
+    )
+
+
+class _TimedOut(Exception):
+    def __init__(self, *, begun: bool) -> None:
+        self.begun = begun
+
+
+class _Raised(Exception):
+    """What the tool raised, apart from what the runner itself may raise."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
+async def _within(awaitable: Awaitable[Any], seconds: float) -> Any:
+    """Wait without hanging on a tool that ignores its cancellation."""
+    task = asyncio.ensure_future(_guarded(awaitable))
+    try:
+        done, _ = await asyncio.wait({task}, timeout=seconds)
+    except asyncio.CancelledError:
+        task.cancel()
+        task.add_done_callback(_forget)
+        raise
+    if not done:
+        task.cancel()
+        task.add_done_callback(_forget)
+        raise _TimedOut(begun=True)
+    return _value(task)
+
+
+async def _guarded(awaitable: Awaitable[Any]) -> Any:
+    try:
+        return await awaitable
+    except (SystemExit, KeyboardInterrupt) as error:
+        # Let through, it would stop the event loop and every other turn with it.
+        raise _Raised(error) from error
+
+
+def _value(done: "asyncio.Future[Any]") -> Any:
+    if done.cancelled():
+        raise _Raised(asyncio.CancelledError())
+    error = done.exception()
+    if error is None:
+        return done.result()
+    raise error if isinstance(error, _Raised) else _Raised(error)
+
+
+def _forget(done: "asyncio.Future[Any]") -> None:
+    """Take note of a late answer, so that nobody is warned about an exception that nobody read."""
+    if not done.cancelled():
+        done.exception()
+
+
+def _failed(tool: Tool, context: ToolContext, code: str, message: str) -> ToolResult:
+    return ToolResult(context.tool_call_id, tool.name, error_json(code, message), "failed")
+
+
+def _timed_out(tool: Tool, context: ToolContext, seconds: float, *, begun: bool) -> ToolResult:
+    if not begun:
+        return _failed(
+            tool, context, "tools_busy", f"{tool.name} was not called: too many tools are running; try later"
+        )
+    code, message = policy.explain_timeout(tool, seconds)
+    return ToolResult(context.tool_call_id, tool.name, error_json(code, message), policy.status_after_timeout(tool))
