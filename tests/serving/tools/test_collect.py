@@ -166,7 +166,7 @@ class TestCollect:
 
     def test_names_a_parameter_without_type_with_its_line(self):
         @tool
-        def get(order_id) -> None:  # noqa: ANN001
+        def get(order_id) -> None:  # pyright: ignore
             """Get."""
 
         said = problem(get)
@@ -277,8 +277,9 @@ class TestParse:
         with pytest.raises(InvalidArguments) as error:
             one(get_order).parse({"limit": "many", "force": True})
         assert str(error.value) == (
-            "get_order was not called: 'order_id' is missing; 'limit': input should be a valid integer, unable to parse "
-            "string as an integer, got 'many'; 'force' is not a parameter (parameters: order_id, limit)"
+            "get_order was not called: 'order_id' is missing; "
+            "'limit': input should be a valid integer, unable to parse string as an integer, got 'many'; "
+            "'force' is not a parameter (parameters: order_id, limit)"
         )
 
     def test_does_not_let_a_model_hand_in_the_context(self):

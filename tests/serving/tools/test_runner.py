@@ -290,7 +290,7 @@ class TestResult:
         ("value", "content"),
         [
             (None, "null"),
-            ({"total": Decimal("12.50"), "at": {1, 1}}, '{"total":"12.50","at":[1]}'),
+            ({"total": Decimal("12.50"), "at": {1}}, '{"total":"12.50","at":[1]}'),
             (Order(Decimal(3)), '{"total":"3"}'),
             (float("nan"), "null"),
             ({1: "a"}, '{"1":"a"}'),

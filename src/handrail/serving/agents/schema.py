@@ -31,14 +31,12 @@ class AgentLimits(_Strict):
     max_steps: int = Field(default=8, ge=1, le=50, description="Model calls in one turn.")
     max_tool_calls: int = Field(default=16, ge=0, le=200, description="Tool calls in one turn.")
     history_messages: int = Field(default=20, ge=0, le=500, description="Earlier messages that a model sees.")
-    history_characters: int = Field(
-        default=12_000, ge=0, le=1_000_000, description="Characters of them that a model sees."
-    )
+    history_characters: int = Field(default=12_000, ge=0, le=1_000_000, description="Characters of those messages.")
     deadline_seconds: float | None = Field(
         default=None,
         gt=0,
         le=600,
-        description="A whole turn; the server's setting when left out, and never more than it.",
+        description="A whole turn; the server's setting is the most.",
     )
 
 
@@ -46,9 +44,7 @@ class HandoffMessage(_Strict):
     """What happens when the agent gives a conversation to people."""
 
     team: str | None = Field(default=None, description="The team that takes over.")
-    message: str = Field(
-        default="I am handing you over to a colleague.", min_length=1, description="What the user is told."
-    )
+    message: str = Field(default="I am handing you over to a colleague.", min_length=1, description="Said to the user.")
 
 
 class AgentConfig(_Strict):
@@ -57,9 +53,7 @@ class AgentConfig(_Strict):
     name: Slug = Field(description="How the agent is addressed: lower-case letters, digits and '-'.")
     display_name: str | None = Field(default=None, min_length=1, description="How the agent is called on screen.")
     description: str = ""
-    language: str = Field(
-        default="en", pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$", description="BCP 47, such as 'en'."
-    )
+    language: str = Field(default="en", pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$", description="A BCP 47 tag.")
     greeting: str | None = Field(default=None, min_length=1, description="Said before the user's first message.")
     variables: dict[str, JsonValue] = Field(default_factory=dict, description="Values that instructions.md may use.")
     models: dict[str, dict[str, Any]] = Field(

@@ -1,0 +1,1 @@
+"""What changes an agent safely: releases, and the evaluations that go with them."""
