@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from handrail.core.errors import HandrailError
 from handrail.db.prepared import DialectName, Prepared
@@ -49,7 +49,7 @@ class Batch:
 class Database(Protocol):
     """SQLite or PostgreSQL."""
 
-    dialect: DialectName
+    dialect: ClassVar[DialectName]
 
     def batch(self) -> AbstractAsyncContextManager[Batch]:
         """Collect statements, run them atomically on leaving the block, and return when they are durable.

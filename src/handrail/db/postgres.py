@@ -1,6 +1,6 @@
 """PostgreSQL by asyncpg: one transaction a batch, prepared statements kept by the driver."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, ClassVar
 
@@ -10,7 +10,15 @@ from handrail.core.clock import Clock, SystemClock
 from handrail.db.batch import Batch, Conflict, Row, StoreUnavailable
 from handrail.db.prepared import DialectName, Prepared
 
-_LOST = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.CannotConnectNowError, OSError, TimeoutError)
+_LOST = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    # The server is stopped, restarted, or has become a replica.
+    asyncpg.OperatorInterventionError,
+    asyncpg.ReadOnlySQLTransactionError,
+    OSError,
+    TimeoutError,
+)
 
 
 class PostgresDatabase:
@@ -33,7 +41,7 @@ class PostgresDatabase:
         return cls(pool, clock)
 
     @asynccontextmanager
-    async def batch(self) -> AsyncIterator[Batch]:
+    async def batch(self) -> AsyncGenerator[Batch]:
         batch = Batch()
         yield batch
         if batch.statements:
@@ -56,9 +64,12 @@ class PostgresDatabase:
         await self._pool.close()
 
     @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[Any]:
+    async def _connection(self) -> AsyncGenerator[Any]:
         try:
             async with self._pool.acquire() as connection:
+                if not isinstance(self._clock, SystemClock):
+                    # For the session, reads included; the pool resets it when the connection comes back.
+                    await connection.execute(f"SET handrail.now = '{self._clock.micros()}'")
                 yield connection
         except asyncpg.IntegrityConstraintViolationError as error:
             raise Conflict(f"this is there already or refers to nothing: {error}") from error
@@ -69,13 +80,10 @@ class PostgresDatabase:
 
     async def _commit(self, batch: Batch) -> None:
         async with self._connection() as connection, connection.transaction():
-            if not isinstance(self._clock, SystemClock):
-                await connection.execute(f"SET LOCAL handrail.now = '{self._clock.micros()}'")
             for statement, parameters, expect in batch.statements:
                 sql, values = statement.bind("postgresql", parameters)
                 status = await connection.execute(sql, *values)
-                affected = int(status.rsplit(" ", 1)[-1])
-                if expect is not None and affected != expect:
+                if expect is not None and (affected := int(status.rsplit(" ", 1)[-1])) != expect:
                     raise Conflict(f"expected {expect} row(s), {affected} matched: somebody was faster; read again")
 
 

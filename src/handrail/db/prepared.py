@@ -54,9 +54,7 @@ class Prepared:
         assert isinstance(compiled, SQLCompiler)
         names = tuple(compiled.positiontup or ())
         constants = {
-            name: bind.effective_value
-            for name, bind in compiled.binds.items()
-            if name in names and not bind.required and bind.value is not None
+            name: bind.effective_value for name, bind in compiled.binds.items() if name in names and not bind.required
         }
         entry = (compiled.string, names, constants)
         self._compiled[dialect] = entry

@@ -5,10 +5,11 @@ under load one fsync carries many batches, each in its own savepoint so that a c
 """
 
 import asyncio
+import contextlib
 import queue
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -47,17 +48,19 @@ class SqliteDatabase:
         self._thread.start()
 
     @asynccontextmanager
-    async def batch(self) -> AsyncIterator[Batch]:
+    async def batch(self) -> AsyncGenerator[Batch]:
         batch = Batch()
         yield batch
         if batch.statements:
             await self._commit(batch)
 
     async def fetch_one(self, statement: Prepared, parameters: Mapping[str, Any]) -> Row | None:
+        self._require_open()
         sql, values = statement.bind("sqlite", parameters)
         return _read(self._reader, sql, values).fetchone()
 
     async def fetch_all(self, statement: Prepared, parameters: Mapping[str, Any]) -> Sequence[Row]:
+        self._require_open()
         sql, values = statement.bind("sqlite", parameters)
         return _read(self._reader, sql, values).fetchall()
 
@@ -70,9 +73,13 @@ class SqliteDatabase:
             return
         self._closed = True
         self._queue.put(None)
-        await asyncio.to_thread(self._thread.join)
-        for connection in (self._reader, self._scanner, self._writer_connection):
-            connection.close()
+        await asyncio.to_thread(self._let_go)
+
+    def _let_go(self) -> None:
+        self._thread.join()
+        with self._scanning:
+            for connection in (self._reader, self._scanner, self._writer_connection):
+                connection.close()
 
     def _connect(self, *, read_only: bool = False) -> sqlite3.Connection:
         try:
@@ -92,15 +99,19 @@ class SqliteDatabase:
         return connection
 
     async def _commit(self, batch: Batch) -> None:
-        if self._closed:
-            raise StoreUnavailable("the database is closed; the server is shutting down")
+        self._require_open()
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._queue.put(_Waiting(batch, future))
         # A cancelled turn must not leave its writer's answer to nobody: the commit goes on, the waiter is let go.
         await asyncio.shield(future)
 
+    def _require_open(self) -> None:
+        if self._closed:
+            raise StoreUnavailable("the database is closed; the server is shutting down")
+
     def _scan(self, sql: str, values: list[Any]) -> Sequence[Row]:
         with self._scanning:
+            self._require_open()
             return _read(self._scanner, sql, values).fetchall()
 
     def _write_forever(self) -> None:
@@ -129,12 +140,15 @@ class SqliteDatabase:
         except (sqlite3.Error, _Undone) as error:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
-            failed = error.cause if isinstance(error, _Undone) else _unavailable(error)
+            failed = error.cause if isinstance(error, _Undone) else _named(error)
             errors = [failed for _ in group]
         _resolve(group, errors)
 
     def _apply(self, connection: sqlite3.Connection, batch: Batch, *, alone: bool) -> Exception | None:
-        """Run one batch; its failure undoes it alone, by savepoint, or the whole commit when it is alone in it."""
+        """Run one batch; its failure undoes it alone, by savepoint, or the whole commit when it is alone in it.
+
+        Any exception counts: a value that SQLite can't take must not end the thread that everybody writes by.
+        """
         if not alone:
             connection.execute("SAVEPOINT batch")
         try:
@@ -143,9 +157,10 @@ class SqliteDatabase:
                 affected = connection.execute(sql, values).rowcount
                 if expect is not None and affected != expect:
                     raise Conflict(f"expected {expect} row(s), {affected} matched: somebody was faster; read again")
-        except (Conflict, sqlite3.IntegrityError, KeyError, sqlite3.ProgrammingError) as error:
+        except Exception as error:
             cause = _named(error)
-            if alone:
+            # A full disk may end the whole transaction by itself; then there is no savepoint to go back to.
+            if alone or not connection.in_transaction:
                 raise _Undone(cause) from error
             connection.execute("ROLLBACK TO batch")
             connection.execute("RELEASE batch")
@@ -155,19 +170,20 @@ class SqliteDatabase:
         return None
 
 
-class _Undone(Exception):  # noqa: N818 - a signal inside this module
+class _Undone(Exception):
+    """A signal inside this module: the whole commit is undone, for this cause."""
+
     def __init__(self, cause: Exception) -> None:
         self.cause = cause
 
 
 def _named(error: Exception) -> Exception:
+    """What a failed statement means to its caller; a mistake in the statement itself stays what it is."""
     if isinstance(error, sqlite3.IntegrityError):
         return Conflict(f"this is there already or refers to nothing: {error}")
+    if isinstance(error, sqlite3.Error) and not isinstance(error, sqlite3.ProgrammingError | sqlite3.InterfaceError):
+        return StoreUnavailable(f"the database did not take the write ({error}); free its disk or check its file")
     return error
-
-
-def _unavailable(error: Exception) -> StoreUnavailable:
-    return StoreUnavailable(f"the database did not take the write ({error}); free its disk or check its file")
 
 
 def _read(connection: sqlite3.Connection, sql: str, values: list[Any]) -> sqlite3.Cursor:
@@ -177,13 +193,14 @@ def _read(connection: sqlite3.Connection, sql: str, values: list[Any]) -> sqlite
         raise StoreUnavailable(f"the database could not be read: {error}") from error
 
 
-def _resolve(group: list[_Waiting], errors: list[Exception | None]) -> None:
+def _resolve(group: Sequence[_Waiting], errors: Sequence[Exception | None]) -> None:
     """Answer all waiters of one event loop with a single wake-up."""
     loops: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[None], Exception | None]]] = {}
     for waiting, error in zip(group, errors, strict=True):
         loops.setdefault(waiting.future.get_loop(), []).append((waiting.future, error))
     for loop, answers in loops.items():
-        if not loop.is_closed():
+        # A loop that has closed has nobody left to tell; it may close between a look and the call.
+        with contextlib.suppress(RuntimeError):
             loop.call_soon_threadsafe(_answer, answers)
 
 

@@ -1,0 +1,134 @@
+"""What is particular to SQLite: one writer, group commit, a disk that may be full."""
+
+import asyncio
+import contextlib
+import sqlite3
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from handrail.core.clock import FrozenClock
+from handrail.db import StoreUnavailable
+from handrail.db.sqlite import SqliteDatabase
+from tests.db.tables import ADD, ALL, CREATE, REMOVE, write
+
+KILOBYTE = "x" * 1024
+
+
+@pytest.fixture
+async def path(tmp_path: Path) -> Path:
+    return tmp_path / "things.db"
+
+
+@pytest.fixture
+async def things(path: Path, clock: FrozenClock) -> AsyncIterator[SqliteDatabase]:
+    database = SqliteDatabase(path, clock)
+    await write(database, (CREATE, {}))
+    yield database
+    await database.close()
+
+
+async def _add(db: SqliteDatabase, id: int, text: str = "a") -> None:
+    await write(db, (ADD, {"id": id, "text": text}))
+
+
+def _limit_pages(db: SqliteDatabase, more: int) -> None:
+    """A disk with room for `more` pages: SQLite then says SQLITE_FULL, as a full disk makes it say."""
+    connection = db._writer_connection
+    pages = connection.execute("PRAGMA page_count").fetchone()[0]
+    connection.execute(f"PRAGMA max_page_count = {pages + more}")
+
+
+class TestDiskFull:
+    async def test_is_said_to_the_writer_and_passes_once_there_is_room(self, things: SqliteDatabase) -> None:
+        _limit_pages(things, 2)
+
+        with pytest.raises(StoreUnavailable, match="full"):
+            await _add(things, 1, KILOBYTE * 100)
+        _limit_pages(things, 1000)
+        await _add(things, 2, KILOBYTE * 100)
+
+        assert [row["id"] for row in await things.fetch_all(ALL, {})] == [2]
+
+    async def test_leaves_no_half_batches_in_a_group(self, things: SqliteDatabase) -> None:
+        _limit_pages(things, 10)
+
+        async def add_pair(id: int) -> None:
+            large = KILOBYTE * (200 if id % 2 else 1)
+            await write(things, (ADD, {"id": id, "text": "small"}), (ADD, {"id": id + 1000, "text": large}))
+
+        async with asyncio.timeout(10):
+            results = await asyncio.gather(*(add_pair(id) for id in range(6)), return_exceptions=True)
+
+        stored = [row["id"] for row in await things.fetch_all(ALL, {})]
+        written = [id for id, result in enumerate(results) if result is None]
+        assert stored == [*written, *(id + 1000 for id in written)]
+        assert all(isinstance(results[id], StoreUnavailable) for id in (1, 3, 5))
+
+
+class TestFile:
+    async def test_in_a_folder_that_is_missing_can_not_be_opened(self, tmp_path: Path, clock: FrozenClock) -> None:
+        with pytest.raises(StoreUnavailable, match="nowhere"):
+            SqliteDatabase(tmp_path / "nowhere" / "a.db", clock)
+
+    async def test_holds_what_was_awaited_when_the_process_is_gone(self, things: SqliteDatabase, path: Path) -> None:
+        await _add(things, 1)
+
+        # Another process's view, while nothing was closed or checkpointed here.
+        other = sqlite3.connect(path)
+        rows = other.execute("SELECT id FROM thing").fetchall()
+        other.close()
+        assert rows == [(1,)]
+
+    async def test_is_kept_whole_by_synchronous_full_and_foreign_keys(self, things: SqliteDatabase) -> None:
+        settings = {
+            name: things._writer_connection.execute(f"PRAGMA {name}").fetchone()[0]
+            for name in ("journal_mode", "synchronous", "foreign_keys")
+        }
+
+        assert settings == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
+
+
+class TestReaders:
+    async def test_can_not_write(self, things: SqliteDatabase) -> None:
+        with pytest.raises(StoreUnavailable, match="readonly"):
+            await things.fetch_all(REMOVE, {"key": 1})
+
+    async def test_are_not_held_up_by_a_long_scan(self, things: SqliteDatabase) -> None:
+        await write(things, *((ADD, {"id": id, "text": "a"}) for id in range(2000)))
+
+        scans = [asyncio.create_task(things.scan(ALL, {})) for _ in range(5)]
+        await _add(things, 5000)
+        row_counts = [len(await scan) for scan in scans]
+
+        assert all(count in (2000, 2001) for count in row_counts)
+
+    async def test_of_a_scan_that_is_under_way_get_their_rows_before_the_file_closes(
+        self, things: SqliteDatabase
+    ) -> None:
+        await _add(things, 1)
+        scans = [asyncio.create_task(things.scan(ALL, {})) for _ in range(20)]
+        await asyncio.sleep(0)
+        await things.close()
+
+        results = await asyncio.gather(*scans, return_exceptions=True)
+
+        assert all(isinstance(result, StoreUnavailable) or len(result) == 1 for result in results)
+
+
+class TestWaiter:
+    async def test_whose_event_loop_has_gone_does_not_stop_the_writer(self, things: SqliteDatabase) -> None:
+        def elsewhere() -> None:
+            async def hand_over() -> None:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(0):
+                        await _add(things, 1)
+
+            asyncio.run(hand_over())
+
+        await asyncio.to_thread(elsewhere)
+        async with asyncio.timeout(5):
+            await _add(things, 2)
+
+        assert 2 in [row["id"] for row in await things.fetch_all(ALL, {})]
