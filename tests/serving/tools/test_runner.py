@@ -14,7 +14,7 @@ from handrail import ToolContext, ToolError, tool
 from handrail.core import json
 from handrail.core.deadline import Deadline
 from handrail.core.errors import UsageError
-from handrail.core.messages import ToolResult
+from handrail.core.messages import ToolCall, ToolResult
 from handrail.core.principal import Principal
 from handrail.core.tools import Effect, Tool
 from handrail.serving.tools import ToolRunner, collect
@@ -48,11 +48,15 @@ def raising(error: BaseException, effect: Effect = "read") -> Tool:
     return made(get)
 
 
-def run(one: Tool, arguments: Any = "", context: ToolContext = CONTEXT, **settings: Any) -> ToolResult:
+def call(one: Tool, arguments: str = "") -> ToolCall:
+    return ToolCall("call_1", one.name, arguments, "provider_1")
+
+
+def run(one: Tool, arguments: str = "", context: ToolContext = CONTEXT, **settings: Any) -> ToolResult:
     async def story() -> ToolResult:
         runner = ToolRunner(**settings)
         try:
-            return await runner.run(one, arguments, context)
+            return await runner.run(one, call(one, arguments), context)
         finally:
             runner.close()
 
@@ -72,15 +76,17 @@ class TestRun:
             return {"order_id": order_id, "limit": limit, "subject": context.principal.subject}
 
         result = run(made(get), '{"order_id": 1001}')
-        assert result == ToolResult("call_1", "get", '{"order_id":"1001","limit":3,"subject":"demo-customer"}')
+        assert result == ToolResult(
+            "call_1", "get", '{"order_id":"1001","limit":3,"subject":"demo-customer"}', "completed", "provider_1"
+        )
 
-    def test_takes_decoded_arguments_as_flows_have_them(self):
+    def test_calls_an_async_tool_with_arguments_as_models_write_them(self):
         @tool(effect="read")
         async def double(number: int) -> int:
             """Double."""
             return 2 * number
 
-        assert run(made(double), {"number": 2}).content == "4"
+        assert run(made(double), '{"number": "2"}').content == "4"
 
     @pytest.mark.parametrize("arguments", ['{"order_id": ', "[]", "null", '"A1001"', "1"])
     def test_tells_the_model_what_is_wrong_with_its_arguments(self, arguments: str):
@@ -171,8 +177,8 @@ class TestTimeout:
 
     def test_does_not_wait_for_a_tool_that_ignores_its_cancellation(self):
         async def story() -> ToolResult:
-            runner = ToolRunner()
-            result = await runner.run(made(stubborn), "", CONTEXT)
+            runner, one = ToolRunner(), made(stubborn)
+            result = await runner.run(one, call(one), CONTEXT)
             release.set()
             await asyncio.sleep(0)
             await asyncio.sleep(0)
@@ -216,10 +222,10 @@ class TestTimeout:
         async def story() -> list[tuple[str, str, str] | str]:
             runner = ToolRunner(most_threads=1)
             one = made(stuck)
-            first = await runner.run(one, {"name": "first"}, CONTEXT)
-            second = await runner.run(one, {"name": "second"}, CONTEXT)
+            first = await runner.run(one, call(one, '{"name": "first"}'), CONTEXT)
+            second = await runner.run(one, call(one, '{"name": "second"}'), CONTEXT)
             free.set()
-            third = await runner.run(one, {"name": "third"}, CONTEXT)
+            third = await runner.run(one, call(one, '{"name": "third"}'), CONTEXT)
             runner.close()
             return [error_of(first), error_of(second), third.content]
 
@@ -242,7 +248,7 @@ class TestTimeout:
                 raise
 
         async def story() -> None:
-            task = asyncio.create_task(ToolRunner().run(made(slow), "", CONTEXT))
+            task = asyncio.create_task(ToolRunner().run(made(slow), call(made(slow)), CONTEXT))
             await asyncio.sleep(0.01)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -263,7 +269,7 @@ class TestTimeout:
         async def story() -> set[str]:
             runner = ToolRunner(most_threads=3)
             one = made(meet)
-            results = await asyncio.gather(*(runner.run(one, "", CONTEXT) for _ in range(3)))
+            results = await asyncio.gather(*(runner.run(one, call(one), CONTEXT) for _ in range(3)))
             runner.close()
             return {result.content for result in results}
 

@@ -17,14 +17,12 @@ class InvalidArguments(UsageError):
     code = "invalid_arguments"
 
 
-def decode(arguments: str | Mapping[str, Any]) -> Mapping[str, Any]:
+def decode(arguments: str) -> Mapping[str, Any]:
     """The arguments as data. Models write an empty text for "none".
 
     Raises:
         InvalidArguments: the text is not a JSON object.
     """
-    if not isinstance(arguments, str):
-        return arguments
     if not arguments.strip():
         return {}
     try:

@@ -4,10 +4,10 @@ import asyncio
 import inspect
 import logging
 import traceback
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, Literal
 
-from handrail.core.messages import ToolResult
+from handrail.core.messages import ToolCall, ToolResult
 from handrail.core.tools import Tool, ToolContext
 from handrail.serving.tools import policy
 from handrail.serving.tools.arguments import InvalidArguments, decode
@@ -34,24 +34,24 @@ class ToolRunner:
         self._most_result_bytes = most_result_bytes
         self._on_error = on_error or log_error
 
-    async def run(self, tool: Tool, arguments: str | Mapping[str, Any], context: ToolContext) -> ToolResult:
-        """One attempt. Whatever happens inside the tool comes back as a result; only a cancelled turn raises."""
+    async def run(self, tool: Tool, call: ToolCall, context: ToolContext) -> ToolResult:
+        """One attempt. What happens inside the tool comes back as a result; only a cancelled turn raises."""
         try:
-            parsed = tool.parse(decode(arguments))
+            parsed = tool.parse(decode(call.arguments))
         except InvalidArguments as error:
-            return _failed(tool, context, error.code, error.message)
+            return _failed(call, error.code, error.message)
         seconds = context.deadline.within(tool.timeout_seconds)
         if seconds <= 0:
-            return _failed(tool, context, "deadline_exceeded", f"{tool.name} was not called: no time is left")
+            return _failed(call, "deadline_exceeded", f"{tool.name} was not called: no time is left")
         if tool.context_parameter:
             parsed[tool.context_parameter] = context
         try:
             value = await self._call(tool, parsed, seconds)
         except _TimedOut as timeout:
-            return _timed_out(tool, context, seconds, begun=timeout.begun)
+            return _timed_out(tool, call, seconds, begun=timeout.begun)
         except _Raised as raised:
-            return self._raised(tool, context, raised.error)
-        return ToolResult(context.tool_call_id, tool.name, as_json(value, self._most_result_bytes))
+            return self._raised(tool, call, context, raised.error)
+        return _result(call, as_json(value, self._most_result_bytes), "completed")
 
     def close(self) -> None:
         """Let idle threads go; a tool that is still running is left to itself."""
@@ -78,12 +78,11 @@ class ToolRunner:
             raise _TimedOut(begun=begun)
         return _value(waiter)
 
-    def _raised(self, tool: Tool, context: ToolContext, error: BaseException) -> ToolResult:
+    def _raised(self, tool: Tool, call: ToolCall, context: ToolContext, error: BaseException) -> ToolResult:
         code, message = policy.explain(error, tool)
         if code in ("tool_failed", "unknown"):
             self._on_error(tool, context, error)
-        status = policy.status_after(error, tool)
-        return ToolResult(context.tool_call_id, tool.name, error_json(code, message), status)
+        return _result(call, error_json(code, message), policy.status_after(error, tool))
 
 
 def log_error(tool: Tool, context: ToolContext, error: BaseException) -> None:
@@ -151,14 +150,16 @@ def _forget(done: "asyncio.Future[Any]") -> None:
         done.exception()
 
 
-def _failed(tool: Tool, context: ToolContext, code: str, message: str) -> ToolResult:
-    return ToolResult(context.tool_call_id, tool.name, error_json(code, message), "failed")
+def _result(call: ToolCall, content: str, status: Literal["completed", "failed", "unknown"]) -> ToolResult:
+    return ToolResult(call.id, call.name, content, status, call.provider_id)
 
 
-def _timed_out(tool: Tool, context: ToolContext, seconds: float, *, begun: bool) -> ToolResult:
+def _failed(call: ToolCall, code: str, message: str) -> ToolResult:
+    return _result(call, error_json(code, message), "failed")
+
+
+def _timed_out(tool: Tool, call: ToolCall, seconds: float, *, begun: bool) -> ToolResult:
     if not begun:
-        return _failed(
-            tool, context, "tools_busy", f"{tool.name} was not called: too many tools are running; try later"
-        )
+        return _failed(call, "tools_busy", f"{tool.name} was not called: too many tools are running; try later")
     code, message = policy.explain_timeout(tool, seconds)
-    return ToolResult(context.tool_call_id, tool.name, error_json(code, message), policy.status_after_timeout(tool))
+    return _result(call, error_json(code, message), policy.status_after_timeout(tool))
