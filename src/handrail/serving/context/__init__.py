@@ -8,5 +8,6 @@ Acts before the agent loop. Closed: instructions that can't be rendered are refu
 
 from handrail.serving.context.history import fit
 from handrail.serving.context.instructions import OUR_VARIABLES, Instructions
+from handrail.serving.context.knowledge import Knowledge, extract
 
-__all__ = ["OUR_VARIABLES", "Instructions", "fit"]
+__all__ = ["OUR_VARIABLES", "Instructions", "Knowledge", "extract", "fit"]
