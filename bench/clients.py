@@ -42,6 +42,7 @@ class TurnClient:
     """Takes turns with a server that has Handrail's API."""
 
     def __init__(self, port: int, messages: Iterator[Message], *, streamed: bool = True) -> None:
+        self._port = port
         self._connection = HttpConnection(port)
         self._messages = messages
         self._streamed = streamed
@@ -63,6 +64,11 @@ class TurnClient:
         response = _require_ok(await self._connection.post("/v1/conversations", b"{}"))
         self._conversation_id = orjson.loads(response.body)["id"]
         self._turns_left = TURNS_PER_CONVERSATION
+
+    def renew_connection(self) -> None:
+        """Open a new connection at the next request: one that idles for seconds may be closed under that request."""
+        self._connection.close()
+        self._connection = HttpConnection(self._port)
 
     async def send(self, message: Message) -> Response:
         """Post the message and wait for the whole answer, which is not yet checked."""

@@ -8,10 +8,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.processes import Fleet, Server, ServerFailed, free_port
+from bench.processes import Fleet, Server, free_port
 from bench.project import write_project
-
-MOCK, FLOOR, HANDRAIL, PEER = "mock", "floor", "handrail", "pydantic-ai"
+from bench.results import FLOOR, HANDRAIL, MOCK, PEER
 
 HANDRAIL_ENVIRONMENT = {"HANDRAIL_RATE_LIMIT_TURNS_PER_MINUTE": "1000000"}
 """Every rail runs; only the limits are too high to be met, because all load comes from one user."""
@@ -81,6 +80,3 @@ def missing(name: str) -> str | None:
 
 def _handrail_command() -> Path:
     return Path(os.path.abspath(sys.executable)).parent / "handrail"
-
-
-__all__ = ["FLOOR", "HANDRAIL", "MOCK", "PEER", "Contenders", "ModelTiming", "ServerFailed", "missing"]

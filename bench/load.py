@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 from bench.clients import Client, Turn, WrongAnswer
-from bench.processes import Server
 
-ERRORS_SHOWN = 3
+if TYPE_CHECKING:
+    from bench.processes import Server
+
+DRAIN_SECONDS = 60
+"""How long turns in flight may take to end; the slowest contender needs three."""
 
 
 @dataclass(slots=True)
@@ -38,7 +42,11 @@ async def closed_loop(server: Server, clients: Sequence[Client], seconds: float)
     """
     result = LoadResult()
     cpu_before, started_at = server.cpu_ms(), perf_counter()
-    await asyncio.gather(*(_keep_busy(client, started_at + seconds, result) for client in clients))
+    try:
+        async with asyncio.timeout(seconds + DRAIN_SECONDS):
+            await asyncio.gather(*(_keep_busy(client, started_at + seconds, result) for client in clients))
+    except TimeoutError:
+        result.errors.append(f"turns were still running {DRAIN_SECONDS} s after the window")
     result.seconds = perf_counter() - started_at
     result.cpu_ms = server.cpu_ms() - cpu_before
     for client in clients:
@@ -70,8 +78,3 @@ async def in_turn(clients: Mapping[str, Client], *, blocks: int, turns: int) -> 
     for client in clients.values():
         client.close()
     return measured
-
-
-def clients(count: int, make: Callable[[], Client]) -> list[Client]:
-    """As many new clients as there are connections."""
-    return [make() for _ in range(count)]

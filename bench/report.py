@@ -7,9 +7,8 @@ from typing import Any
 
 import orjson
 
-from bench.contenders import FLOOR, HANDRAIL, MOCK, PEER
 from bench.figures import Figure
-from bench.results import Results
+from bench.results import FLOOR, HANDRAIL, MOCK, PEER, Results
 
 COLUMNS = (MOCK, FLOOR, HANDRAIL, PEER)
 MINUTES_ALLOWED = 8

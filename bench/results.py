@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 from bench.figures import Figure, over_rounds, ratios
 
+MOCK, FLOOR, HANDRAIL, PEER = "mock", "floor", "handrail", "pydantic-ai"
+
 
 @dataclass(slots=True)
 class Results:

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from time import process_time
-from typing import Any
 from urllib.request import urlopen
 
 import orjson
 
 from bench.clients import Client, MockClient, TurnClient
-from bench.contenders import MOCK
-from bench.dialogue import Case, messages
+from bench.dialogue import Case, Message, messages
 from bench.figures import percentile
 from bench.load import closed_loop, in_turn
 from bench.processes import Server
-from bench.results import Results
+from bench.results import MOCK, Results
 from bench.streams import ModelStream, Stream, StreamPlan, TurnStream, run_streams
 
 MODEL_CALLS: Mapping[Case, int] = {"plain": 1, "long": 1, "tools": 2}
@@ -39,7 +36,7 @@ class Cell:
 
 THROUGHPUT_CELLS = (Cell("plain", 16), Cell("plain", 64), Cell("tools", 16), Cell("tools", 64))
 LONG_CELLS = (Cell("long", 16),)
-JSON_CELLS = (Cell("plain", 16, streamed=False), Cell("tools", 16, streamed=False))
+JSON_CELLS = (Cell("plain", 16, streamed=False),)
 
 
 class Bench:
@@ -101,10 +98,11 @@ class Bench:
             self._results.add("memory MB", server.name, server.rss_mb())
 
     async def streams_round(self, plan: StreamPlan, order: int) -> None:
-        """All streams against each server, and against the mock model alone."""
-        everyone = [self._mock, *self._servers]
-        for at in range(len(everyone)):
-            await self._streams(everyone[(order + at) % len(everyone)], plan)
+        """All streams against each server; in the first round against the mock model alone too."""
+        if order == 0:
+            await self._streams(self._mock, plan)
+        for at in range(len(self._servers)):
+            await self._streams(self._servers[(order + at) % len(self._servers)], plan)
 
     async def _streams(self, server: Server, plan: StreamPlan) -> None:
         def make() -> Stream:
@@ -131,18 +129,9 @@ class Bench:
     def _client(self, server: Server, cell: Cell) -> Client:
         return TurnClient(server.port, self._messages(cell.case), streamed=cell.streamed)
 
-    def _messages(self, case: Case) -> Any:
+    def _messages(self, case: Case) -> Iterator[Message]:
         return messages(case, first_order=next(self._first_orders))
 
     def _model_calls(self) -> int:
         with urlopen(f"{self._mock.url}/healthz", timeout=10) as answer:
             return orjson.loads(answer.read())["completions"]
-
-
-def where(folder: str | os.PathLike[str]) -> str:
-    """The kind of file system a folder is on: on tmpfs an fsync costs nothing and the figures flatter."""
-    import psutil
-
-    mounts = sorted(psutil.disk_partitions(all=True), key=lambda mount: len(mount.mountpoint), reverse=True)
-    path = os.path.realpath(folder)
-    return next((mount.fstype for mount in mounts if path.startswith(mount.mountpoint)), "unknown")

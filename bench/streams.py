@@ -6,12 +6,15 @@ import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from bench.clients import MockClient, TurnClient, WrongAnswer, model_text, server_events
 from bench.dialogue import INSTRUCTIONS, STREAM_TOKENS, Message
 from bench.http_client import Response
-from bench.processes import Server
+from bench.load import DRAIN_SECONDS
+
+if TYPE_CHECKING:
+    from bench.processes import Server
 
 SAMPLE_SECONDS = 0.25
 
@@ -66,6 +69,7 @@ class TurnStream:
 
     async def prepare(self) -> None:
         await self._client.begin_conversation()
+        self._client.renew_connection()
 
     async def run(self) -> tuple[Response, list[tuple[float, str]]]:
         response = await self._client.send(self._message)
@@ -114,7 +118,11 @@ async def run_streams(server: Server, plan: StreamPlan, make: Callable[[], Strea
     result, cpu_before = StreamResult(), server.cpu_ms()
     peak = asyncio.create_task(_peak_rss_mb(server, memory_before))
     starts = [perf_counter() + plan.start_seconds * at / plan.count for at in range(plan.count)]
-    await asyncio.gather(*(_one(stream, at, plan, result) for stream, at in zip(streams, starts, strict=True)))
+    try:
+        async with asyncio.timeout(plan.start_seconds + plan.due_ms(plan.tokens) / 1000 + DRAIN_SECONDS):
+            await asyncio.gather(*(_one(stream, at, plan, result) for stream, at in zip(streams, starts, strict=True)))
+    except TimeoutError:
+        result.errors.append(f"streams were still running {DRAIN_SECONDS} s after the last token was due")
     peak.cancel()
     result.peak_mb = await peak
     result.memory_kb_per_stream = 1000 * (result.peak_mb - memory_before) / plan.count
