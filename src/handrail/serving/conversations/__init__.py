@@ -4,6 +4,13 @@ Acts at the beginning of a turn (commit a: message, turn, lease), after each rou
 (commit d). Closed: when the store is down nothing is admitted, and a turn that can't be stored is not answered.
 """
 
+from handrail.serving.conversations.bodies import (
+    conversation_body,
+    message_body,
+    stored_turn_body,
+    turn_body,
+    usage_body,
+)
 from handrail.serving.conversations.policy import MOST_QUEUED, can_read, next_step
 from handrail.serving.conversations.records import (
     Conversation,
@@ -21,7 +28,7 @@ from handrail.serving.conversations.store import (
     IdempotencyMismatch,
     IdempotencyScope,
 )
-from handrail.serving.conversations.stream import Streams, TurnStream
+from handrail.serving.conversations.stream import Streams, TurnStream, encode_sse
 from handrail.serving.conversations.transcript import as_messages
 
 __all__ = [
@@ -41,6 +48,12 @@ __all__ = [
     "TurnStream",
     "as_messages",
     "can_read",
+    "conversation_body",
+    "encode_sse",
+    "message_body",
     "next_step",
     "replay",
+    "stored_turn_body",
+    "turn_body",
+    "usage_body",
 ]

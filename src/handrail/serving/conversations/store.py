@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 
-from sqlalchemy import and_, bindparam, insert, literal, or_, select, update
+from sqlalchemy import and_, bindparam, insert, literal, literal_column, or_, select, update
 from sqlalchemy import delete as sql_delete
 
 from handrail.core import json
@@ -54,6 +54,9 @@ _c, _t, _m, _k, _i = (
     tables.idempotency_key,
 )
 
+# Literal, so that both databases see that the partial index answers it.
+_IS_OPEN = _t.c.status.in_([literal_column("'queued'"), literal_column("'running'")])
+
 _ADD_CONVERSATION = Prepared(insert(_c))
 _FIND_CONVERSATION = Prepared(scoped(_c).where(_c.c.id == bindparam("id")))
 _LIST_CONVERSATIONS = Prepared(
@@ -62,13 +65,13 @@ _LIST_CONVERSATIONS = Prepared(
     .order_by(_c.c.id.desc())
     .limit(bindparam("limit"))
 )
-_LIST_ALL = Prepared(
-    scoped(_c).where(_c.c.id < bindparam("before")).order_by(_c.c.id.desc()).limit(bindparam("limit"))
-)
+_LIST_ALL = Prepared(scoped(_c).where(_c.c.id < bindparam("before")).order_by(_c.c.id.desc()).limit(bindparam("limit")))
 _ADVANCE = Prepared(
     update(_c)
     .where(
-        _c.c.tenant_id == bindparam("tenant_id"), _c.c.id == bindparam("id_"), _c.c.turn_count == bindparam("seen_count")
+        _c.c.tenant_id == bindparam("tenant_id"),
+        _c.c.id == bindparam("id_"),
+        _c.c.turn_count == bindparam("seen_count"),
     )
     .values(turn_count=bindparam("new_count"), updated_at=bindparam("at"))
 )
@@ -81,7 +84,7 @@ _ADD_TURN = Prepared(insert(_t))
 _FIND_TURN = Prepared(scoped(_t).where(_t.c.id == bindparam("id")))
 _OPEN_TURNS = Prepared(
     scoped(_t, _t.c.id, _t.c.status)
-    .where(_t.c.conversation_id == bindparam("conversation_id"), _t.c.status.in_(("queued", "running")))
+    .where(_t.c.conversation_id == bindparam("conversation_id"), _IS_OPEN)
     .order_by(_t.c.seq)
 )
 _CLAIM = Prepared(
@@ -101,10 +104,21 @@ _END_TURN = Prepared(
     .values(
         {
             name: bindparam(f"{name}_")
-            for name in (
-                "status intent confidence action route latency_class error_code error_message input_tokens output_tokens "
-                "overhead_micros event_seq ended_at"
-            ).split()
+            for name in [
+                "status",
+                "intent",
+                "confidence",
+                "action",
+                "route",
+                "latency_class",
+                "error_code",
+                "error_message",
+                "input_tokens",
+                "output_tokens",
+                "overhead_micros",
+                "event_seq",
+                "ended_at",
+            ]
         }
     )
 )
@@ -125,13 +139,27 @@ _STILL_MINE = Prepared(
     .values(lease_expires_at=now() + bindparam("lease_micros", type_=_t.c.started_at.type))
 )
 _ORPHANS = Prepared(
-    select(_t.c.id, _t.c.tenant_id, _t.c.conversation_id, _t.c.epoch, _t.c.status)
-    .where(_t.c.status.in_(("queued", "running")))
-    .order_by(_t.c.id)
+    select(_t.c.id, _t.c.tenant_id, _t.c.conversation_id, _t.c.epoch, _t.c.status).where(_IS_OPEN).order_by(_t.c.id)
 )
 _INTERRUPT = Prepared(
     update(_t)
-    .where(_t.c.id == bindparam("id_"), _t.c.epoch == bindparam("seen_epoch"), _t.c.status.in_(("queued", "running")))
+    .where(_t.c.id == bindparam("id_"), _t.c.epoch == bindparam("seen_epoch"), _IS_OPEN)
+    .values(
+        status="failed",
+        epoch=_t.c.epoch + 1,
+        error_code="interrupted",
+        error_message=bindparam("message_"),
+        ended_at=bindparam("at"),
+    )
+)
+_END_EXPIRED = Prepared(
+    update(_t)
+    .where(
+        _t.c.tenant_id == bindparam("tenant_id"),
+        _t.c.conversation_id == bindparam("conversation_id_"),
+        _t.c.status == "running",
+        _t.c.lease_expires_at < now(),
+    )
     .values(
         status="failed",
         epoch=_t.c.epoch + 1,
@@ -228,7 +256,14 @@ class ConversationStore:
             raise NotFound(f"there is no conversation {conversation_id!r}", param="conversation_id")
         return conversation
 
-    async def list(
+    async def find(self, tenant_id: str, conversation_id: str) -> Conversation:
+        """For the server's own use, when no principal asks; `NotFound` when it is gone."""
+        row = await self._db.fetch_one(_FIND_CONVERSATION, {"tenant_id": tenant_id, "id": conversation_id})
+        if row is None:
+            raise NotFound(f"there is no conversation {conversation_id!r}", param="conversation_id")
+        return Conversation.of(row)
+
+    async def newest(
         self, principal: Principal, *, everyone: bool = False, before: str | None = None, limit: int = 50
     ) -> Sequence[Conversation]:
         """Newest first; `before` is the id of the last one seen."""
@@ -258,7 +293,8 @@ class ConversationStore:
         key = {"tenant_id": turn.tenant_id}
         batch.add(
             _ADVANCE,
-            key | {"id_": turn.conversation_id, "seen_count": turn.seq - 1, "new_count": turn.seq, "at": turn.created_at},
+            key
+            | {"id_": turn.conversation_id, "seen_count": turn.seq - 1, "new_count": turn.seq, "at": turn.created_at},
             expect=1,
         )
         running = turn.status is TurnStatus.RUNNING
@@ -379,6 +415,19 @@ class ConversationStore:
             async with self._db.batch() as batch:
                 batch.add(_INTERRUPT, {"id_": row["id"], "seen_epoch": row["epoch"], "message_": message, "at": at})
         return len(rows)
+
+    async def end_expired(self, conversation: Conversation, *, at: int) -> None:
+        """End a running turn of this conversation whose lease ran out: its owner is dead or long past its deadline."""
+        async with self._db.batch() as batch:
+            batch.add(
+                _END_EXPIRED,
+                {
+                    "tenant_id": conversation.tenant_id,
+                    "conversation_id_": conversation.id,
+                    "message_": "the process that answered this turn stopped before it ended",
+                    "at": at,
+                },
+            )
 
     # messages and tool calls
 

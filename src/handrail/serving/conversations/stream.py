@@ -48,9 +48,13 @@ class TurnStream:
 
     def publish(self, name: str, data: Mapping[str, Any]) -> None:
         """Append an event; text that waits to be joined goes out before it."""
+        self.flush()
+        self._append(name, data)
+
+    def flush(self) -> None:
+        """Send text that waits to be joined."""
         if self._pending:
             self._flush()
-        self._append(name, data)
 
     def say(self, text: str) -> None:
         """Append visible text."""
@@ -83,26 +87,29 @@ class TurnStream:
         return self.result
 
     async def follow(self, after: int = 0) -> AsyncIterator[Event]:
-        """Every event with a seq above `after`, then live ones, until the last.
+        """Every event with a seq above `after`, then live ones, until the last."""
+        async for batch in self.batches(after):
+            for event in batch:
+                yield event
 
-        A client that fell behind the ring gets `message.restarted` with the full text so far.
+    async def batches(self, after: int = 0) -> AsyncIterator[list[Event]]:
+        """`follow`, but what is there at once comes at once.
+
+        A client that fell behind the ring gets `message.restarted` with the text up to the ring's first event.
         """
         at = after
         while True:
+            batch: list[Event] = []
             if at < self._dropped:
                 at = self._dropped
-                yield Event(self.epoch, at, events.MESSAGE_RESTARTED, {"text": self._text_at_ring_start()})
-            while at - self._dropped < len(self._events):
-                event = self._events[at - self._dropped]
-                at = event.seq
-                yield event
-                if event.name in events.ENDS_STREAM:
-                    return
-                if at < self._dropped:
-                    break
+                batch.append(Event(self.epoch, at, events.MESSAGE_RESTARTED, {"text": self._text_at_ring_start()}))
+            batch += self._events[at - self._dropped :]
+            if batch:
+                at = batch[-1].seq
+                yield batch
+            elif self.is_over:
+                return
             else:
-                if self.is_over:
-                    return
                 await self._change()
 
     async def _change(self) -> None:

@@ -11,12 +11,15 @@ UNFINISHED = '{"error":{"code":"unknown","message":"this call has no recorded re
 def as_messages(messages: Sequence[StoredMessage], tool_calls: Iterable[StoredToolCall] = ()) -> list[Message]:
     """The transcript in order; each assistant message with tool calls is followed by their results.
 
-    A call without a result gets one that says so, because providers refuse a call that was never answered.
+    A call without a result gets one that says so, because providers refuse a call that was never answered. What was
+    said between two rounds of tools stands in the turn's last message too, so it is left out here once that is there.
     """
     results = {call.id: call for call in tool_calls}
+    ended = {stored.turn_id for stored in messages if stored.role == "assistant" and not stored.tool_calls}
     out: list[Message] = []
     for stored in messages:
-        out.append(Message(stored.role, stored.content, stored.provenance, stored.tool_calls))
+        content = "" if stored.tool_calls and stored.turn_id in ended else stored.content
+        out.append(Message(stored.role, content, stored.provenance, stored.tool_calls))
         for call in stored.tool_calls:
             done = results.get(call.id)
             content = (done.result if done else None) or UNFINISHED

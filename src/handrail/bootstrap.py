@@ -1,0 +1,65 @@
+"""Settings to real objects: the only place that builds adapters."""
+
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from handrail.core.clock import Clock, SystemClock
+from handrail.core.ids import new_id
+from handrail.db.open import open_database
+from handrail.flows.releases import Releases
+from handrail.flows.services import Services, TurnLimits
+from handrail.insight.costs import UsageStore
+from handrail.oversight.escalations import EscalationStore
+from handrail.protection.auth import Authenticator, KeyStore, operator_token
+from handrail.protection.rate_limits import RateLimiter
+from handrail.serving.context import extract
+from handrail.serving.conversations import ConversationStore, Streams
+from handrail.serving.models import ModelConnections, ModelRegistry
+from handrail.serving.tools import ToolRunner
+from handrail.settings import Settings
+from handrail.telemetry.metrics import Metrics
+
+
+@asynccontextmanager
+async def services_from(settings: Settings, clock: Clock | None = None) -> AsyncIterator[Services]:
+    """Open everything, hand it out, and close it in the other order."""
+    clock = clock or SystemClock()
+    db = await open_database(settings.url, clock)
+    metrics = Metrics()
+    connections = ModelConnections()
+    tools = ToolRunner(most_threads=settings.tools.threads)
+    keys = KeyStore(db)
+    authenticator = Authenticator(keys, clock, operator_token(settings.data_dir))
+    await authenticator.start()
+    services = Services(
+        clock=clock,
+        db=db,
+        limits=TurnLimits(deadline_seconds=settings.turn.deadline_seconds, owner=_owner()),
+        authenticator=authenticator,
+        keys=keys,
+        rate_limits=RateLimiter(
+            clock, per_minute=settings.rate_limit.turns_per_minute, burst=settings.rate_limit.burst
+        ),
+        conversations=ConversationStore(db),
+        streams=Streams(),
+        releases=Releases(
+            db, ModelRegistry(connections, os.environ, extract=extract, on_fallback=metrics.fallback), clock
+        ),
+        tool_runner=tools,
+        escalations=EscalationStore(db),
+        usage=UsageStore(db),
+        metrics=metrics,
+    )
+    try:
+        yield services
+    finally:
+        await connections.close()
+        tools.close()
+        await db.close()
+
+
+def _owner() -> str:
+    """Unique to this process, readable to people."""
+    return f"{socket.gethostname()}:{os.getpid()}:{new_id('own')[-8:]}"

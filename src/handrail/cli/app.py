@@ -1,0 +1,75 @@
+"""All commands. Only what the help needs is imported here; each command imports its own parts when it runs."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from handrail.cli import init, intents, keys, release
+
+app = typer.Typer(
+    name="handrail",
+    help="Take an AI agent from prototype to production, and keep it there.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.add_typer(release.app, name="release", help="Make, list, compare and use releases of an agent project.")
+app.add_typer(keys.app, name="keys", help="Make, list and revoke API keys.")
+app.add_typer(intents.app, name="intents", help="Train and evaluate intent classifiers.")
+app.command("init")(init.init)
+
+Project = Annotated[Path, typer.Option("--project", help="Folder of the agent project.")]
+Host = Annotated[str | None, typer.Option(help="Address to bind; beyond loopback only with API keys.")]
+Port = Annotated[int | None, typer.Option(help="Port to listen on (default 8080; 0 picks a free one).")]
+DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Where data lives (default .handrail).")]
+DatabaseUrl = Annotated[str | None, typer.Option(help="postgresql://... instead of SQLite in the data folder.")]
+
+
+@app.command()
+def serve(
+    project: Project = Path("."),
+    host: Host = None,
+    port: Port = None,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Serve the agent project in a folder: make a release of what is on disk, use it, and answer."""
+    from handrail.cli.serve import serve_project
+    from handrail.settings import read_settings
+
+    settings = read_settings(host=host, port=port, data_dir=data_dir, database_url=database_url)
+    serve_project(project, settings)
+
+
+@app.command()
+def demo(host: Host = None, port: Port = None, data_dir: DataDir = None) -> None:
+    """Serve the shop, an example agent that needs no key and no network; its chat page opens at /."""
+    from handrail.cli.serve import example_project, serve_project
+    from handrail.settings import read_settings
+
+    serve_project(example_project("shop"), read_settings(host=host, port=port, data_dir=data_dir), welcome=True)
+
+
+@app.command()
+def chat(
+    url: Annotated[str, typer.Option(help="Address of a running server.")] = "",
+    agent: Annotated[str | None, typer.Option(help="Which agent, when the server has several.")] = None,
+    conversation: Annotated[str | None, typer.Option(help="Go on with this conversation.")] = None,
+    key: Annotated[str | None, typer.Option(envvar="HANDRAIL_API_KEY", help="API key.")] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Talk to an agent in the terminal; answers stream."""
+    from handrail.cli.chat import chat_in_terminal
+    from handrail.settings import read_settings
+
+    chat_in_terminal(url or None, agent, conversation, key, read_settings(data_dir=data_dir))
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    from handrail import __version__
+
+    typer.echo(__version__)

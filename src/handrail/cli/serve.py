@@ -1,0 +1,140 @@
+"""`handrail serve` and `handrail demo`: one process that owns its data and answers."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+
+import uvicorn
+import uvloop
+
+import handrail
+from handrail.bootstrap import services_from
+from handrail.core.errors import UsageError
+from handrail.core.principal import Principal
+from handrail.db.owner import OwnerLock
+from handrail.flows.releases import create_and_use
+from handrail.flows.services import Services
+from handrail.flows.shutdown import drain, recover
+from handrail.http.app import create_app
+from handrail.protection.privacy import redact
+from handrail.settings import Settings
+from handrail.telemetry.logging import configure
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def example_project(name: str) -> Path:
+    """Shipped inside the wheel, or at the root of a checkout."""
+    package = Path(handrail.__file__).parent
+    shipped = package / "_examples" / name
+    return shipped if shipped.exists() else package.parent.parent / "examples" / name
+
+
+def serve_project(project: Path, settings: Settings, *, welcome: bool = False) -> None:
+    """Serve until Ctrl-C or SIGTERM; turns that run are given time to end.
+
+    Raises:
+        AlreadyServed: another process owns the data folder.
+        ProjectError: the project can't be used; every problem with its file and line.
+    """
+    os.environ["HANDRAIL_DATA_DIR"] = str(settings.data_dir.resolve())
+    configure(settings.log_level, redact)
+    lock = OwnerLock(settings.data_dir) if settings.database_url is None else None
+    if lock is not None:
+        lock.acquire()
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_serve(project, settings, lock, welcome=welcome))
+    finally:
+        if lock is not None:
+            lock.release()
+
+
+async def _serve(project: Path, settings: Settings, lock: OwnerLock | None, *, welcome: bool) -> None:
+    async with services_from(settings) as services:
+        _require_safe_binding(settings, services)
+        if lock is not None:
+            await recover(services)
+        release = await create_and_use(services.releases, project, Principal("default", "local-operator"))
+        services.default_agent = release.agent
+        listener = _listen(settings.host, settings.port)
+        port = listener.getsockname()[1]
+        address = f"http://{'[::1]' if settings.host == '::1' else settings.host}:{port}"
+        if lock is not None:
+            lock.announce(address)
+        _say_hello(address, release.agent, release.id, services, welcome=welcome)
+        server = _Server(services, port, settings.turn.drain_seconds)
+        await server.serve(sockets=[listener])
+        await drain(services, settings.turn.drain_seconds)
+
+
+def _require_safe_binding(settings: Settings, services: Services) -> None:
+    if settings.host not in LOOPBACK and not services.authenticator.has_keys:
+        raise UsageError(
+            f"host {settings.host!r} can be reached from other machines and there are no API keys, so anybody could use "
+            "the agent; make a key with `handrail keys create` first, or bind to 127.0.0.1"
+        )
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise UsageError(f"can't listen on {host}:{port}: {error.strerror}; choose another --port") from error
+    listener.listen(2048)
+    return listener
+
+
+def _say_hello(address: str, agent: str, release_id: str, services: Services, *, welcome: bool) -> None:
+    print(f"Handrail serves agent {agent!r}, release {release_id}, on {address}", flush=True)
+    for line in services.releases.describe_models():
+        print(f"  model {line}", flush=True)
+    if not services.authenticator.has_keys:
+        print("  no API keys yet: only this machine can connect (make one with `handrail keys create`)", flush=True)
+    if welcome:
+        print(f'  open {address} and ask "where is my order A1001?"; Ctrl-C stops', flush=True)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn that stops admitting turns at the first signal and ends at once at the second."""
+
+    def __init__(self, services: Services, port: int, drain_seconds: float) -> None:
+        config = uvicorn.Config(
+            create_app(services, port=port),
+            loop="none",
+            http="httptools",
+            ws="websockets",
+            lifespan="off",
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            timeout_keep_alive=75,
+            timeout_graceful_shutdown=max(1, round(drain_seconds)),
+            ws_max_size=256 * 1024,
+        )
+        super().__init__(config)
+        self._services = services
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(number)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._services.draining = True
+        super().handle_exit(sig, frame)

@@ -1,0 +1,1 @@
+"""The stories: what happens, in order. How each step works is in its room."""

@@ -1,0 +1,145 @@
+"""The answer of a turn, by its route: a question, a dialogue flow, a tool, or the agent loop."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from handrail.core import events, json
+from handrail.core.answers import AnswerEvent, Awaiting, Handoff, ModelCalled, Outcome, Said
+from handrail.core.ids import new_id
+from handrail.core.messages import Message, ToolCall
+from handrail.flows.model_call import GovernedModel
+from handrail.flows.route import AWAITING_MICROS, Route
+from handrail.flows.services import ActiveTurn, Services
+from handrail.flows.tool_call import call_tool, call_tools
+from handrail.oversight.escalations import customer_word
+from handrail.serving.agents import LoopRequest
+from handrail.serving.agents import answer as answer_by_loop
+from handrail.serving.context import extract, fit
+from handrail.serving.conversations import StoredToolCall, as_messages
+from handrail.serving.dialogue import Dialogue
+from handrail.serving.routing import clarify_question, confirm_question, parse_yes_no
+
+DECLINED = "All right, I won't. What can I do for you instead?"
+LOST = "I'm sorry, I still don't understand."
+
+
+@dataclass(slots=True)
+class Answer:
+    """What the turn came to, for the record."""
+
+    outcome: Outcome
+    calls: list[ModelCalled] = field(default_factory=list[ModelCalled])
+
+
+async def answer(services: Services, active: ActiveTurn, route: Route) -> Answer:
+    """Stream the answer; returns when its last word is out."""
+    given = Answer(Outcome("failed", error_code="no_answer"))
+    active.stream.publish(events.MESSAGE_STARTED, {"id": active.message_id})
+    async for event in _speak(services, active, route):
+        if isinstance(event, Said):
+            active.stream.say(event.text)
+        elif isinstance(event, ModelCalled):
+            given.calls.append(event)
+            services.metrics.model_call(active.turn.agent, event)
+        else:
+            given.outcome = event
+    if given.outcome.handoff is not None:
+        word = customer_word(given.outcome.handoff, message=active.release.config.handoff.message)
+        active.stream.say(f"\n\n{word}" if active.stream.text else word)
+    return given
+
+
+def _speak(services: Services, active: ActiveTurn, route: Route) -> AsyncIterator[AnswerEvent]:
+    if route.action == "confirm":
+        return _ask(services, route, confirm_question(active.release.title(route.intent or "")), "confirm")
+    if route.action == "clarify":
+        titles = [active.release.title(choice) for choice in route.choices]
+        return _ask(services, route, clarify_question(titles), "clarify")
+    if route.action == "declined":
+        return _say(DECLINED, Outcome("answered"))
+    if route.action == "handoff":
+        return _say(LOST, Outcome("handed_off", handoff=Handoff(route.reason, active.release.config.handoff.team)))
+    target = active.release.target(route.intent)
+    if target.kind == "flow":
+        return _flow(services, active, route, target.name)
+    if target.kind == "tool":
+        return _tool(services, active, route, target.name)
+    return _agent(services, active, route)
+
+
+async def _say(text: str, outcome: Outcome) -> AsyncIterator[AnswerEvent]:
+    yield Said(text)
+    yield outcome
+
+
+def _ask(services: Services, route: Route, question: str, kind: str) -> AsyncIterator[AnswerEvent]:
+    """A question that completes the turn; the conversation waits for its answer."""
+    awaiting = Awaiting(
+        "confirm" if kind == "confirm" else "clarify",
+        route.intent or "",
+        {"message": route.message, "choices": list(route.choices)},
+        json.digest({"intent": route.intent, "message": route.message}),
+        services.clock.micros() + AWAITING_MICROS,
+    )
+    return _say(question, Outcome("asked", awaiting))
+
+
+async def _flow(services: Services, active: ActiveTurn, route: Route, name: str) -> AsyncIterator[AnswerEvent]:
+    dialogue = Dialogue(partial(call_tool, services, active), active.release.knowledge.search, extract, parse_yes_no)
+    flow = active.release.flows[name]
+    played = dialogue.run(
+        flow, route.message, turn_id=active.turn.id, intent=route.intent or name, awaiting=route.awaiting
+    )
+    async for event in played:
+        if isinstance(event, Outcome) and event.awaiting is not None:
+            expires_at = services.clock.micros() + AWAITING_MICROS
+            yield replace(event, awaiting=replace(event.awaiting, expires_at=expires_at))
+        else:
+            yield event
+
+
+async def _tool(services: Services, active: ActiveTurn, route: Route, name: str) -> AsyncIterator[AnswerEvent]:
+    """An intent that is one tool without arguments: its result is the answer."""
+    result = await call_tool(services, active, ToolCall(new_id("call"), name, "{}"))
+    if result.is_error:
+        yield Said("I'm sorry, I can't look that up right now.")
+        yield Outcome("failed", handoff=Handoff(f"tool {name!r} failed", active.release.config.handoff.team))
+        return
+    value = json.loads(result.content)
+    yield Said(value if isinstance(value, str) else _as_lines(value))
+    yield Outcome("answered")
+
+
+def _as_lines(value: object) -> str:
+    if isinstance(value, dict):
+        return "\n".join(f"{str(key).replace('_', ' ')}: {each}" for key, each in value.items())
+    if isinstance(value, list):
+        return "\n".join(f"- {each}" for each in value)
+    return str(value)
+
+
+async def _agent(services: Services, active: ActiveTurn, route: Route) -> AsyncIterator[AnswerEvent]:
+    release, limits = active.release, active.release.config.limits
+    stored = await services.conversations.history(active.turn, limit=limits.history_messages)
+    calls: Sequence[StoredToolCall] = ()
+    if any(message.tool_calls for message in stored):
+        calls = await services.conversations.conversation_calls(active.turn.tenant_id, active.turn.conversation_id)
+    messages = [*as_messages(stored, calls), Message("user", route.message)]
+    request = LoopRequest(
+        instructions=release.instructions_for(route.intent, services.clock),
+        messages=fit(messages, limits.history_messages, limits.history_characters),
+        tools=release.tool_list,
+        documents=release.knowledge.search(route.message),
+    )
+    loop = answer_by_loop(
+        request,
+        client=GovernedModel(release.model, active.waits),
+        call_tools=partial(call_tools, services, active),
+        deadline=active.deadline,
+        limits=release.loop_limits,
+    )
+    async with aclosing(loop):
+        async for event in loop:
+            yield event

@@ -1,0 +1,46 @@
+"""Can this process take turns, and what of the ten practices is on? Reported, never assumed."""
+
+from typing import Any
+
+from handrail.core.errors import HandrailError
+from handrail.flows.services import Services
+
+# What a later practice will bring; `docs/status.md` says the same and a test holds them together.
+OFF = (
+    "approvals",
+    "audit",
+    "budgets",
+    "breakers",
+    "caching",
+    "encryption_at_rest",
+    "evaluations",
+    "injection_defence",
+    "output_guardrails",
+    "reviews",
+    "rollouts",
+    "takeover",
+    "traces",
+)
+
+
+async def readiness(services: Services) -> tuple[bool, dict[str, Any]]:
+    """Whether turns can be taken now, and the picture behind it."""
+    checks: dict[str, Any] = {"store": await _store(services), "admitting": not services.draining}
+    ready = checks["store"] == "ok" and checks["admitting"]
+    body = {
+        "status": "ready" if ready else "not_ready",
+        "checks": checks,
+        "models": services.releases.describe_models(),
+        "authentication": "api keys" if services.authenticator.has_keys else "none: loopback only",
+        "running_turns": len(services.running),
+        "off": list(OFF),
+    }
+    return ready, body
+
+
+async def _store(services: Services) -> str:
+    try:
+        await services.conversations.ping()
+    except HandrailError as error:
+        return error.message
+    return "ok"

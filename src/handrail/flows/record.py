@@ -1,0 +1,123 @@
+"""Commit (d): the answer, how the turn ended, what it used, and who takes over, in one batch; then the last events."""
+
+import time
+
+from handrail.core import events
+from handrail.core.answers import Outcome
+from handrail.core.usage import Usage
+from handrail.flows.answer import Answer
+from handrail.flows.route import Route
+from handrail.flows.services import ActiveTurn, Services
+from handrail.insight.costs import ModelUsage
+from handrail.oversight.escalations import Escalation, summarise
+from handrail.serving.conversations import TurnEnd, TurnStatus, turn_body
+
+LAST_EVENTS = 2
+_ENDINGS = {
+    TurnStatus.COMPLETED: events.COMPLETED,
+    TurnStatus.FAILED: events.FAILED,
+    TurnStatus.CANCELLED: events.CANCELLED,
+}
+
+
+async def record(services: Services, active: ActiveTurn, route: Route, given: Answer) -> None:
+    """Store the turn as it ended and tell its followers."""
+    failed = given.outcome.result == "failed"
+    status = TurnStatus.FAILED if failed else TurnStatus.COMPLETED
+    error = (given.outcome.error_code or "agent_failed", active.stream.text) if failed else None
+    await _record(services, active, route, given, status, error)
+
+
+async def record_early_end(
+    services: Services, active: ActiveTurn, route: Route | None, status: TurnStatus, code: str, message: str
+) -> None:
+    """Store a turn that was stopped or failed: what was said stays, and a word about the end follows it."""
+    active.stream.say(f"\n\n{message}" if active.stream.text else message)
+    given = Answer(Outcome("failed", error_code=code))
+    await _record(services, active, route, given, status, (code, message))
+
+
+async def _record(
+    services: Services,
+    active: ActiveTurn,
+    route: Route | None,
+    given: Answer,
+    status: TurnStatus,
+    error: tuple[str, str] | None,
+) -> None:
+    stream, turn, at = active.stream, active.turn, services.clock.micros()
+    stream.flush()
+    usage = sum((call.usage for call in given.calls), Usage())
+    overhead = int((time.perf_counter() - active.began - active.waits.total) * 1_000_000)
+    end = TurnEnd(
+        status=status,
+        intent=route.intent if route else None,
+        confidence=route.confidence if route else None,
+        action=route.action if route else None,
+        route=route.public() if route else None,
+        latency_class=route.latency_class if route else None,
+        error_code=error[0] if error else None,
+        error_message=error[1] if error else None,
+        usage=usage,
+        overhead_micros=overhead,
+        event_seq=stream.seq + LAST_EVENTS,
+        awaiting=given.outcome.awaiting,
+        failures=route.failures if route else active.conversation.failures,
+    )
+    escalation = _escalation(active, route, given, at)
+    async with services.db.batch() as batch:
+        services.conversations.end(batch, turn, end, at=at)
+        services.conversations.add_message(
+            batch, turn, active.position + 1, "assistant", stream.text, "agent",
+            at=at, message_id=active.message_id, sources=given.outcome.sources,
+        )  # fmt: skip
+        if given.calls:
+            services.usage.record(batch, _usage_rows(active, route, given, at))
+        if escalation:
+            services.escalations.open(batch, escalation)
+    body = turn_body(
+        turn, status=status.value, message_id=active.message_id, content=stream.text, route=end.route, usage=usage,
+        overhead_micros=overhead, sources=given.outcome.sources, error=error,
+        escalation_id=escalation.id if escalation else None,
+    )  # fmt: skip
+    stream.publish(
+        events.MESSAGE_COMPLETED,
+        {"id": active.message_id, "content": stream.text, "sources": list(given.outcome.sources)},
+    )
+    stream.finish(_ENDINGS[status], body)
+    services.metrics.turn(
+        turn.agent, end.intent, end.latency_class, time.perf_counter() - active.began, overhead / 1e6, end.error_code
+    )
+
+
+def _usage_rows(active: ActiveTurn, route: Route | None, given: Answer, at: int) -> list[ModelUsage]:
+    turn = active.turn
+    return [
+        ModelUsage(
+            tenant_id=turn.tenant_id,
+            turn_id=turn.id,
+            conversation_id=turn.conversation_id,
+            agent=turn.agent,
+            release_id=turn.release_id,
+            intent=route.intent if route else None,
+            provider=call.provider,
+            model=call.model,
+            usage=call.usage,
+            milliseconds=call.milliseconds,
+            finish_reason=call.finish_reason,
+            created_at=at,
+        )
+        for call in given.calls
+    ]
+
+
+def _escalation(active: ActiveTurn, route: Route | None, given: Answer, at: int) -> Escalation | None:
+    handoff = given.outcome.handoff
+    if handoff is None:
+        return None
+    return Escalation.of(
+        active.turn,
+        handoff,
+        summarise(intent=route.intent if route else None, text=active.text, reason=handoff.reason),
+        at,
+    )

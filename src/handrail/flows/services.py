@@ -1,0 +1,90 @@
+"""What the flows work with: built by `bootstrap`, replaced part by part in tests."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from handrail.core.clock import Clock
+from handrail.core.deadline import Deadline
+from handrail.core.errors import HandrailError
+from handrail.core.models import ModelEvent
+from handrail.core.principal import Principal
+from handrail.db import Database
+from handrail.flows.releases import LoadedRelease, Releases
+from handrail.insight.costs import UsageStore
+from handrail.oversight.escalations import EscalationStore
+from handrail.protection.auth import Authenticator, KeyStore
+from handrail.protection.rate_limits import RateLimiter
+from handrail.serving.conversations import Conversation, ConversationStore, Streams, Turn, TurnStream
+from handrail.serving.resilience import Waits
+from handrail.serving.tools import ToolRunner
+from handrail.telemetry.metrics import Metrics
+
+
+class ShuttingDown(HandrailError):
+    """No new turns: the process is about to end."""
+
+    code = "shutting_down"
+    retryable = True
+
+
+@dataclass(frozen=True, slots=True)
+class TurnLimits:
+    """Deployment settings of the turn. A lease outlives the deadline, so a turn past its lease has no live owner."""
+
+    deadline_seconds: float = 60.0
+    lease_grace_seconds: float = 15.0
+    owner: str = "local"
+
+    @property
+    def lease_micros(self) -> int:
+        return int((self.deadline_seconds + self.lease_grace_seconds) * 1_000_000)
+
+
+@dataclass(slots=True)
+class Services:
+    """Everything a flow may use."""
+
+    clock: Clock
+    db: Database
+    limits: TurnLimits
+    authenticator: Authenticator
+    keys: KeyStore
+    rate_limits: RateLimiter
+    conversations: ConversationStore
+    streams: Streams
+    releases: Releases
+    tool_runner: ToolRunner
+    escalations: EscalationStore
+    usage: UsageStore
+    metrics: Metrics
+    default_agent: str | None = None
+    running: dict[str, "asyncio.Task[None]"] = field(default_factory=dict[str, "asyncio.Task[None]"])
+    waiting: dict[str, "ActiveTurn"] = field(default_factory=dict[str, "ActiveTurn"])
+    draining: bool = False
+    on_close: list[Callable[[], Awaitable[Any]]] = field(default_factory=list[Callable[[], Awaitable[Any]]])
+
+    def require_admitting(self) -> None:
+        if self.draining:
+            raise ShuttingDown("the server is shutting down; send this again in a moment", retry_after_seconds=5)
+
+
+@dataclass(slots=True)
+class ActiveTurn:
+    """One turn while it runs."""
+
+    principal: Principal
+    conversation: Conversation
+    release: LoadedRelease
+    turn: Turn
+    text: str
+    stream: TurnStream
+    deadline: Deadline
+    waits: Waits
+    began: float
+    message_id: str
+    position: int = 0
+    wrote: bool = False
+    cancelled_by: str | None = None
+    model_events: list[ModelEvent] = field(default_factory=list[ModelEvent])

@@ -1,0 +1,1 @@
+"""The HTTP API: JSON, server-sent events, WebSocket and the OpenAI-shaped endpoints."""

@@ -1,0 +1,63 @@
+"""The application: routes, one error table, one guard."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+import handrail
+from handrail.console import mount
+from handrail.core.errors import HandrailError
+from handrail.flows.services import Services
+from handrail.http import errors, websocket
+from handrail.http.guard import Guard
+from handrail.http.routes import agents, chat_completions, conversations, health, keys
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+
+def create_app(services: Services, *, port: int, lifespan: Lifespan | None = None) -> FastAPI:
+    """The ASGI application over `services`, which the caller opens and closes (or `lifespan` does)."""
+    app = FastAPI(
+        title="Handrail",
+        version=handrail.__version__,
+        description="Talk to an agent, follow its turns, and run it safely.",
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan or _nothing,
+    )
+    app.state.services = services
+    for module in (conversations, chat_completions, agents, keys, health, websocket):
+        app.include_router(module.router)
+    mount(app)
+    for kind in (HandrailError, ValidationError, Exception):
+        app.add_exception_handler(kind, errors.handle)  # pyright: ignore[reportArgumentType]
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(RequestValidationError, _request_error)
+    app.add_middleware(Guard, port=port, has_keys=lambda: services.authenticator.has_keys)
+    return app
+
+
+@asynccontextmanager
+async def _nothing(_app: FastAPI) -> AsyncIterator[None]:
+    yield
+
+
+async def _http_error(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "invalid_request")
+    return errors.json_response(
+        errors.error_body(code, str(error.detail), status=error.status_code), error.status_code, error.headers
+    )
+
+
+async def _request_error(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    param = ".".join(str(part) for part in first["loc"])
+    return errors.json_response(errors.error_body("invalid_body", f"{param}: {first['msg']}", param=param), 422)

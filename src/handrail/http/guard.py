@@ -1,0 +1,113 @@
+"""The outermost layer, plain ASGI: trace id, body limit, and the loopback guard of a server without keys."""
+
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from handrail.http.errors import ApiError, error_body, json_response
+from handrail.telemetry.trace import begin_trace
+
+MOST_BODY_BYTES = 1024 * 1024
+LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
+_SECURITY = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-frame-options", b"DENY"),
+]
+
+
+class Guard:
+    """Refuses what no route should see.
+
+    Args:
+        port: of the server. Without keys only Host 127.0.0.1, localhost or [::1] with this port is served, and a
+            foreign Origin is refused on POST and WebSocket: a page of another site must not drive a local server.
+        has_keys: asked at every request; once keys exist, the Authorization header is the guard.
+    """
+
+    def __init__(self, app: ASGIApp, port: int, has_keys: Callable[[], bool]) -> None:
+        self.app = app
+        self.port = port
+        self.has_keys = has_keys
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self.app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        begin_trace(headers.get("traceparent"))
+        refused = self._refusal(scope, headers)
+        if refused is not None:
+            await _refuse(refused, scope, receive, send)
+            return
+        if scope["type"] == "websocket":
+            await self.app(scope, receive, send)
+            return
+        await self.app(scope, _bounded(receive), _secured(send))
+
+    def _refusal(self, scope: Scope, headers: Headers) -> Response | None:
+        length = headers.get("content-length", "0")
+        if not length.isdigit() or int(length) > MOST_BODY_BYTES:
+            return json_response(error_body("body_too_large", f"a body has at most {MOST_BODY_BYTES} bytes"), 413)
+        if self.has_keys():
+            return None
+        if not self._is_local_host(headers.get("host", "")):
+            return json_response(
+                error_body(
+                    "foreign_origin",
+                    f"without API keys this server answers only to 127.0.0.1 or localhost, not to Host {headers.get('host')!r}; "
+                    "make keys with `handrail keys create`",
+                ),
+                403,
+            )
+        origin = headers.get("origin")
+        changes = scope["type"] == "websocket" or scope["method"] not in ("GET", "HEAD", "OPTIONS")
+        if changes and origin is not None and not self._is_local_origin(origin):
+            return json_response(error_body("foreign_origin", f"Origin {origin!r} may not use this server"), 403)
+        return None
+
+    def _is_local_host(self, host: str) -> bool:
+        try:
+            parts = urlsplit(f"//{host}")
+            return parts.hostname in LOOPBACK_NAMES and (parts.port or 80) == self.port
+        except ValueError:
+            return False
+
+    def _is_local_origin(self, origin: str) -> bool:
+        scheme, _, rest = origin.partition("://")
+        return scheme in ("http", "https") and self._is_local_host(rest)
+
+
+async def _refuse(response: Response, scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.close", "code": 1008, "reason": "refused"})
+        return
+    await response(scope, receive, send)
+
+
+def _bounded(receive: Receive) -> Receive:
+    total = 0
+
+    async def bounded() -> Message:
+        nonlocal total
+        message = await receive()
+        if message["type"] == "http.request":
+            total += len(message.get("body", b""))
+            if total > MOST_BODY_BYTES:
+                raise ApiError("body_too_large", f"a body has at most {MOST_BODY_BYTES} bytes")
+        return message
+
+    return bounded
+
+
+def _secured(send: Send) -> Send:
+    async def secured(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message["headers"], *_SECURITY]
+        await send(message)
+
+    return secured

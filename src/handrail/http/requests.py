@@ -1,0 +1,79 @@
+"""What every route needs from a request: who calls, the services, a body of the right kind."""
+
+from typing import TypeVar, cast
+
+from pydantic import BaseModel
+from starlette.requests import HTTPConnection, Request
+
+from handrail.core.principal import Principal, Role
+from handrail.flows.services import Services
+from handrail.http.errors import ApiError
+from handrail.protection.auth import require_role
+from handrail.serving.conversations import IdempotencyScope
+
+M = TypeVar("M", bound=BaseModel)
+MOST_KEY_CHARACTERS = 255
+
+
+def services_of(connection: HTTPConnection) -> Services:
+    return cast(Services, connection.app.state.services)
+
+
+async def principal_of(connection: HTTPConnection) -> Principal:
+    """Who calls, by the Authorization header alone; raises `Unauthenticated`."""
+    client = connection.client
+    loopback = client is not None and client.host in ("127.0.0.1", "::1")
+    return await services_of(connection).authenticator.authenticate(
+        connection.headers.get("authorization"), loopback=loopback
+    )
+
+
+async def staff_of(connection: HTTPConnection, *roles: Role) -> Principal:
+    """The caller, who must have one of the roles."""
+    principal = await principal_of(connection)
+    require_role(principal, *roles)
+    return principal
+
+
+async def body_of(request: Request, schema: type[M]) -> tuple[M, bytes]:
+    """The validated body and its bytes; an empty one counts as `{}`."""
+    content_type = request.headers.get("content-type", "")
+    body = await request.body()
+    if not content_type.partition(";")[0].strip().lower() == "application/json" and (body or content_type):
+        raise ApiError("unsupported_media_type", f"send application/json, not {content_type or 'an unnamed type'!r}")
+    return schema.model_validate_json(body or b"{}"), body
+
+
+def idempotency_of(request: Request, route: str, body: bytes) -> IdempotencyScope | None:
+    key = request.headers.get("idempotency-key")
+    if key is None:
+        return None
+    if not key.strip() or len(key) > MOST_KEY_CHARACTERS:
+        raise ApiError(
+            "invalid_request", f"Idempotency-Key has 1 to {MOST_KEY_CHARACTERS} characters", param="Idempotency-Key"
+        )
+    return IdempotencyScope(route, key, body)
+
+
+def last_event_of(connection: HTTPConnection) -> tuple[int, int] | None:
+    """`Last-Event-ID` as (epoch, seq)."""
+    return parse_event_id(connection.headers.get("last-event-id"))
+
+
+def parse_event_id(text: str | None) -> tuple[int, int] | None:
+    """Raises `ApiError` for an id that we can't have sent."""
+    if not text:
+        return None
+    epoch, dot, seq = text.partition(".")
+    if not (dot and epoch.isascii() and epoch.isdigit() and seq.isascii() and seq.isdigit() and len(text) < 40):
+        raise ApiError(
+            "invalid_request", f"Last-Event-ID {text!r} is not of the form <epoch>.<seq>", param="Last-Event-ID"
+        )
+    return int(epoch), int(seq)
+
+
+def limit_of(request: Request, *, most: int = 200, default: int = 50) -> int:
+    text = request.query_params.get("limit", str(default))
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= most):
+        raise ApiError("invalid_request", f"limit {text!r} is not a number from 1 to {most}", param="limit")
+    return int(text)

@@ -1,0 +1,215 @@
+"""The OpenAI-shaped endpoints, so that existing clients work: the model is the agent.
+
+What a client sends is never instructions, a tool result, a confirmation or an approval: the last user message is the
+turn, earlier messages of a new conversation are kept as untrusted context.
+"""
+
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, Literal
+
+import orjson
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from handrail.core import events
+from handrail.core.errors import NotFound
+from handrail.core.events import Event
+from handrail.core.messages import Message
+from handrail.flows.conversations import open_conversation
+from handrail.flows.turn import take_turn
+from handrail.http.errors import ApiError, error_body, json_response
+from handrail.http.openapi import accepts, answers
+from handrail.http.requests import body_of, idempotency_of, principal_of, services_of
+from handrail.http.sse import EventStream
+from handrail.serving.conversations import TurnStream
+
+router = APIRouter(prefix="/v1", tags=["OpenAI-compatible"])
+CONVERSATION_HEADER = "x-handrail-conversation-id"
+MOST_EARLIER = 40
+
+
+class ContentPart(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    type: str
+    text: str | None = None
+
+
+class ChatMessage(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
+    content: str | list[ContentPart] | None = None
+
+    def text(self) -> str:
+        if isinstance(self.content, list):
+            other = next((part.type for part in self.content if part.type != "text"), None)
+            if other is not None:
+                raise ApiError(
+                    "invalid_request", f"content of type {other!r} is not supported; send text", param="messages"
+                )
+            return "".join(part.text or "" for part in self.content)
+        return self.content or ""
+
+
+class StreamOptions(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    include_usage: bool = False
+
+
+class ChatRequest(BaseModel):
+    """A chat completion request; sampling parameters belong to the agent's release and are ignored."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    model: str = Field(description="The agent's name.")
+    messages: list[ChatMessage] = Field(min_length=1)
+    stream: bool = False
+    stream_options: StreamOptions | None = None
+    tools: list[Any] | None = None
+    functions: list[Any] | None = None
+    n: int | None = None
+
+
+@router.get("/models", responses=answers("the agents, as models", 401))
+async def list_models(request: Request) -> Response:
+    """The agents that can be talked to."""
+    principal = await principal_of(request)
+    agents = await services_of(request).releases.agents(principal.tenant_id)
+    data = [
+        {"id": each.name, "object": "model", "created": each.updated_at // 1_000_000, "owned_by": "handrail"}
+        for each in agents
+    ]
+    return json_response({"object": "list", "data": data})
+
+
+@router.post(
+    "/chat/completions",
+    openapi_extra=accepts(ChatRequest),
+    responses=answers("a chat completion", 401, 404, 409, 422, 429, 503),
+)
+async def create_chat_completion(request: Request) -> Response:
+    """One turn, in the shape of a chat completion. `x-handrail-conversation-id` continues a conversation."""
+    principal = await principal_of(request)
+    body, raw = await body_of(request, ChatRequest)
+    message, earlier = _read(body)
+    services = services_of(request)
+    conversation_id = request.headers.get(CONVERSATION_HEADER)
+    key = idempotency_of(request, f"chat:{conversation_id or ''}", raw)
+    if conversation_id is None:
+        # The key belongs to the turn too, so a repeated request must find the conversation of the first.
+        conversation = await open_conversation(services, principal, body.model, channel="openai", idempotency=key)
+        conversation_id = conversation.id
+    else:
+        conversation = await services.conversations.require(principal, conversation_id)
+        if conversation.agent != body.model:
+            raise NotFound(
+                f"conversation {conversation_id!r} is with agent {conversation.agent!r}, not {body.model!r}",
+                param="model",
+            )
+        earlier = []
+    key = idempotency_of(request, f"turns:{conversation_id}", raw)
+    stream = await take_turn(services, principal, conversation_id, message, idempotency=key, earlier=earlier)
+    headers = [(CONVERSATION_HEADER.encode(), conversation_id.encode())]
+    if body.stream:
+        usage = bool(body.stream_options and body.stream_options.include_usage)
+        return EventStream(_chunks(stream, body.model, usage), headers)
+    result = await stream.wait()
+    return _completion(result, body.model, {CONVERSATION_HEADER: conversation_id})
+
+
+def _read(body: ChatRequest) -> tuple[str, list[Message]]:
+    """The turn's message and what the client says came before it."""
+    if body.tools or body.functions:
+        raise ApiError(
+            "invalid_request", "tools come with the agent's release; leave 'tools' out of the request", param="tools"
+        )
+    if body.n not in (None, 1):
+        raise ApiError("invalid_request", f"one answer a request: n = {body.n!r} is not supported", param="n")
+    if any(message.role in ("tool", "function") for message in body.messages):
+        raise ApiError(
+            "invalid_request",
+            "tool results come from the agent's own tools; leave 'tool' messages out",
+            param="messages",
+        )
+    last = body.messages[-1]
+    if last.role != "user":
+        raise ApiError(
+            "invalid_request", f"the last message must be the user's, not of role {last.role!r}", param="messages"
+        )
+    earlier = [
+        Message("assistant" if message.role == "assistant" else "user", text, "client")
+        for message in body.messages[:-1]
+        if message.role in ("user", "assistant") and (text := message.text()).strip()
+    ]
+    return last.text(), earlier[-MOST_EARLIER:]
+
+
+def _completion(result: Mapping[str, Any], model: str, headers: dict[str, str]) -> Response:
+    message = result["message"]
+    body = {
+        "id": f"chatcmpl-{result['id']}",
+        "object": "chat.completion",
+        "created": int(time.time()),
+        "model": model,
+        "choices": [
+            {
+                "index": 0,
+                "message": {"role": "assistant", "content": message["content"] if message else ""},
+                "finish_reason": "stop",
+            }
+        ],
+        "usage": _usage(result),
+    }
+    return json_response(body, headers=headers | {"x-handrail-overhead-ms": str(result.get("overhead_ms"))})
+
+
+def _usage(result: Mapping[str, Any]) -> dict[str, Any]:
+    usage = result.get("usage") or {}
+    given, made = usage.get("input_tokens") or 0, usage.get("output_tokens") or 0
+    return {
+        "prompt_tokens": given,
+        "completion_tokens": made,
+        "total_tokens": given + made,
+        "overhead_ms": result.get("overhead_ms"),
+    }
+
+
+async def _chunks(stream: TurnStream, model: str, include_usage: bool) -> AsyncIterator[bytes]:
+    head = {
+        "id": f"chatcmpl-{stream.turn_id}",
+        "object": "chat.completion.chunk",
+        "created": int(time.time()),
+        "model": model,
+    }
+    yield _data(head | {"choices": [_choice({"role": "assistant", "content": ""})]})
+    async for batch in stream.batches():
+        out = [chunk for event in batch for chunk in _chunk(event, head, include_usage)]
+        if out:
+            yield b"".join(out)
+    yield b"data: [DONE]\n\n"
+
+
+def _chunk(event: Event, head: Mapping[str, Any], include_usage: bool) -> Sequence[bytes]:
+    if event.name == events.MESSAGE_DELTA:
+        return [_data({**head, "choices": [_choice({"content": event.data["text"]})]})]
+    if event.name not in events.ENDS_STREAM:
+        return ()
+    if event.name == events.FAILED and not event.data.get("message"):
+        return [_data(error_body("internal", "the turn failed; ask for it again"))]
+    out = [_data({**head, "choices": [_choice({}, "stop")]})]
+    if include_usage:
+        out.append(_data({**head, "choices": [], "usage": _usage(event.data)}))
+    return out
+
+
+def _choice(delta: Mapping[str, Any], finish_reason: str | None = None) -> dict[str, Any]:
+    return {"index": 0, "delta": delta, "finish_reason": finish_reason}
+
+
+def _data(body: Mapping[str, Any]) -> bytes:
+    return b"data: " + orjson.dumps(body) + b"\n\n"

@@ -1,0 +1,132 @@
+"""Conversations and their turns."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from handrail.core.principal import Principal, Role
+from handrail.flows.admission import cancel_turn, follow_turn
+from handrail.flows.conversations import open_conversation
+from handrail.flows.turn import take_turn
+from handrail.http.errors import json_response
+from handrail.http.openapi import accepts, answers
+from handrail.http.requests import body_of, idempotency_of, last_event_of, limit_of, principal_of, services_of
+from handrail.http.sse import EventStream, as_sse
+from handrail.serving.conversations import conversation_body, message_body, stored_turn_body
+
+router = APIRouter(prefix="/v1", tags=["conversations"])
+_STAFF = (Role.VIEWER, Role.REVIEWER, Role.APPROVER, Role.OPERATOR, Role.ADMIN)
+
+
+class ConversationCreate(BaseModel):
+    """Begin a conversation."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    agent: str | None = Field(None, description="Which agent; the only one of the server when left out.")
+
+
+class TurnCreate(BaseModel):
+    """One message of the user."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    message: str = Field(description="The user's words.")
+
+
+@router.post(
+    "/conversations",
+    status_code=201,
+    openapi_extra=accepts(ConversationCreate),
+    responses=answers("a conversation", 401, 404),
+)
+async def create_conversation(request: Request) -> Response:
+    """Begin a conversation with an agent, pinned to its stable release."""
+    principal = await principal_of(request)
+    body, raw = await body_of(request, ConversationCreate)
+    services = services_of(request)
+    key = idempotency_of(request, "conversations", raw)
+    conversation = await open_conversation(services, principal, body.agent, idempotency=key)
+    return json_response(conversation_body(conversation), 201)
+
+
+@router.get("/conversations", responses=answers("a list of conversations", 401))
+async def list_conversations(request: Request) -> Response:
+    """The caller's own conversations, newest first; staff see all of their tenant. Pages by `cursor` and `limit`."""
+    principal = await principal_of(request)
+    limit = limit_of(request)
+    found = await services_of(request).conversations.newest(
+        principal, everyone=principal.has_role(*_STAFF), before=request.query_params.get("cursor"), limit=limit
+    )
+    cursor = found[-1].id if len(found) == limit else None
+    return json_response({"data": [conversation_body(each) for each in found], "next_cursor": cursor})
+
+
+@router.get("/conversations/{conversation_id}", responses=answers("a conversation with its messages", 401, 404))
+async def get_conversation(request: Request, conversation_id: str) -> Response:
+    """A conversation with its newest 200 messages, oldest first."""
+    principal = await principal_of(request)
+    services = services_of(request)
+    conversation = await services.conversations.require(principal, conversation_id)
+    messages = await services.conversations.messages(conversation, limit=200)
+    body: dict[str, Any] = conversation_body(conversation)
+    body["messages"] = [message_body(message) for message in messages]
+    body["awaiting"] = conversation.awaiting.kind if conversation.awaiting else None
+    return json_response(body)
+
+
+@router.post(
+    "/conversations/{conversation_id}/turns",
+    openapi_extra=accepts(TurnCreate),
+    responses=answers("a turn, or its events as text/event-stream", 401, 404, 409, 422, 429, 503),
+)
+async def create_turn(request: Request, conversation_id: str) -> Response:
+    """Send a message. The answer comes as JSON when it is complete, or as events with `Accept: text/event-stream`."""
+    principal = await principal_of(request)
+    body, raw = await body_of(request, TurnCreate)
+    stream = await take_turn(
+        services_of(request),
+        principal,
+        conversation_id,
+        body.message,
+        idempotency=idempotency_of(request, f"turns:{conversation_id}", raw),
+    )
+    if "text/event-stream" in request.headers.get("accept", ""):
+        return EventStream(as_sse(stream.batches()), [(b"x-handrail-turn-id", stream.turn_id.encode())])
+    result = await stream.wait()
+    return json_response(result, headers={"x-handrail-overhead-ms": str(result.get("overhead_ms"))})
+
+
+@router.get("/turns/{turn_id}", responses=answers("a turn", 401, 404))
+async def get_turn(request: Request, turn_id: str) -> Response:
+    """A turn as it stands."""
+    principal = await principal_of(request)
+    services = services_of(request)
+    turn = await services.conversations.require_turn(principal, turn_id)
+    messages = await services.conversations.turn_messages(turn.tenant_id, turn.id)
+    answer = next((each for each in reversed(messages) if each.role == "assistant" and not each.tool_calls), None)
+    return json_response(stored_turn_body(turn, answer))
+
+
+@router.get("/turns/{turn_id}/events", responses=answers("the turn's events as text/event-stream", 401, 404))
+async def turn_events(request: Request, turn_id: str) -> Response:
+    """Replay a turn's events from `Last-Event-ID` and follow it live; nothing is lost, whatever the client missed."""
+    principal = await principal_of(request)
+    batches = await _events(request, principal, turn_id)
+    return EventStream(as_sse(batches))
+
+
+async def _events(request: Request, principal: Principal, turn_id: str) -> AsyncIterator[Any]:
+    return await follow_turn(services_of(request), principal, turn_id, last_event_of(request))
+
+
+@router.post("/turns/{turn_id}/cancel", responses=answers("the turn", 401, 404, 409))
+async def cancel(request: Request, turn_id: str) -> Response:
+    """Stop a turn that runs or waits. What was said so far stays in the transcript."""
+    principal = await principal_of(request)
+    turn = await cancel_turn(services_of(request), principal, turn_id)
+    return json_response(stored_turn_body(turn, None))

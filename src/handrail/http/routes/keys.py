@@ -1,0 +1,55 @@
+"""API keys, for operators."""
+
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from handrail.core.principal import Role
+from handrail.http.errors import json_response
+from handrail.http.openapi import accepts, answers
+from handrail.http.requests import body_of, services_of, staff_of
+
+router = APIRouter(prefix="/v1", tags=["keys"])
+
+
+class KeyCreate(BaseModel):
+    """A key for one principal."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    subject: str = Field(min_length=1, max_length=200)
+    role: Role = Role.END_USER
+    tenant: str | None = Field(None, min_length=1, max_length=100, description="Another tenant: local operator only.")
+    scopes: list[str] = Field(default_factory=list)
+    expires_in_days: int | None = Field(None, ge=1, le=3650)
+    note: str | None = Field(None, max_length=500)
+
+
+@router.post(
+    "/keys", status_code=201, openapi_extra=accepts(KeyCreate), responses=answers("a key, shown once", 401, 403, 422)
+)
+async def create_key(request: Request) -> Response:
+    """Make a key. Its text is in this answer and nowhere else."""
+    operator = await staff_of(request, Role.ADMIN)
+    body, _ = await body_of(request, KeyCreate)
+    created = await make_key(services_of(request), operator, **body.model_dump())
+    return json_response(created.body(), 201)
+
+
+@router.get("/keys", responses=answers("a list of keys without their secrets", 401, 403))
+async def list_keys(request: Request) -> Response:
+    """The tenant's keys, without their secrets."""
+    operator = await staff_of(request, Role.ADMIN)
+    found = await services_of(request).keys.list(operator.tenant_id)
+    return json_response({"data": [key.body() for key in found], "next_cursor": None})
+
+
+@router.delete("/keys/{key_id}", responses=answers("the revoked key", 401, 403, 404))
+async def revoke_key(request: Request, key_id: str) -> Response:
+    """Revoke a key; it stops working everywhere within seconds."""
+    operator = await staff_of(request, Role.ADMIN)
+    services = services_of(request)
+    revoked = await services.keys.revoke(operator.tenant_id, key_id, at=services.clock.micros())
+    services.authenticator.forget()
+    return json_response(revoked.body())

@@ -1,0 +1,149 @@
+"""The same turns and events over a WebSocket, one conversation a connection.
+
+Client: `{"type": "turn.create" | "turn.cancel" | "resume", "data": {...}}`. Server: `{"id", "event", "data"}`.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any, Literal
+
+import orjson
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from handrail.core.errors import HandrailError
+from handrail.core.events import Event
+from handrail.core.principal import Principal
+from handrail.flows.admission import cancel_turn, follow_turn
+from handrail.flows.turn import take_turn
+from handrail.http.errors import ApiError, error_body
+from handrail.http.requests import parse_event_id, principal_of, services_of
+from handrail.serving.conversations import IdempotencyScope
+
+router = APIRouter()
+MOST_FRAME_BYTES = 256 * 1024
+POLICY_VIOLATION = 1008
+
+
+class Frame(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    type: Literal["turn.create", "turn.cancel", "resume"]
+    data: dict[str, Any] = Field(default_factory=dict)
+
+
+class Create(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    message: str
+    idempotency_key: str | None = Field(None, min_length=1, max_length=255)
+
+
+class Cancel(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    turn_id: str
+
+
+class Resume(Cancel):
+    last_event_id: str | None = None
+
+
+@router.websocket("/v1/conversations/{conversation_id}/ws")
+async def conversation_socket(socket: WebSocket, conversation_id: str) -> None:
+    """Refused before it opens when the caller may not see the conversation."""
+    services = services_of(socket)
+    try:
+        principal = await principal_of(socket)
+        await services.conversations.require(principal, conversation_id)
+    except HandrailError as error:
+        await socket.close(POLICY_VIOLATION, error.code)
+        return
+    await socket.accept()
+    connection = _Connection(socket, principal, conversation_id)
+    try:
+        await connection.serve()
+    finally:
+        await connection.close()
+
+
+class _Connection:
+    """Reads frames and runs one forwarder a followed turn."""
+
+    def __init__(self, socket: WebSocket, principal: Principal, conversation_id: str) -> None:
+        self._socket = socket
+        self._services = services_of(socket)
+        self._principal = principal
+        self._conversation_id = conversation_id
+        self._forwarders: set[asyncio.Task[None]] = set()
+        self._sending = asyncio.Lock()
+
+    async def serve(self) -> None:
+        while True:
+            try:
+                text = await self._socket.receive_text()
+            except (WebSocketDisconnect, KeyError):
+                return
+            try:
+                await self._take(text)
+            except HandrailError as error:
+                code = error.api_code if isinstance(error, ApiError) else error.code
+                await self._send(
+                    {"id": None, "event": "error", "data": error_body(code, error.message, param=error.param)}
+                )
+            except ValidationError as error:
+                first = error.errors(include_url=False)[0]
+                message = f"{'.'.join(map(str, first['loc'])) or 'frame'}: {first['msg']}"
+                await self._send({"id": None, "event": "error", "data": error_body("invalid_body", message)})
+
+    async def close(self) -> None:
+        for task in self._forwarders:
+            task.cancel()
+
+    async def _take(self, text: str) -> None:
+        if len(text) > MOST_FRAME_BYTES:
+            raise ApiError("body_too_large", f"a frame has at most {MOST_FRAME_BYTES} bytes")
+        frame = Frame.model_validate_json(text)
+        if frame.type == "turn.create":
+            wanted = Create.model_validate(frame.data)
+            scope = None
+            if wanted.idempotency_key:
+                scope = IdempotencyScope(
+                    f"turns:{self._conversation_id}", wanted.idempotency_key, wanted.message.encode()
+                )
+            stream = await take_turn(
+                self._services, self._principal, self._conversation_id, wanted.message, idempotency=scope
+            )
+            self._forward(stream.batches())
+        elif frame.type == "turn.cancel":
+            await cancel_turn(self._services, self._principal, await self._own(Cancel.model_validate(frame.data)))
+        else:
+            resume = Resume.model_validate(frame.data)
+            turn_id = await self._own(resume)
+            after = parse_event_id(resume.last_event_id)
+            self._forward(await follow_turn(self._services, self._principal, turn_id, after))
+
+    async def _own(self, wanted: Cancel) -> str:
+        """The turn must be one of this socket's conversation."""
+        turn = await self._services.conversations.require_turn(self._principal, wanted.turn_id)
+        if turn.conversation_id != self._conversation_id:
+            raise ApiError("not_found", f"turn {wanted.turn_id!r} is not of this conversation", param="turn_id")
+        return turn.id
+
+    def _forward(self, batches: AsyncIterator[list[Event]]) -> None:
+        task = asyncio.get_running_loop().create_task(self._send_all(batches))
+        self._forwarders.add(task)
+        task.add_done_callback(self._forwarders.discard)
+
+    async def _send_all(self, batches: AsyncIterator[list[Event]]) -> None:
+        try:
+            async for batch in batches:
+                for event in batch:
+                    await self._send({"id": event.id, "event": event.name, "data": event.data})
+        except (WebSocketDisconnect, RuntimeError):
+            return
+
+    async def _send(self, body: Any) -> None:
+        async with self._sending:
+            await self._socket.send_text(orjson.dumps(body).decode())

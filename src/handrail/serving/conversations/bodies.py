@@ -1,0 +1,82 @@
+"""The API's picture of conversations and turns, the same live and replayed."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from handrail.core.clock import iso
+from handrail.core.usage import Usage
+from handrail.serving.conversations.records import Conversation, StoredMessage, Turn
+
+
+def conversation_body(conversation: Conversation) -> dict[str, Any]:
+    return {
+        "id": conversation.id,
+        "object": "conversation",
+        "agent": conversation.agent,
+        "release_id": conversation.release_id,
+        "created_at": iso(conversation.created_at),
+    }
+
+
+def usage_body(usage: Usage) -> dict[str, int | None]:
+    return {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens}
+
+
+def turn_body(
+    turn: Turn,
+    *,
+    status: str,
+    message_id: str | None,
+    content: str,
+    route: Mapping[str, Any] | None,
+    usage: Usage,
+    overhead_micros: int | None,
+    sources: tuple[str, ...] = (),
+    error: tuple[str, str] | None = None,
+    escalation_id: str | None = None,
+) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        "id": turn.id,
+        "object": "turn",
+        "conversation_id": turn.conversation_id,
+        "status": status,
+        "message": {"id": message_id, "content": content} if message_id else None,
+        "route": route,
+        "usage": usage_body(usage),
+        "overhead_ms": None if overhead_micros is None else round(overhead_micros / 1000, 3),
+        "release_id": turn.release_id,
+    }
+    if sources:
+        body["sources"] = list(sources)
+    if error:
+        body["error"] = {"code": error[0], "message": error[1]}
+    if escalation_id:
+        body["escalation_id"] = escalation_id
+    return body
+
+
+def stored_turn_body(turn: Turn, answer: StoredMessage | None) -> dict[str, Any]:
+    """The body of a turn as the transcript has it."""
+    return turn_body(
+        turn,
+        status=turn.status.value,
+        message_id=answer.id if answer else None,
+        content=answer.content if answer else "",
+        route=turn.route,
+        usage=turn.usage,
+        overhead_micros=turn.overhead_micros,
+        sources=answer.sources if answer else (),
+        error=(turn.error_code, turn.error_message or "") if turn.error_code else None,
+    )
+
+
+def message_body(message: StoredMessage) -> dict[str, Any]:
+    return {
+        "id": message.id,
+        "turn_id": message.turn_id,
+        "role": message.role,
+        "content": message.content,
+        "tool_calls": [{"id": call.id, "name": call.name, "arguments": call.arguments} for call in message.tool_calls],
+        "sources": list(message.sources),
+        "created_at": iso(message.created_at),
+    }

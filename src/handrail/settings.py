@@ -1,0 +1,65 @@
+"""Deployment settings, read once from the environment (`HANDRAIL_...`); the agent's own are in its project."""
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from handrail.core.errors import UsageError
+
+
+class TurnSettings(BaseModel):
+    """`HANDRAIL_TURN__...`"""
+
+    model_config = ConfigDict(extra="forbid")
+
+    deadline_seconds: float = Field(60.0, gt=0, le=3600, description="Hard limit of one turn, all retries included.")
+    drain_seconds: float = Field(10.0, ge=0, le=300, description="How long a shutdown waits for running turns.")
+
+
+class RateLimitSettings(BaseModel):
+    """`HANDRAIL_RATE_LIMIT__...`"""
+
+    model_config = ConfigDict(extra="forbid")
+
+    turns_per_minute: float = Field(60.0, gt=0, description="Turns a principal may begin a minute, on average.")
+    burst: int = Field(20, ge=1, description="Turns a principal may begin at once.")
+
+
+class ToolSettings(BaseModel):
+    """`HANDRAIL_TOOLS__...`"""
+
+    model_config = ConfigDict(extra="forbid")
+
+    threads: int = Field(16, ge=1, le=256, description="Threads for tools that are not async.")
+
+
+class Settings(BaseSettings):
+    """Everything a deployment sets."""
+
+    model_config = SettingsConfigDict(env_prefix="HANDRAIL_", env_nested_delimiter="__", extra="ignore")
+
+    data_dir: Path = Field(Path(".handrail"), description="Where the SQLite database and local secrets live.")
+    database_url: str | None = Field(None, description="postgresql://...; SQLite in data_dir when left out.")
+    host: str = Field("127.0.0.1", description="Address to bind; beyond loopback only with API keys.")
+    port: int = Field(8080, ge=0, le=65535)
+    log_level: str = Field("info", pattern="^(debug|info|warning|error)$")
+    turn: TurnSettings = Field(default_factory=TurnSettings)
+    rate_limit: RateLimitSettings = Field(default_factory=RateLimitSettings)
+    tools: ToolSettings = Field(default_factory=ToolSettings)
+
+    @property
+    def url(self) -> str:
+        return self.database_url or f"sqlite:///{self.data_dir / 'handrail.db'}"
+
+
+def read_settings(**given: object) -> Settings:
+    """Environment plus what the command line gave; raises `UsageError` naming the variable that is wrong."""
+    from pydantic import ValidationError
+
+    try:
+        return Settings(**{name: value for name, value in given.items() if value is not None})  # pyright: ignore[reportArgumentType]
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name = "HANDRAIL_" + "__".join(str(part) for part in first["loc"]).upper()
+        raise UsageError(f"{name}: {first['msg']} (got {first['input']!r})") from error
