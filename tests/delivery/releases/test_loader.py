@@ -1,3 +1,4 @@
+import gc
 import sys
 import threading
 import traceback
@@ -11,13 +12,16 @@ from handrail.delivery.releases import Loader, Sources
 
 @pytest.fixture
 def loader() -> Iterator[Loader]:
-    before = set(sys.modules), list(sys.meta_path)
-    made = Loader()
-    yield made
-    for package in list(made._packages.values()):  # pyright: ignore
-        made.unload(package)
-    assert sys.meta_path == before[1]
-    assert not [name for name in set(sys.modules) - before[0] if name.startswith("handrail_release_")]
+    """A loader that must have let go of everything by the end of the test."""
+    before = list(sys.meta_path)
+    yield Loader()
+    gc.collect()
+    assert loaded() == []
+    assert sys.meta_path == before
+
+
+def loaded() -> list[str]:
+    return [name for name in sys.modules if name.startswith("handrail_release_")]
 
 
 def snapshot(**files: str) -> Sources:
@@ -37,9 +41,9 @@ class TestLoad:
             shop="def price(): return 10",
             lib__tax="from ..shop import price\n\ndef add(x): return x + price() / 10",
         )
-        tools = loader.load(sources).tools
-        assert tools is not None
-        assert tools.total() == 11
+        package = loader.load(sources)
+        assert package.tools is not None
+        assert package.tools.total() == 11
 
     def test_puts_nothing_into_sys_modules_under_a_bare_name(self, loader: Loader):
         before = set(sys.modules)
@@ -48,12 +52,12 @@ class TestLoad:
         assert {package.name, f"{package.name}.tools", f"{package.name}.shop"} == new
 
     def test_keeps_releases_of_one_agent_apart(self, loader: Loader):
-        old = loader.load(snapshot(tools="from .shop import price\nstate = []", shop="price = 1")).tools
-        new = loader.load(snapshot(tools="from .shop import price\nstate = []", shop="price = 2")).tools
-        assert old is not None
-        assert new is not None
-        old.state.append("old")
-        assert (old.price, new.price, new.state) == (1, 2, [])
+        old = loader.load(snapshot(tools="from .shop import price\nstate = []", shop="price = 1"))
+        new = loader.load(snapshot(tools="from .shop import price\nstate = []", shop="price = 2"))
+        assert old.tools is not None
+        assert new.tools is not None
+        old.tools.state.append("old")
+        assert (old.tools.price, new.tools.price, new.tools.state) == (1, 2, [])
 
     def test_gives_the_same_package_for_the_same_snapshot(self, loader: Loader):
         sources = snapshot(tools="state = []")
@@ -77,9 +81,9 @@ class TestLoad:
         loader.load(snapshot(tools="", seed="raise SystemExit('ran')"))
 
     def test_lets_a_function_import_a_sibling_when_it_is_called(self, loader: Loader):
-        tools = loader.load(snapshot(tools="def f():\n    from .shop import x\n    return x", shop="x = 1")).tools
-        assert tools is not None
-        assert tools.f() == 1
+        package = loader.load(snapshot(tools="def f():\n    from .shop import x\n    return x", shop="x = 1"))
+        assert package.tools is not None
+        assert package.tools.f() == 1
 
     def test_shows_the_source_lines_in_a_traceback(self, loader: Loader):
         tools = loader.load(snapshot(tools="def fail():\n    raise ValueError('x')  # the line\n")).tools
@@ -90,20 +94,31 @@ class TestLoad:
         assert "raise ValueError('x')  # the line" in shown
 
 
-class TestUnload:
-    def test_forgets_the_modules(self, loader: Loader):
+class TestRelease:
+    def test_is_unloaded_when_nobody_holds_it_any_more(self, loader: Loader):
         package = loader.load(snapshot(tools="from . import shop", shop="x = 1"))
-        loader.unload(package)
-        assert not [name for name in sys.modules if name.startswith(package.name)]
+        assert len(loaded()) == 3
+        del package
+        assert loaded() == []
 
-    def test_leaves_a_package_that_was_loaded_anew(self, loader: Loader):
+    def test_dropped_while_another_is_imported_is_swept_before_the_next_import(self, loader: Loader):
         sources = snapshot(tools="x = 1")
-        old = loader.load(sources)
-        loader.unload(old)
+        held = [loader.load(sources)]
+        with loader._lock:  # pyright: ignore
+            dropping = threading.Thread(target=held.clear)
+            dropping.start()
+            dropping.join()
+        assert loaded() != []
         new = loader.load(sources)
-        loader.unload(old)
-        assert new is not old
-        assert loader.load(sources) is new
+        assert sys.modules[f"{new.name}.tools"] is new.tools
+
+    def test_of_two_tenants_shares_no_state(self, loader: Loader):
+        sources = snapshot(tools="state = []")
+        ours, theirs = loader.load(sources), loader.load(sources, "other")
+        assert ours.tools is not None
+        assert theirs.tools is not None
+        ours.tools.state.append(1)
+        assert theirs.tools.state == []
 
 
 class TestProblems:
@@ -158,5 +173,5 @@ class TestProblems:
     def test_a_failed_import_leaves_nothing_behind(self, loader: Loader):
         sources = snapshot(tools="from . import shop\nraise ValueError", shop="")
         problem(loader, sources)
-        assert not [name for name in sys.modules if name.startswith("handrail_release_")]
+        assert loaded() == []
         assert problem(loader, sources).startswith("tools.py:2")

@@ -4,6 +4,7 @@ The package is called `handrail_release_<digest>`, so several releases of one ag
 of a project stands in `sys.modules` under a bare name. Third-party packages are the process's own.
 """
 
+import hashlib
 import importlib
 import importlib.abc
 import importlib.machinery
@@ -11,6 +12,8 @@ import importlib.util
 import sys
 import threading
 import traceback
+import weakref
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import ModuleType
@@ -21,11 +24,12 @@ from handrail.delivery.releases.imports import check_imports
 from handrail.delivery.releases.sources import Sources
 
 PREFIX: Final = "handrail_release_"
+DEFAULT_TENANT: Final = "default"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class LoadedPackage:
-    """One release's code: `tools.py` and whatever it imports. `digest` says which snapshot it was imported from."""
+    """One release's code: `tools.py` and whatever it imports. It stays loaded for as long as this object is held."""
 
     name: str
     digest: str
@@ -38,41 +42,55 @@ class Loader:
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._finder = _Finder()
-        self._packages: dict[str, LoadedPackage] = {}
+        self._packages: weakref.WeakValueDictionary[str, LoadedPackage] = weakref.WeakValueDictionary()
+        self._dropped: deque[Sources] = deque()
 
-    def load(self, sources: Sources) -> LoadedPackage:
-        """Import `tools.py` from the snapshot; the same snapshot is imported once.
+    def load(self, sources: Sources, tenant_id: str = DEFAULT_TENANT) -> LoadedPackage:
+        """Import `tools.py` from the snapshot; while it is held, the same snapshot is imported once a tenant.
 
         Raises:
             ProjectError: a file imports a sibling absolutely, is not Python, or fails while it is imported.
         """
-        name = package_name(sources)
+        name = package_name(sources, tenant_id)
         with self._lock:
+            self._sweep()
             held = self._packages.get(name)
             if held is not None and held.digest == sources.digest:
                 return held
             problems = check_imports(sources)
             if problems:
                 raise ProjectError(problems)
-            package = self._import(name, sources)
-            self._packages[name] = package
-            return package
-
-    def unload(self, package: LoadedPackage) -> None:
-        """Forget the package; for when nobody holds its functions any more, which may import siblings when called."""
-        with self._lock:
-            if self._packages.get(package.name) is package:
-                del self._packages[package.name]
-                self._forget(package.name)
+            return self._import(name, sources)
 
     def _import(self, name: str, sources: Sources) -> LoadedPackage:
-        self._finder.add(name, sources)
+        # A copy of its own, so that what is swept later is this import and not one that came after it.
+        snapshot = Sources(sources.files, sources.format_version)
+        self._forget(name)
+        self._finder.add(name, snapshot)
         try:
             tools = importlib.import_module(f"{name}.tools") if "tools.py" in sources.files else None
         except (Exception, SystemExit) as error:
             self._forget(name)
             raise ProjectError([_problem(error, name)]) from error
-        return LoadedPackage(name, sources.digest, tools)
+        package = LoadedPackage(name, sources.digest, tools)
+        self._packages[name] = package
+        weakref.finalize(package, self._drop, snapshot).atexit = False
+        return package
+
+    def _drop(self, snapshot: Sources) -> None:
+        # Called by the garbage collector, on any thread: waiting for the lock here could wait for ever.
+        self._dropped.append(snapshot)
+        if self._lock.acquire(blocking=False):
+            try:
+                self._sweep()
+            finally:
+                self._lock.release()
+
+    def _sweep(self) -> None:
+        while self._dropped:
+            name = self._finder.name_of(self._dropped.popleft())
+            if name is not None:
+                self._forget(name)
 
     def _forget(self, name: str) -> None:
         self._finder.remove(name)
@@ -80,8 +98,10 @@ class Loader:
             del sys.modules[module]
 
 
-def package_name(sources: Sources) -> str:
-    return PREFIX + sources.digest[:16]
+def package_name(sources: Sources, tenant_id: str = DEFAULT_TENANT) -> str:
+    """Two tenants with the same project share no module: what a tool keeps in a global stays with its tenant."""
+    name = PREFIX + sources.digest[:16]
+    return name if tenant_id == DEFAULT_TENANT else f"{name}_{hashlib.sha256(tenant_id.encode()).hexdigest()[:16]}"
 
 
 def project_path(filename: str) -> str:
@@ -105,6 +125,10 @@ class _Finder(importlib.abc.MetaPathFinder):
         self._snapshots.pop(package, None)
         if not self._snapshots and self in sys.meta_path:
             sys.meta_path.remove(self)
+
+    def name_of(self, snapshot: Sources) -> str | None:
+        """The package that was imported from this very object, if it still is."""
+        return next((name for name, each in self._snapshots.items() if each is snapshot), None)
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None, /
