@@ -35,7 +35,8 @@ async def _chat(address: str, agent: str | None, conversation: str | None, key: 
                     await _say(session, conversation, line)
         except aiohttp.ClientConnectorError as error:
             raise UsageError(
-                f"nothing answers at {address}; start a server with `handrail demo` or `handrail serve`, or name it with --url"
+                f"nothing answers at {address}; start a server with `handrail demo` or `handrail serve`, "
+                "or name another with --url"
             ) from error
 
 

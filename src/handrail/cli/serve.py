@@ -76,8 +76,8 @@ async def _serve(project: Path, settings: Settings, lock: OwnerLock | None, *, w
 def _require_safe_binding(settings: Settings, services: Services) -> None:
     if settings.host not in LOOPBACK and not services.authenticator.has_keys:
         raise UsageError(
-            f"host {settings.host!r} can be reached from other machines and there are no API keys, so anybody could use "
-            "the agent; make a key with `handrail keys create` first, or bind to 127.0.0.1"
+            f"host {settings.host!r} can be reached from other machines and there are no API keys, so anybody could "
+            "use the agent; make a key with `handrail keys create` first, or bind to 127.0.0.1"
         )
 
 

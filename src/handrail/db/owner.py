@@ -33,7 +33,7 @@ class OwnerLock:
     def acquire(self, address: str | None = None) -> None:
         """Raises `AlreadyServed` when another process holds it."""
         self._data_dir.mkdir(parents=True, exist_ok=True)
-        file = open(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600), "r+", encoding="utf-8")
+        file = os.fdopen(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600), "r+", encoding="utf-8")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

@@ -49,8 +49,8 @@ async def begin(
     text: str,
     idempotency: IdempotencyScope | None,
     earlier: Sequence[Message],
-) -> ActiveTurn | None:
-    """Store the message as the next turn of its conversation; `None` when the same key was faster.
+) -> ActiveTurn | TurnStream:
+    """Store the message as the next turn of its conversation; the other's stream when the same key was faster.
 
     Optimistic: a turn is stored as running, and only when the database refuses does anybody look why.
     """
@@ -81,8 +81,8 @@ async def begin(
                 if idempotency:
                     services.conversations.remember(batch, principal, idempotency, turn.id, at=at)
         except Conflict:
-            if idempotency and await services.conversations.remembered(principal, idempotency, at=at):
-                return None
+            if idempotency and (known := await services.remembered(principal, idempotency)):
+                return await attach(services, principal, known)
             conversation = await services.conversations.require(principal, conversation.id)
             status = await _next_status(services, conversation)
             continue

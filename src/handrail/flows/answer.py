@@ -13,16 +13,14 @@ from handrail.flows.model_call import GovernedModel
 from handrail.flows.route import AWAITING_MICROS, Route
 from handrail.flows.services import ActiveTurn, Services
 from handrail.flows.tool_call import call_tool, call_tools
+from handrail.flows.wording import DECLINED, LOST, NO_LOOKUP, clarify_question, confirm_question
 from handrail.oversight.escalations import customer_word
 from handrail.serving.agents import LoopRequest
 from handrail.serving.agents import answer as answer_by_loop
 from handrail.serving.context import extract, fit
 from handrail.serving.conversations import StoredToolCall, as_messages
 from handrail.serving.dialogue import Dialogue
-from handrail.serving.routing import clarify_question, confirm_question, parse_yes_no
-
-DECLINED = "All right, I won't. What can I do for you instead?"
-LOST = "I'm sorry, I still don't understand."
+from handrail.serving.routing import parse_yes_no
 
 
 @dataclass(slots=True)
@@ -53,7 +51,8 @@ async def answer(services: Services, active: ActiveTurn, route: Route) -> Answer
 
 def _speak(services: Services, active: ActiveTurn, route: Route) -> AsyncIterator[AnswerEvent]:
     if route.action == "confirm":
-        return _ask(services, route, confirm_question(active.release.title(route.intent or "")), "confirm")
+        question = confirm_question(*active.release.asks(route.intent or ""))
+        return _ask(services, route, question, "confirm")
     if route.action == "clarify":
         titles = [active.release.title(choice) for choice in route.choices]
         return _ask(services, route, clarify_question(titles), "clarify")
@@ -104,7 +103,7 @@ async def _tool(services: Services, active: ActiveTurn, route: Route, name: str)
     """An intent that is one tool without arguments: its result is the answer."""
     result = await call_tool(services, active, ToolCall(new_id("call"), name, "{}"))
     if result.is_error:
-        yield Said("I'm sorry, I can't look that up right now.")
+        yield Said(NO_LOOKUP)
         yield Outcome("failed", handoff=Handoff(f"tool {name!r} failed", active.release.config.handoff.team))
         return
     value = json.loads(result.content)

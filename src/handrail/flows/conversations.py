@@ -24,7 +24,7 @@ async def open_conversation(
     """
     services.require_admitting()
     at = services.clock.micros()
-    if idempotency and (known := await services.conversations.remembered(principal, idempotency, at=at)):
+    if idempotency and (known := await services.remembered(principal, idempotency)):
         return await services.conversations.require(principal, known)
     name = agent or await _only_agent(services, principal.tenant_id)
     release_id = await services.releases.stable(principal.tenant_id, name)

@@ -100,7 +100,7 @@ def _classify(active: ActiveTurn, failures: int) -> Decision:
     release = active.release
     assert release.head is not None
     prediction = release.head.predict(active.text)
-    return decide_by_confidence(prediction, release.thresholds(prediction.intent), failures)
+    return decide_by_confidence(prediction, release.thresholds, failures, release.intent_thresholds)
 
 
 def _latency_class(active: ActiveTurn, route: Route) -> LatencyClass:

@@ -8,7 +8,6 @@ from typing import Any
 from handrail.core.clock import Clock
 from handrail.core.deadline import Deadline
 from handrail.core.errors import HandrailError
-from handrail.core.models import ModelEvent
 from handrail.core.principal import Principal
 from handrail.db import Database
 from handrail.flows.releases import LoadedRelease, Releases
@@ -16,7 +15,14 @@ from handrail.insight.costs import UsageStore
 from handrail.oversight.escalations import EscalationStore
 from handrail.protection.auth import Authenticator, KeyStore
 from handrail.protection.rate_limits import RateLimiter
-from handrail.serving.conversations import Conversation, ConversationStore, Streams, Turn, TurnStream
+from handrail.serving.conversations import (
+    Conversation,
+    ConversationStore,
+    IdempotencyScope,
+    Streams,
+    Turn,
+    TurnStream,
+)
 from handrail.serving.resilience import Waits
 from handrail.serving.tools import ToolRunner
 from handrail.telemetry.metrics import Metrics
@@ -65,6 +71,10 @@ class Services:
     draining: bool = False
     on_close: list[Callable[[], Awaitable[Any]]] = field(default_factory=list[Callable[[], Awaitable[Any]]])
 
+    async def remembered(self, principal: Principal, idempotency: IdempotencyScope) -> str | None:
+        """What this Idempotency-Key made before, if it did."""
+        return await self.conversations.remembered(principal, idempotency, at=self.clock.micros())
+
     def require_admitting(self) -> None:
         if self.draining:
             raise ShuttingDown("the server is shutting down; send this again in a moment", retry_after_seconds=5)
@@ -85,6 +95,12 @@ class ActiveTurn:
     began: float
     message_id: str
     position: int = 0
-    wrote: bool = False
-    cancelled_by: str | None = None
-    model_events: list[ModelEvent] = field(default_factory=list[ModelEvent])
+
+    def started(self) -> dict[str, Any]:
+        turn = self.turn
+        return {"turn_id": turn.id, "conversation_id": turn.conversation_id, "release_id": turn.release_id}
+
+    def unrecorded(self, code: str, message: str) -> dict[str, Any]:
+        """The body of a turn whose end could not be stored."""
+        error = {"code": code, "message": message}
+        return {**self.started(), "id": self.turn.id, "object": "turn", "status": "failed", "message": None, "error": error}

@@ -53,7 +53,6 @@ async def _run_write(services: Services, active: ActiveTurn, call: ToolCall) -> 
     async with services.db.batch() as batch:
         services.conversations.still_mine(batch, active.turn, lease_micros=services.limits.lease_micros)
         services.conversations.add_call(batch, active.turn, call, effect="write", at=services.clock.micros())
-    active.wrote = True
     result = await _run(services, active, call)
     async with services.db.batch() as batch:
         services.conversations.still_mine(batch, active.turn, lease_micros=services.limits.lease_micros)

@@ -9,16 +9,16 @@ import asyncio
 from collections.abc import Sequence
 
 from handrail.core import events
-from handrail.core.answers import Awaiting
 from handrail.core.deadline import DeadlineExceeded
 from handrail.core.errors import HandrailError
 from handrail.core.messages import Message
 from handrail.core.principal import Principal
 from handrail.flows.admission import attach, begin, start_next
-from handrail.flows.answer import Answer, answer
+from handrail.flows.answer import answer
 from handrail.flows.record import record, record_early_end
 from handrail.flows.route import Route, decide
 from handrail.flows.services import ActiveTurn, Services
+from handrail.flows.wording import INTERRUPTED, OUT_OF_TIME, STOPPED, WENT_WRONG
 from handrail.protection.guardrails import admit_text
 from handrail.serving.conversations import IdempotencyScope, TurnStatus, TurnStream
 from handrail.telemetry.logging import logger
@@ -33,36 +33,32 @@ async def take_turn(
     idempotency: IdempotencyScope | None = None,
     earlier: Sequence[Message] = (),
 ) -> TurnStream:
-    """Receive one message; returns the turn's stream as soon as the message is safely stored.
+    """Receive one message of an authenticated principal; returns as soon as it is safely stored.
 
     Raises:
-        RateLimited, NotFound, InvalidMessage, ConversationBusy, IdempotencyMismatch, StoreUnavailable, ShuttingDown.
+        NotFound, RateLimited, InvalidMessage, ConversationBusy, IdempotencyMismatch, StoreUnavailable, ShuttingDown.
     """
     services.require_admitting()
     conversation = await services.conversations.require(principal, conversation_id)
-    if idempotency and (
-        known := await services.conversations.remembered(principal, idempotency, at=services.clock.micros())
-    ):
+    if idempotency is not None and (known := await services.remembered(principal, idempotency)):
         return await attach(services, principal, known)
     services.rate_limits.require(principal)
     release = await services.releases.load(conversation.tenant_id, conversation.release_id)
     text = admit_text(message, release.policies.input)
     active = await begin(services, principal, conversation, release, text, idempotency, earlier)
-    if active is None:
-        assert idempotency is not None
-        return await take_turn(services, principal, conversation_id, message, idempotency=idempotency, earlier=earlier)
-    if active.turn.status is TurnStatus.QUEUED:
-        active.stream.publish(events.QUEUED, {"turn_id": active.turn.id})
-        await start_next(services, active.turn.tenant_id, conversation_id, run)
-    else:
+    if isinstance(active, TurnStream):
+        return active
+    if active.turn.status is TurnStatus.RUNNING:
         run(services, active)
+    else:
+        active.stream.publish(events.QUEUED, {"turn_id": active.turn.id})
+        await start_next(services, conversation.tenant_id, conversation_id, run)
     return active.stream
 
 
 def run(services: Services, active: ActiveTurn) -> None:
     """Let the turn run on its own."""
-    task = asyncio.get_running_loop().create_task(_run(services, active))
-    services.running[active.turn.id] = task
+    services.running[active.turn.id] = asyncio.get_running_loop().create_task(_run(services, active))
 
 
 async def _run(services: Services, active: ActiveTurn) -> None:
@@ -70,53 +66,36 @@ async def _run(services: Services, active: ActiveTurn) -> None:
     turn, route = active.turn, None
     try:
         async with asyncio.timeout(active.deadline.remaining()):
-            active.stream.publish(
-                events.STARTED,
-                {"turn_id": turn.id, "conversation_id": turn.conversation_id, "release_id": turn.release_id},
-            )
+            active.stream.publish(events.STARTED, active.started())
             route = decide(services, active)
             active.stream.publish(events.ROUTE_DECIDED, route.public())
             given = await answer(services, active, route)
         await record(services, active, route, given)
     except asyncio.CancelledError:
-        await _end(services, active, route, TurnStatus.CANCELLED, "cancelled", "The turn was stopped.")
+        if services.draining:
+            await _end_early(services, active, route, TurnStatus.FAILED, "interrupted", INTERRUPTED)
+        else:
+            await _end_early(services, active, route, TurnStatus.CANCELLED, "cancelled", STOPPED)
     except (TimeoutError, DeadlineExceeded):
-        await _end(services, active, route, TurnStatus.FAILED, "deadline_exceeded", OUT_OF_TIME)
+        await _end_early(services, active, route, TurnStatus.FAILED, "deadline_exceeded", OUT_OF_TIME)
     except HandrailError as error:
         logger().warning("turn failed", turn_id=turn.id, code=error.code, error=error.message)
-        await _end(services, active, route, TurnStatus.FAILED, error.code, WENT_WRONG)
+        await _end_early(services, active, route, TurnStatus.FAILED, error.code, WENT_WRONG)
     except Exception as error:  # noqa: BLE001 - the one place where an unknown error of a turn ends
         logger().error("turn failed unexpectedly", turn_id=turn.id, exc_info=error)
-        await _end(services, active, route, TurnStatus.FAILED, "internal", WENT_WRONG)
+        await _end_early(services, active, route, TurnStatus.FAILED, "internal", WENT_WRONG)
     finally:
         services.streams.close(turn.id)
         services.running.pop(turn.id, None)
     await start_next(services, turn.tenant_id, turn.conversation_id, run)
 
 
-OUT_OF_TIME = "I'm sorry, this took longer than it may. Please send your message again, or ask for a person."
-WENT_WRONG = "I'm sorry, something went wrong on my side and I could not finish. Please try again, or ask for a person."
-
-
-async def _end(
+async def _end_early(
     services: Services, active: ActiveTurn, route: Route | None, status: TurnStatus, code: str, message: str
 ) -> None:
-    """Record an early end; when even that fails the client is told and the lease runs out."""
+    """Record an early end. When even that fails the client is told, and the lease runs out."""
     try:
         await record_early_end(services, active, route, status, code, message)
     except HandrailError as error:
         logger().error("the end of a turn could not be stored", turn_id=active.turn.id, code=error.code)
-        active.stream.finish(
-            events.FAILED,
-            {
-                "id": active.turn.id,
-                "object": "turn",
-                "status": "failed",
-                "message": None,
-                "conversation_id": active.turn.conversation_id,
-                "error": {"code": error.code, "message": WENT_WRONG},
-            },
-        )
-
-
-__all__ = ["Answer", "Awaiting", "run", "take_turn"]
+        active.stream.finish(events.FAILED, active.unrecorded(error.code, WENT_WRONG))

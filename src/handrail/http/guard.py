@@ -58,8 +58,8 @@ class Guard:
             return json_response(
                 error_body(
                     "foreign_origin",
-                    f"without API keys this server answers only to 127.0.0.1 or localhost, not to Host {headers.get('host')!r}; "
-                    "make keys with `handrail keys create`",
+                    "without API keys this server answers only to 127.0.0.1 or localhost, "
+                    f"not to Host {headers.get('host')!r}; make keys with `handrail keys create`",
                 ),
                 403,
             )

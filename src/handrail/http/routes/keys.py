@@ -6,6 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from handrail.core.principal import Role
+from handrail.flows.keys import KeyWanted, make_key
 from handrail.http.errors import json_response
 from handrail.http.openapi import accepts, answers
 from handrail.http.requests import body_of, services_of, staff_of
@@ -33,7 +34,7 @@ async def create_key(request: Request) -> Response:
     """Make a key. Its text is in this answer and nowhere else."""
     operator = await staff_of(request, Role.ADMIN)
     body, _ = await body_of(request, KeyCreate)
-    created = await make_key(services_of(request), operator, **body.model_dump())
+    created = await make_key(services_of(request), operator, KeyWanted(**body.model_dump()))
     return json_response(created.body(), 201)
 
 

@@ -1,0 +1,44 @@
+"""Keys for principals: who may make them, and for whom."""
+
+from dataclasses import dataclass, field
+
+from handrail.core.principal import Principal, Role
+from handrail.flows.services import Services
+from handrail.protection.auth import LOCAL_OPERATOR, CreatedKey, PermissionDenied
+
+DAY_MICROS = 24 * 3600 * 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class KeyWanted:
+    """What the new key's principal shall be; `tenant` is the maker's own when left out."""
+
+    subject: str
+    role: Role = Role.END_USER
+    tenant: str | None = None
+    scopes: list[str] = field(default_factory=list[str])
+    expires_in_days: int | None = None
+    note: str | None = None
+
+
+async def make_key(services: Services, operator: Principal, wanted: KeyWanted) -> CreatedKey:
+    """Make a key in the operator's own tenant; only the local operator makes them for other tenants.
+
+    Raises:
+        PermissionDenied: an admin of one tenant named another.
+    """
+    tenant = wanted.tenant or operator.tenant_id
+    if tenant != operator.tenant_id and operator != LOCAL_OPERATOR:
+        raise PermissionDenied(f"you may make keys for tenant {operator.tenant_id!r} only, not for {tenant!r}")
+    at = services.clock.micros()
+    created = await services.keys.create(
+        tenant_id=tenant,
+        subject=wanted.subject,
+        role=wanted.role,
+        at=at,
+        scopes=wanted.scopes,
+        expires_at=at + wanted.expires_in_days * DAY_MICROS if wanted.expires_in_days else None,
+        note=wanted.note,
+    )
+    services.authenticator.forget()
+    return created

@@ -1,0 +1,23 @@
+"""What the turn itself says to a user. Every sentence is true whatever happened before it."""
+
+from collections.abc import Sequence
+
+DECLINED = "All right, I won't do that. What can I do for you instead?"
+LOST = "I'm sorry, I still don't understand what you need."
+OUT_OF_TIME = "I'm sorry, this took longer than it may. Please send your message again, or ask for a person."
+WENT_WRONG = "I'm sorry, something went wrong on my side and I could not finish. Please try again, or ask for a person."
+INTERRUPTED = "I'm sorry, the server had to stop before I was done. Please send your message again in a moment."
+STOPPED = "(Stopped here.)"
+NO_LOOKUP = "I'm sorry, I can't look that up right now."
+
+
+def confirm_question(title: str, own: str | None) -> str:
+    """One sentence that can be answered by yes or no."""
+    return own or f"Just to be sure: do you want to {title}?"
+
+
+def clarify_question(titles: Sequence[str]) -> str:
+    """The likeliest meanings, to choose from."""
+    if len(titles) < 2:
+        return "I'm not sure what you need. Could you say it in other words?"
+    return f"I'm not sure what you need. Do you want to (1) {titles[0]}, or (2) {titles[1]}?"
