@@ -20,11 +20,17 @@ from handrail.core.models import (
     TextDelta,
 )
 from handrail.core.usage import Usage
-from handrail.serving.models import Endpoint, ModelConnections, OpenAICompatibleModel
+from handrail.serving.models import ConnectionSettings, Endpoint, ModelConnections, OpenAICompatibleModel
 from tests.serving.models.provider import END, SSE_HEAD, Handler, Provider, Wire, delta, finish, sse, text, tool
 
 ASK = ModelRequest("Be kind.", [Message("user", "hi")])
 SOON = 0.15
+
+
+@pytest.fixture(params=[False, True], ids=["asyncio", "uvloop"])
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]:
+    """The server runs on uvloop, whose sockets break in other ways."""
+    return "asyncio", {"use_uvloop": request.param}
 
 
 @pytest.fixture
@@ -256,6 +262,17 @@ class TestNoAnswer:
         async with Provider(Wire.gone) as provider:
             with pytest.raises(ModelUnavailable, match="did not begin"):
                 await Caller(connections, provider.url, first_byte_timeout_seconds=SOON).call()
+
+    async def test_waiting_for_a_connection_has_a_limit_of_its_own(self) -> None:
+        pool = ModelConnections(ConnectionSettings(limit=1))
+        async with Provider(Wire.gone) as provider:
+            holding = asyncio.create_task(Caller(pool, provider.url).call())
+            await provider.called.wait()
+            with pytest.raises(ModelUnavailable, match="did not begin"):
+                await Caller(pool, provider.url, connect_timeout_seconds=SOON).call()
+            holding.cancel()
+            await asyncio.wait([holding])
+            await pool.close()
 
     async def test_a_server_that_never_begins_ends_at_the_deadline(self, connections: ModelConnections) -> None:
         async with Provider(Wire.gone) as provider:
