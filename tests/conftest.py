@@ -13,7 +13,8 @@ import pytest
 from handrail.core.clock import FrozenClock
 from handrail.db import Database
 from handrail.db.migrate import migrate
-from handrail.db.open import open_database
+from handrail.db.postgres import PostgresDatabase
+from handrail.db.sqlite import SqliteDatabase
 from tests.servers import PostgresServer
 
 
@@ -58,7 +59,7 @@ def sqlite_url(tmp_path: Path, migrated_file: Path) -> str:
 
 @pytest.fixture
 async def sqlite_db(sqlite_url: str, clock: FrozenClock) -> AsyncIterator[Database]:
-    database = await open_database(sqlite_url, clock)
+    database = await _open(sqlite_url, clock)
     yield database
     await database.close()
 
@@ -74,21 +75,28 @@ def postgres_server() -> Iterator[PostgresServer]:
 
 
 @pytest.fixture(scope="session")
-def postgres_template(postgres_server: PostgresServer) -> str:
-    """A migrated database that every test's own is copied from."""
-    name = "handrail_template"
-    asyncio.run(_execute(postgres_server.url(), f"CREATE DATABASE {name}"))
-    asyncio.run(migrate(postgres_server.url(name)))
-    return name
+def migrated_postgres(postgres_server: PostgresServer) -> str:
+    """A database at the newest revision, which the tests of this process use one after another."""
+    asyncio.run(_execute(postgres_server.url(), "CREATE DATABASE handrail"))
+    url = postgres_server.url("handrail")
+    asyncio.run(migrate(url))
+    return url
 
 
 @pytest.fixture
-def postgres_url(postgres_server: PostgresServer, postgres_template: str) -> Iterator[str]:
-    """A fresh, migrated database, dropped after the test."""
-    name = f"test_{uuid.uuid4().hex}"
-    asyncio.run(_execute(postgres_server.url(), f"CREATE DATABASE {name} TEMPLATE {postgres_template}"))
+def postgres_url(migrated_postgres: str) -> Iterator[str]:
+    """An empty, migrated database; emptied afterwards, which takes a tenth of the time of making one."""
+    yield migrated_postgres
+    asyncio.run(_execute(migrated_postgres, _EMPTY))
+
+
+@pytest.fixture
+def blank_postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
+    """A database of the test's own without any schema."""
+    name = f"blank_{uuid.uuid4().hex}"
+    asyncio.run(_execute(postgres_server.url(), f"CREATE DATABASE {name}"))
     yield postgres_server.url(name)
-    asyncio.run(_execute(postgres_server.url(), f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
+    asyncio.run(_execute(postgres_server.url(), f"DROP DATABASE {name} WITH (FORCE)"))
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
@@ -99,9 +107,32 @@ def db_url(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 async def db(db_url: str, clock: FrozenClock) -> AsyncIterator[Database]:
-    database = await open_database(db_url, clock)
+    database = await _open(db_url, clock)
     yield database
     await database.close()
+
+
+# Ends what a failed test left open, drops the tables that tests made, and deletes all rows whatever refers to them.
+_EMPTY = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid();
+SET session_replication_role = replica;
+DO $$
+DECLARE name text;
+BEGIN
+    FOR name IN SELECT quote_ident(tablename) FROM pg_tables WHERE schemaname = 'public' LOOP
+        IF name = 'thing' THEN EXECUTE 'DROP TABLE thing';
+        ELSIF name <> 'alembic_version' THEN EXECUTE 'DELETE FROM ' || name;
+        END IF;
+    END LOOP;
+END $$
+"""
+
+
+async def _open(url: str, clock: FrozenClock) -> Database:
+    """As `open_database`, without asking Alembic again: the copy is at the newest revision."""
+    if url.startswith("sqlite:///"):
+        return SqliteDatabase(url.removeprefix("sqlite:///"), clock)
+    return await PostgresDatabase.connect(url, clock, connections=4)
 
 
 async def _execute(url: str, statement: str) -> None:

@@ -68,16 +68,16 @@ class TestServer:
         assert await db.fetch_all(ALL, {}) == []
         await db.close()
 
-    async def test_that_became_a_replica_is_unavailable_and_not_a_bug(self, postgres_url: str) -> None:
-        db = await PostgresDatabase.connect(postgres_url, SystemClock(), connections=1)
+    async def test_that_became_a_replica_is_unavailable_and_not_a_bug(self, blank_postgres_url: str) -> None:
+        db = await PostgresDatabase.connect(blank_postgres_url, SystemClock(), connections=1)
         await write(db, (CREATE, {}))
-        admin = await asyncpg.connect(postgres_url)
+        admin = await asyncpg.connect(blank_postgres_url)
         name = await admin.fetchval("SELECT current_database()")
         await admin.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
         await admin.close()
         await db.close()
 
-        db = await PostgresDatabase.connect(postgres_url, SystemClock(), connections=1)
+        db = await PostgresDatabase.connect(blank_postgres_url, SystemClock(), connections=1)
         with pytest.raises(StoreUnavailable, match="read-only"):
             await _add(db, 1)
         await db.close()

@@ -1,0 +1,219 @@
+"""API keys: made once, shown once, stored as a hash."""
+
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import bindparam, func, insert, select, update
+
+from handrail.core import json
+from handrail.core.clock import iso
+from handrail.core.errors import NotFound
+from handrail.core.ids import new_id
+from handrail.core.principal import Principal, Role
+from handrail.db import Batch, Database, Prepared, Row, now, scoped
+from handrail.protection.auth.tables import api_key
+
+KEY = re.compile(r"hr_([0-9a-z]{8})_[0-9a-f]{64}")
+_PREFIX_LETTERS = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+_k = api_key
+_ADD = Prepared(insert(_k))
+# The one query that knows no tenant yet: the key says which it is. Prefixes are unique over all tenants.
+_BY_PREFIX = Prepared(select(_k, now().label("now")).where(_k.c.prefix == bindparam("prefix")))
+_FIND = Prepared(scoped(_k).where(_k.c.id == bindparam("id")))
+_LIST = Prepared(scoped(_k).order_by(_k.c.id.desc()))
+_ANY = Prepared(select(func.count().label("keys")).select_from(select(_k.c.id).limit(1).subquery()))
+_REVOKE = Prepared(
+    update(_k)
+    .where(_k.c.tenant_id == bindparam("of_tenant"), _k.c.id == bindparam("key"), _k.c.revoked_at.is_(None))
+    .values(revoked_at=bindparam("at"))
+)
+_TOUCH = Prepared(
+    update(_k)
+    .where(_k.c.tenant_id == bindparam("of_tenant"), _k.c.id == bindparam("key"))
+    .values(last_used_at=bindparam("at"))
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """A key as it is stored: everything but its secret."""
+
+    id: str
+    tenant_id: str
+    subject: str
+    role: Role
+    scopes: tuple[str, ...]
+    prefix: str
+    hash: str
+    created_at: int
+    expires_at: int | None = None
+    revoked_at: int | None = None
+    last_used_at: int | None = None
+    note: str | None = None
+
+    @classmethod
+    def of(cls, row: Row) -> "ApiKey":
+        return cls(
+            id=row["id"],
+            tenant_id=row["tenant_id"],
+            subject=row["subject"],
+            role=Role(row["role"]),
+            scopes=tuple(json.loads(row["scopes"])),
+            prefix=row["prefix"],
+            hash=row["hash"],
+            created_at=row["created_at"],
+            expires_at=row["expires_at"],
+            revoked_at=row["revoked_at"],
+            last_used_at=row["last_used_at"],
+            note=row["note"],
+        )
+
+    @property
+    def principal(self) -> Principal:
+        return Principal(self.tenant_id, self.subject, frozenset({self.role}), frozenset(self.scopes), self.id)
+
+    def matches(self, text: str) -> bool:
+        """Whether `text` is this key, in a time that does not depend on where they differ."""
+        return hmac.compare_digest(self.hash, hash_of(text))
+
+    def body(self) -> dict[str, Any]:
+        """As the API and `--json` show it; the hash stays inside."""
+        return {
+            "id": self.id,
+            "object": "api_key",
+            "tenant_id": self.tenant_id,
+            "subject": self.subject,
+            "role": self.role.value,
+            "scopes": list(self.scopes),
+            "prefix": self.prefix,
+            "note": self.note,
+            "created_at": iso(self.created_at),
+            "expires_at": _iso(self.expires_at),
+            "revoked_at": _iso(self.revoked_at),
+            "last_used_at": _iso(self.last_used_at),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class CreatedKey:
+    """A new key and its text, which is shown now and never again."""
+
+    key: ApiKey
+    text: str
+
+    def __repr__(self) -> str:
+        return f"CreatedKey(id={self.key.id!r}, prefix={self.key.prefix!r})"
+
+    def body(self) -> dict[str, Any]:
+        return {**self.key.body(), "key": self.text}
+
+
+@dataclass(frozen=True, slots=True)
+class FoundKey:
+    """A key and the database's time when it was read, which its expiry is judged by."""
+
+    key: ApiKey
+    now: int
+
+
+class KeyStore:
+    """The table of keys."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def create(
+        self,
+        *,
+        tenant_id: str,
+        subject: str,
+        role: Role,
+        at: int,
+        scopes: Sequence[str] = (),
+        expires_at: int | None = None,
+        note: str | None = None,
+    ) -> CreatedKey:
+        """Make a key for a principal. Nothing of its text is stored that would let anybody use it."""
+        prefix = "".join(secrets.choice(_PREFIX_LETTERS) for _ in range(8))
+        text = f"hr_{prefix}_{secrets.token_hex(32)}"
+        key = ApiKey(
+            id=new_id("key"),
+            tenant_id=tenant_id,
+            subject=subject,
+            role=role,
+            scopes=tuple(scopes),
+            prefix=prefix,
+            hash=hash_of(text),
+            created_at=at,
+            expires_at=expires_at,
+            note=note,
+        )
+        async with self._db.batch() as batch:
+            self._add(batch, key)
+        return CreatedKey(key, text)
+
+    async def list(self, tenant_id: str) -> Sequence[ApiKey]:
+        """The tenant's keys, newest first; revoked ones stay in the list."""
+        return [ApiKey.of(row) for row in await self._db.scan(_LIST, {"tenant_id": tenant_id})]
+
+    async def revoke(self, tenant_id: str, key_id: str, *, at: int) -> ApiKey:
+        """Stop a key for good; a key that was revoked before keeps its first time.
+
+        Raises:
+            NotFound: the tenant has no such key.
+        """
+        async with self._db.batch() as batch:
+            batch.add(_REVOKE, {"of_tenant": tenant_id, "key": key_id, "at": at})
+        row = await self._db.fetch_one(_FIND, {"tenant_id": tenant_id, "id": key_id})
+        if row is None:
+            raise NotFound(f"there is no API key {key_id!r}; `handrail keys list` shows them")
+        return ApiKey.of(row)
+
+    async def find(self, prefix: str) -> FoundKey | None:
+        """The key whose text begins `hr_<prefix>_`, of whichever tenant."""
+        row = await self._db.fetch_one(_BY_PREFIX, {"prefix": prefix})
+        return FoundKey(ApiKey.of(row), row["now"]) if row is not None else None
+
+    async def exist(self) -> bool:
+        """Whether any key was ever made; a revoked one counts, so revoking the last does not open the door."""
+        row = await self._db.fetch_one(_ANY, {})
+        return row is not None and row["keys"] > 0
+
+    async def touch(self, key: ApiKey, *, at: int) -> None:
+        """Remember when the key was last used."""
+        async with self._db.batch() as batch:
+            batch.add(_TOUCH, {"of_tenant": key.tenant_id, "key": key.id, "at": at})
+
+    def _add(self, batch: Batch, key: ApiKey) -> None:
+        batch.add(
+            _ADD,
+            {
+                "id": key.id,
+                "tenant_id": key.tenant_id,
+                "subject": key.subject,
+                "role": key.role.value,
+                "scopes": json.dumps(key.scopes),
+                "prefix": key.prefix,
+                "hash": key.hash,
+                "created_at": key.created_at,
+                "expires_at": key.expires_at,
+                "revoked_at": key.revoked_at,
+                "last_used_at": key.last_used_at,
+                "note": key.note,
+            },
+        )
+
+
+def hash_of(text: str) -> str:
+    # A fast hash is right here: the secret is 256 random bits, so there is nothing to guess that slowness would save.
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _iso(micros: int | None) -> str | None:
+    return None if micros is None else iso(micros)
