@@ -1,35 +1,31 @@
-"""The story of a release: read the project, check it, train its intent head, store it, use it, load it.
+"""The story of a release: read the project, check it, train its intent head, store it, load it, use it.
 
-What is loaded is what was stored: the digest is verified each time, and code runs from the snapshot.
+What is loaded is what was stored: the digest is verified each time, and code runs from the snapshot. All of this runs
+the project's code, so callers let operators in only.
 """
 
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from functools import cached_property
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 import handrail
 from handrail.core import json
-from handrail.core.answers import Awaiting
-from handrail.core.clock import Clock, as_datetime
-from handrail.core.errors import NotFound, UsageError
-from handrail.core.models import ModelClient
+from handrail.core.clock import Clock
+from handrail.core.errors import UsageError
 from handrail.core.principal import Principal
-from handrail.core.tools import Tool
 from handrail.db import Conflict, Database
 from handrail.delivery.releases import (
+    NO_GIT,
     AgentState,
     Artefact,
     FileChange,
     GitState,
     Loader,
     NewRelease,
-    PoliciesFile,
     Release,
     ReleaseStore,
     Sources,
@@ -37,125 +33,239 @@ from handrail.delivery.releases import (
     git_state,
     read_sources,
 )
+from handrail.flows.loaded_release import LoadedRelease, Target, offers
 from handrail.flows.project import CheckedProject, check
-from handrail.serving.agents import LoopLimits
-from handrail.serving.agents.schema import AgentConfig
 from handrail.serving.context import Knowledge
-from handrail.serving.dialogue import Flow, answers
-from handrail.serving.models import ModelRegistry, Models
-from handrail.serving.routing import Intents, Thresholds, parse_yes_no
+from handrail.serving.models import ModelRegistry
+from handrail.serving.routing import Intents
 
 if TYPE_CHECKING:
-    from handrail.serving.routing import IntentHead
+    import numpy as np
+    from numpy.typing import NDArray
 
+    from handrail.serving.routing import IntentHead, TrainingReport
+
+__all__ = ["LoadedRelease", "OnTrained", "Releases", "Target", "create_and_use"]
+
+OnTrained = Callable[["TrainingReport"], None]
 HEAD = "intent_head"
 SEED = 0
+SHORTEST_PREFIX = len("rel_") + 4
 _log = logging.getLogger("handrail.releases")
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
-    """What answers an intent; `name` is the flow's or the tool's."""
-
-    kind: Literal["flow", "tool", "agent"]
-    name: str = ""
-
-
-_AGENT = Target("agent")
-
-
-class LoadedRelease:
-    """One release as the turns use it. Shared by all of them, never changed."""
-
-    def __init__(
-        self, release_id: str, project: CheckedProject, head: "IntentHead | None", knowledge: Knowledge, models: Models
-    ) -> None:
-        self.id = release_id
-        self.agent = project.config.name
-        self.project = project
-        self.head = head
-        self.knowledge = knowledge
-        self.models = models
-        self.model: ModelClient = models.client(project.config.default_model)
-        self.tool_list: tuple[Tool, ...] = tuple(project.tools.values())
-        limits = project.config.limits
-        self.loop_limits = LoopLimits(max_steps=limits.max_steps, max_tool_calls=limits.max_tool_calls)
-        routing = project.config.routing
-        usual = Thresholds(routing.execute, routing.confirm)
-        intents = project.intents.intents if project.intents else []
-        self._usual = usual
-        self._thresholds = {each.name: usual.overridden(each.execute, each.confirm) for each in intents}
-        self._titles = {each.name: each.spoken for each in intents}
-        self._targets = {each.name: _target(each.flow, each.tool) for each in intents}
-
-    @property
-    def config(self) -> AgentConfig:
-        return self.project.config
-
-    @property
-    def tools(self) -> Mapping[str, Tool]:
-        return self.project.tools
-
-    @property
-    def flows(self) -> Mapping[str, Flow]:
-        return self.project.flows
-
-    @property
-    def intents(self) -> Intents | None:
-        return self.project.intents
-
-    @property
-    def policies(self) -> PoliciesFile:
-        return self.project.policies
-
-    def target(self, intent: str | None) -> Target:
-        """What answers this intent; the agent loop when there is none."""
-        return self._targets.get(intent or "", _AGENT)
-
-    def title(self, intent: str) -> str:
-        """The intent in people's words, for questions."""
-        return self._titles.get(intent, intent)
-
-    def thresholds(self, intent: str) -> Thresholds:
-        """The intent's own thresholds where it has them, else the agent's."""
-        return self._thresholds.get(intent, self._usual)
-
-    def instructions_for(self, intent: str | None, clock: Clock) -> str:
-        return self.project.instructions.render(today=as_datetime(clock.micros()).date(), intent=intent)
-
-    def answers_flow(self, awaiting: Awaiting, text: str) -> bool:
-        """Whether the text is an answer to what a flow of this release waits for."""
-        flow = self.flows.get(str(awaiting.state.get("flow", "")))
-        return flow is not None and answers(flow, awaiting, text, parse_yes_no)
-
-    @cached_property
-    def offers(self) -> str | None:
-        return _offers(self.project)
-
-    def describe_models(self) -> list[str]:
-        """A line a tier, for people."""
-        return [
-            f"{self.agent} {each.tier}: {each.model} ({each.provider})"
-            + ("" if each.is_configured else f", off: {each.reason}")
-            + (f", falls back to {', '.join(each.chain[1:])}" if len(each.chain) > 1 else "")
-            for each in self.models.describe()
-        ]
+async def create_and_use(
+    releases: "Releases",
+    folder: Path,
+    principal: Principal,
+    *,
+    note: str | None = None,
+    on_trained: OnTrained | None = None,
+) -> Release:
+    """Make a release of what is on disk and let it answer new conversations; what `serve` does when it starts."""
+    sources, git = await asyncio.to_thread(lambda: (read_sources(folder), git_state(folder)))
+    new = await releases.create(
+        principal.tenant_id, sources, author=principal.subject, note=note, git=git, on_trained=on_trained
+    )
+    await releases.use(principal.tenant_id, new.id)
+    return new
 
 
 class Releases:
-    """The releases of all tenants: made, stored, used, and loaded once a process.
+    """The releases of all tenants.
 
     Args:
-        most_loaded: releases kept loaded without being used; those that a turn holds stay loaded anyway.
+        most_loaded: how many are kept loaded unused; those that a turn holds stay loaded anyway.
     """
 
     def __init__(self, db: Database, models: ModelRegistry, clock: Clock, *, most_loaded: int = 8) -> None:
-        self.store = ReleaseStore(db)
         self._db = db
-        self._registry = models
+        self._store = ReleaseStore(db)
+        self._models = models
         self._clock = clock
         self._loader = Loader()
         self._most_loaded = most_loaded
         self._recent: OrderedDict[tuple[str, str], LoadedRelease] = OrderedDict()
         self._alive: WeakValueDictionary[tuple[str, str], LoadedRelease] = WeakValueDictionary()
         self._loading: dict[tuple[str, str], asyncio.Task[LoadedRelease]] = {}
+
+    async def create(
+        self,
+        tenant_id: str,
+        sources: Sources,
+        *,
+        author: str,
+        note: str | None = None,
+        git: GitState = NO_GIT,
+        on_trained: OnTrained | None = None,
+    ) -> Release:
+        """The stored release of these sources, made now if it is new. Its author, note and commit stay the first ones.
+
+        Raises:
+            ProjectError: with every problem of the project.
+        """
+        existing = await self._store.find_same(tenant_id, sources)
+        if existing is not None:
+            return existing
+        project = await asyncio.to_thread(check, sources, self._loader, tenant_id)
+        head = await self._trained(tenant_id, project, on_trained)
+        new = NewRelease(project.config.name, sources, author, note, git)
+        try:
+            async with self._db.batch() as batch:
+                self._store.add(batch, tenant_id, new)
+                if head is not None:
+                    self._store.attach(batch, tenant_id, sources.release_id, head)
+        except Conflict:
+            if await self._store.find_same(tenant_id, sources) is None:
+                raise
+            _log.info("release %s was made by another process at the same moment", sources.release_id)
+        return await self._store.get(tenant_id, sources.release_id)
+
+    async def use(self, tenant_id: str, release_id: str) -> AgentState:
+        """Make a release stable, for conversations that begin from now on. It is loaded first: a release that can't be
+        loaded never takes over."""
+        release = await self._store.get(tenant_id, release_id)
+        await self.load(tenant_id, release_id)
+        async with self._db.batch() as batch:
+            self._store.use(batch, tenant_id, release.agent, release_id)
+        state = await self._store.agent(tenant_id, release.agent)
+        assert state is not None, "the batch has just written it"
+        return state
+
+    async def load(self, tenant_id: str, release_id: str) -> LoadedRelease:
+        """The release, from memory when it is there.
+
+        Raises:
+            NotFound: this tenant has no such release.
+            ReleaseAltered: what is stored is not what was released.
+        """
+        key = (tenant_id, release_id)
+        loaded = self._recent.get(key) or self._alive.get(key)
+        if loaded is None:
+            task = self._loading.get(key)
+            if task is None:
+                task = self._loading[key] = asyncio.create_task(self._load(tenant_id, release_id))
+                task.add_done_callback(lambda _: self._loading.pop(key, None))
+            # Others wait for the same load: a turn that is cancelled meanwhile must not end it for them.
+            loaded = await asyncio.shield(task)
+        self._remember(key, loaded)
+        return loaded
+
+    async def list(self, tenant_id: str, agent: str | None = None, limit: int = 50) -> Sequence[Release]:
+        """The newest first."""
+        return await self._store.list(tenant_id, agent, limit)
+
+    async def find(self, tenant_id: str, release_id: str) -> Release:
+        """A release by its id, or by the beginning of one.
+
+        Raises:
+            NotFound: there is none.
+            UsageError: several begin like this.
+        """
+        exact = await self._store.find(tenant_id, release_id)
+        if exact is not None or len(release_id) < SHORTEST_PREFIX:
+            return exact or await self._store.get(tenant_id, release_id)
+        matches = [each for each in await self._store.list(tenant_id, limit=10_000) if each.id.startswith(release_id)]
+        if len(matches) > 1:
+            raise UsageError(f"{len(matches)} releases begin with {release_id!r}; write more of the id")
+        return matches[0] if matches else await self._store.get(tenant_id, release_id)
+
+    async def sources(self, tenant_id: str, release_id: str) -> Sources:
+        """The files of a release, verified."""
+        return await self._store.sources(tenant_id, await self._store.get(tenant_id, release_id))
+
+    async def diff(self, tenant_id: str, old_id: str, new_id: str) -> Sequence[FileChange]:
+        """What the new release changes against the old one."""
+        return diff(await self.sources(tenant_id, old_id), await self.sources(tenant_id, new_id))
+
+    async def stable(self, tenant_id: str, agent: str) -> str | None:
+        """The id of the release that answers new conversations with this agent."""
+        state = await self._store.agent(tenant_id, agent)
+        return state.stable_release_id if state else None
+
+    async def agents(self, tenant_id: str) -> Sequence[AgentState]:
+        """The agents that answer, by name."""
+        return [each for each in await self._store.agents(tenant_id) if each.stable_release_id]
+
+    def describe_models(self) -> Sequence[str]:
+        """A line a model tier of every loaded release; the same line of two releases once."""
+        return list(dict.fromkeys(line for each in self._recent.values() for line in each.describe_models()))
+
+    def _remember(self, key: tuple[str, str], loaded: LoadedRelease) -> None:
+        self._recent[key] = loaded
+        self._recent.move_to_end(key)
+        while len(self._recent) > self._most_loaded:
+            self._recent.popitem(last=False)
+
+    async def _load(self, tenant_id: str, release_id: str) -> LoadedRelease:
+        release = await self._store.get(tenant_id, release_id)
+        sources = await self._store.sources(tenant_id, release)
+        project = await asyncio.to_thread(check, sources, self._loader, tenant_id)
+        head = await self._head(tenant_id, release_id, project)
+        knowledge = await asyncio.to_thread(_knowledge, sources)
+        loaded = LoadedRelease(project, head, knowledge, self._models.build(project.models, offers=offers(project)))
+        self._alive[tenant_id, release_id] = loaded
+        return loaded
+
+    async def _head(self, tenant_id: str, release_id: str, project: CheckedProject) -> "IntentHead | None":
+        """The head that was trained when the release was made."""
+        if project.intents is None:
+            return None
+        from handrail.serving.routing import HeadUnreadable, IntentHead
+
+        artefact = await self._store.attached(tenant_id, release_id, HEAD)
+        try:
+            if artefact is not None:
+                return await asyncio.to_thread(IntentHead.load, artefact.content)
+        except HeadUnreadable as error:
+            # Another version of Handrail wrote it. The examples are in the release, so it can be made again.
+            _log.warning("the intent head of release %s is trained again: %s", release_id, error.message)
+        artefact = await self._trained(tenant_id, project, None)
+        assert artefact is not None, "there are intents"
+        async with self._db.batch() as batch:
+            self._store.attach(batch, tenant_id, release_id, artefact)
+        return await asyncio.to_thread(IntentHead.load, artefact.content)
+
+    async def _trained(self, tenant_id: str, project: CheckedProject, on_trained: OnTrained | None) -> Artefact | None:
+        """The head for these examples, trained unless some release had the same ones."""
+        if project.intents is None:
+            return None
+        made_from = _head_key(project.intents)
+        known = await self._store.made_from(tenant_id, HEAD, made_from)
+        if known is not None:
+            return known
+        head, report = await asyncio.to_thread(_train, project.intents)
+        if on_trained is not None:
+            on_trained(report)
+        return Artefact(HEAD, made_from, head.dump())
+
+
+def _head_key(intents: Intents) -> str:
+    """What a head is made from: examples, seed and the trainer. Titles, targets and thresholds don't change it."""
+    from handrail.serving.routing.embedding import NAME
+    from handrail.serving.routing.head import FORMAT, VERSION
+
+    examples = [[each.name, each.examples] for each in intents.intents]
+    trainer = [FORMAT, VERSION, NAME, handrail.__version__, SEED]
+    return json.digest({"examples": examples, "out_of_scope": intents.out_of_scope, "trainer": trainer})
+
+
+def _train(intents: Intents) -> "tuple[IntentHead, TrainingReport]":
+    from handrail.serving.routing import Example, train
+
+    examples = [Example(text, each.name) for each in intents.intents for text in each.examples]
+    return train(examples, intents.out_of_scope, seed=SEED)
+
+
+def _knowledge(sources: Sources) -> Knowledge:
+    files = {path: sources.text(path) for path in sources.under("knowledge", ".md")}
+    return Knowledge.build(files, _embed if files else None)
+
+
+def _embed(texts: Sequence[str]) -> "NDArray[np.float32]":
+    import numpy as np
+
+    from handrail.serving.routing.embedding import shared_embedding
+
+    embedding = shared_embedding()
+    return np.stack([embedding.vector(text) for text in texts])

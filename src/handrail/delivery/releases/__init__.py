@@ -6,7 +6,7 @@ that is incomplete, altered or can't be imported is refused, and the stable rele
 """
 
 from handrail.delivery.releases.diff import FileChange, diff
-from handrail.delivery.releases.git import GitState, git_state
+from handrail.delivery.releases.git import NO_GIT, GitState, git_state
 from handrail.delivery.releases.loader import LoadedPackage, Loader, project_path
 from handrail.delivery.releases.policies import PoliciesFile
 from handrail.delivery.releases.sources import FORMAT_VERSION, Sources, read_sources
@@ -22,6 +22,7 @@ from handrail.delivery.releases.store import (
 
 __all__ = [
     "FORMAT_VERSION",
+    "NO_GIT",
     "AgentState",
     "Artefact",
     "FileChange",
