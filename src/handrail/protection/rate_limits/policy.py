@@ -1,0 +1,39 @@
+"""The generic cell rate algorithm: one number a principal, no window edges to game. Pure."""
+
+import math
+from typing import NamedTuple
+
+# Seconds by which sums of floats may be off; far below any interval that a limit can have.
+ROUNDING = 1e-9
+
+
+class RateDecision(NamedTuple):
+    """What to answer and what to tell the client.
+
+    Attributes:
+        limit: turns that may begin at once.
+        remaining: of these, how many are left now.
+        reset_seconds: until all of them are back.
+        retry_after_seconds: until one is; 0 when this turn is allowed.
+    """
+
+    allowed: bool
+    limit: int
+    remaining: int
+    reset_seconds: float
+    retry_after_seconds: float
+
+
+def decide(full_at: float, now: float, interval: float, burst: int) -> tuple[RateDecision, float]:
+    """Whether one more may begin at `now`, and the new `full_at`.
+
+    `full_at` is when the whole burst is available again (any past time for somebody new); each turn that is allowed
+    moves it on by `interval` seconds. A refusal moves nothing, so asking again costs nothing.
+    """
+    start = max(full_at, now)
+    after = start + interval
+    most = burst * interval
+    if after - now > most + ROUNDING:
+        return RateDecision(False, burst, 0, start - now, after - now - most), full_at
+    remaining = math.floor((most - (after - now) + ROUNDING) / interval)
+    return RateDecision(True, burst, remaining, after - now, 0.0), after
