@@ -1,0 +1,24 @@
+"""The console: pages for people, rendered on the server; a small script of ours makes them live.
+
+Its promise: every page works without scripts, loads nothing from elsewhere, and runs under a policy that forbids inline
+scripts and styles. Acts beside the API and never around it: the script uses the public API, and a plain form calls the
+same flows. Closed: a form from another site is refused, and without a principal no conversation is shown.
+"""
+
+from fastapi import FastAPI
+
+from handrail.console.assets import Assets
+from handrail.console.pages import chat, reference, status
+from handrail.console.rendering import Renderer
+
+
+def mount(app: FastAPI) -> None:
+    """Add the console's routes to the application."""
+    assets = Assets.load()
+    renderer = Renderer(assets)
+    app.add_route("/console/static/{fingerprint}/{name}", assets.respond, include_in_schema=False)
+    for screen in (chat, reference, status):
+        screen.add_routes(app, renderer)
+
+
+__all__ = ["mount"]

@@ -1,0 +1,54 @@
+"""Templates to responses, all under one content security policy."""
+
+import re
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+from starlette.responses import HTMLResponse
+
+from handrail.console.assets import Assets
+
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+PLACES = (
+    {"name": "chat", "title": "Chat", "href": "/console/chat"},
+    {"name": "reference", "title": "API", "href": "/docs"},
+    {"name": "status", "title": "Status", "href": "/console/status"},
+)
+
+
+class Renderer:
+    """Renders a template as a page of the console."""
+
+    def __init__(self, assets: Assets) -> None:
+        self._environment = Environment(
+            loader=PackageLoader("handrail.console"),
+            autoescape=True,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            undefined=StrictUndefined,
+        )
+        self._environment.globals.update(asset=assets.address, places=PLACES)  # pyright: ignore[reportCallIssue, reportArgumentType] - its types know the built-in globals only
+        self._environment.filters["prose"] = prose
+
+    def page(self, template: str, *, current: str, status: int = 200, **context: Any) -> HTMLResponse:
+        """`current` names the place that the navigation marks."""
+        body = self._environment.get_template(template).render(current=current, **context)
+        return HTMLResponse(
+            body,
+            status,
+            {
+                "content-security-policy": CONTENT_SECURITY_POLICY,
+                "cache-control": "no-store",
+                "x-content-type-options": "nosniff",
+                "referrer-policy": "no-referrer",
+            },
+        )
+
+
+def prose(text: str) -> Markup:
+    """Plain text as HTML: escaped, with `code` between backticks."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped just here
