@@ -235,6 +235,13 @@ class TestARefusal:
 
 
 class TestNoAnswer:
+    async def test_text_that_is_no_unicode_is_refused_before_it_is_sent(self, connections: ModelConnections) -> None:
+        async with Provider(good) as provider:
+            client = Caller(connections, provider.url).client
+            with pytest.raises(ModelRefused, match="surrogates"):
+                await anext(client.stream(ModelRequest("", [Message("user", "\ud800")]), Deadline.after(5)))
+        assert provider.connections == 0
+
     async def test_nobody_listening_is_unavailable(self, connections: ModelConnections) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]

@@ -12,7 +12,7 @@ def decode(*chunks: bytes) -> list[bytes]:
 
 
 line_ends = st.sampled_from([b"\n", b"\r\n", b"\r"])
-words = st.text(st.characters(exclude_characters="\r\n\0"), max_size=12).map(lambda text: text.encode())
+words = st.text(st.characters(codec="utf-8", exclude_characters="\r\n"), max_size=12).map(lambda text: text.encode())
 lines = st.one_of(
     words.map(lambda word: b"data: " + word),
     words.map(lambda word: b"data:" + word),
@@ -47,6 +47,13 @@ class TestFeed:
 
     def test_a_last_event_needs_no_blank_line(self) -> None:
         assert decode(b"data: a\n\ndata: [DONE]") == [b"a", b"[DONE]"]
+
+    @pytest.mark.parametrize("end", [b"\n\n", b"\r\n\r\n"])
+    def test_an_event_is_given_as_soon_as_its_blank_line_is_there(self, end: bytes) -> None:
+        decoder = EventDecoder(1_000)
+        found = [decoder.feed(bytes([byte])) for byte in b"data: a" + end.removesuffix(b"\n")]
+        assert (found.count([]) + found.count([b"a"])) == len(found)
+        assert [*found, decoder.feed(b"\n")].count([b"a"]) == 1
 
     def test_an_event_that_never_ends_is_given_up(self) -> None:
         with pytest.raises(EventTooLarge, match="1000"):

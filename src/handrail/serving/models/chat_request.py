@@ -37,6 +37,7 @@ class ChatRequests:
         self._tool_sets: dict[tuple[int, ...], tuple[Sequence[Tool], orjson.Fragment]] = {}
 
     def render(self, request: ModelRequest) -> bytes:
+        """Raises `orjson.JSONEncodeError` for text that is no Unicode, such as half of a surrogate pair."""
         body: dict[str, Any] = {
             **self._parameters,
             **request.parameters,

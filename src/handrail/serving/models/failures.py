@@ -56,6 +56,10 @@ class Failures:
             return ModelRefused(message, after_text=after_text)
         return ModelUnavailable(message, after_text=after_text)
 
+    def unsendable(self, error: Exception) -> ModelRefused:
+        """The request can't be written as JSON."""
+        return ModelRefused(f"{self.name} can't be sent this request: {error}; check what the tools returned")
+
     def unreachable(self, error: BaseException) -> ModelUnavailable:
         """No answer began: refused, reset, no such host, bad certificate."""
         return ModelUnavailable(f"{self.name} can't be reached: {self._words(str(error) or type(error).__name__)}")

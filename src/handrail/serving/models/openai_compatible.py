@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
+import orjson
 from multidict import CIMultiDict
 from yarl import URL
 
@@ -70,7 +71,7 @@ class OpenAICompatibleModel:
         """
         deadline.require()
         reader = AnswerReader(self._failures, self.model, self.provider, keep_reasoning=self._endpoint.replay_reasoning)
-        response = await self._open(self._requests.render(request), deadline)
+        response = await self._open(self._rendered(request), deadline)
         try:
             if response.status != 200:
                 raise await self._refusal(response)
@@ -101,6 +102,12 @@ class OpenAICompatibleModel:
 
     async def close(self) -> None:
         """The connections belong to the process and are closed with it."""
+
+    def _rendered(self, request: ModelRequest) -> bytes:
+        try:
+            return self._requests.render(request)
+        except orjson.JSONEncodeError as error:
+            raise self._failures.unsendable(error) from error
 
     async def _open(self, body: bytes, deadline: Deadline) -> aiohttp.ClientResponse:
         endpoint = self._endpoint
