@@ -10,7 +10,7 @@ or a tool fails, the flow stops with an honest sentence and hands the conversati
 
 from handrail.serving.dialogue.engine import Dialogue
 from handrail.serving.dialogue.flow import Flow, load_flow
-from handrail.serving.dialogue.policy import leaves_flow
+from handrail.serving.dialogue.policy import find_value, leaves_flow, skips
 from handrail.serving.dialogue.schema import FlowFile
 
-__all__ = ["Dialogue", "Flow", "FlowFile", "leaves_flow", "load_flow"]
+__all__ = ["Dialogue", "Flow", "FlowFile", "find_value", "leaves_flow", "load_flow", "skips"]
