@@ -1,0 +1,117 @@
+"""`handrail release`: make, list, show, compare and use releases."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+if TYPE_CHECKING:
+    from handrail.cli.release_desk import Desk
+
+T = TypeVar("T")
+app = typer.Typer(no_args_is_help=True)
+
+Project = Annotated[Path, typer.Option("--project", help="Folder of the agent project.")]
+DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Where data lives (default .handrail).")]
+DatabaseUrl = Annotated[str | None, typer.Option(help="postgresql://... instead of SQLite in the data folder.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+ReleaseId = Annotated[str, typer.Argument(help="A release's id, or the beginning of one.")]
+
+
+@app.command()
+def create(
+    project: Project = Path("."),
+    note: Annotated[str | None, typer.Option(help="What this release is for.")] = None,
+    author: Annotated[str | None, typer.Option(help="Who made it (default demo-operator).")] = None,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check the project in a folder and keep a snapshot of it. The same files give the same release."""
+    made = _ask(lambda desk: desk.create(project, note, author), data_dir, database_url)
+    _print(made, as_json, f"{made['id']}  agent {made['agent']!r}, made {made['created_at']}{_git(made)}")
+
+
+@app.command("list")
+def list_(
+    agent: Annotated[str | None, typer.Option(help="Only releases of this agent.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many at most.")] = 50,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """List releases, newest first; `*` marks the stable one of each agent."""
+    found = _ask(lambda desk: desk.list(agent, limit), data_dir, database_url)
+    lines = [_line(each) for each in found] or ["no releases yet; make one with `handrail release create`"]
+    _print({"data": found, "next_cursor": None}, as_json, "\n".join(lines))
+
+
+@app.command()
+def show(
+    release_id: ReleaseId, data_dir: DataDir = None, database_url: DatabaseUrl = None, as_json: AsJson = False
+) -> None:
+    """Show one release: its record and its files."""
+    found = _ask(lambda desk: desk.show(release_id), data_dir, database_url)
+    facts = [f"{name:<15}{found[name]}" for name in found if name not in ("object", "files")]
+    files = [f"  {each['sha256'][:12]}  {each['bytes']:>8}  {each['path']}" for each in found["files"]]
+    _print(found, as_json, "\n".join([*facts, "files", *files]))
+
+
+@app.command()
+def diff(
+    old: ReleaseId,
+    new: Annotated[str | None, typer.Argument(help="Another release; the project on disk when left out.")] = None,
+    project: Project = Path("."),
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what changed between two releases, or between a release and the project on disk."""
+    found = _ask(lambda desk: desk.diff(old, new, project), data_dir, database_url)
+    shown = "".join(each["unified"] for each in found["changes"]).removesuffix("\n")
+    _print(found, as_json, shown or f"no difference between {found['old']} and {found['new']}")
+
+
+@app.command()
+def use(
+    release_id: ReleaseId, data_dir: DataDir = None, database_url: DatabaseUrl = None, as_json: AsJson = False
+) -> None:
+    """Let a release answer all new conversations. Open ones stay with the release they began with."""
+    state = _ask(lambda desk: desk.use(release_id), data_dir, database_url)
+    before = state["previous_release_id"]
+    back = f"; back with `handrail release use {before}`" if before else ""
+    _print(state, as_json, f"{state['stable_release_id']} answers new conversations with {state['name']!r}{back}")
+
+
+def _ask(question: "Callable[[Desk], Awaitable[T]]", data_dir: Path | None, database_url: str | None) -> T:
+    from handrail.cli.release_desk import open_desk
+    from handrail.settings import read_settings
+
+    settings = read_settings(data_dir=data_dir, database_url=database_url)
+
+    async def answer() -> T:
+        async with open_desk(settings) as desk:
+            return await question(desk)
+
+    return asyncio.run(answer())
+
+
+def _print(body: Any, as_json: bool, text: str) -> None:
+    from handrail.core import json
+
+    typer.echo(json.dumps(body) if as_json else text)
+
+
+def _line(release: dict[str, Any]) -> str:
+    mark = "*" if release["stable"] else " "
+    note = f"  {release['note']}" if release["note"] else ""
+    return (
+        f"{mark} {release['id']}  {release['created_at']}  {release['agent']}  {release['author']}{_git(release)}{note}"
+    )
+
+
+def _git(release: dict[str, Any]) -> str:
+    commit = release["git_commit"]
+    return f"  git {commit[:10]}{' with changes' if release['git_dirty'] else ''}" if commit else ""
