@@ -1,0 +1,108 @@
+"""Log lines: one chain for our own and for those of libraries, redaction always its last step before rendering.
+
+JSON where a machine reads, readable text on a terminal. Nothing is set up by importing; `configure` is called once, by
+whoever starts the process.
+"""
+
+import logging
+import sys
+from collections.abc import Callable, Mapping, MutableMapping
+from typing import Any, Literal, TextIO
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from handrail.core import json
+from handrail.telemetry.trace import current_trace_id
+
+Level = Literal["debug", "info", "warning", "error"]
+Redact = Callable[[Any, str, Mapping[str, Any]], MutableMapping[str, Any]]
+
+# Their own handlers would write around the redaction; the access log repeats what metrics count.
+_LIBRARIES = ("uvicorn", "uvicorn.error", "uvicorn.access", "asyncio", "sqlalchemy", "alembic")
+_QUIET = ("uvicorn.access", "sqlalchemy", "alembic", "asyncio")
+
+
+def logger() -> structlog.typing.FilteringBoundLogger:
+    """The logger of whoever asks; fields are passed as keywords: `logger().info("turn completed", turn_id=...)`."""
+    return structlog.get_logger()
+
+
+def configure(
+    redact: Redact, *, level: Level = "info", json_lines: bool | None = None, stream: TextIO | None = None
+) -> None:
+    """Set up logging for this process.
+
+    Args:
+        redact: takes out personal data and content; runs after everything that adds to a line, and can't be left out.
+        json_lines: one JSON object a line; by default wherever `stream` is no terminal.
+        stream: standard error by default, for commands print their results on standard output.
+    """
+    out: TextIO = sys.stderr if stream is None else stream
+    as_json = not out.isatty() if json_lines is None else json_lines
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        _add_trace_id,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        # Before redaction, so that what an exception says is redacted too.
+        structlog.processors.StackInfoRenderer(),
+        structlog.processors.format_exc_info,
+    ]
+    last: list[Processor] = [_fail_closed(redact), _renderer(as_json, out)]
+    number = logging.getLevelNamesMapping()[level.upper()]
+    structlog.configure(
+        processors=[*shared, *last],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.WriteLoggerFactory(out),
+        cache_logger_on_first_use=False,
+    )
+    _bridge([*shared, structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last], number, out)
+
+
+def _bridge(processors: list[Processor], level: int, stream: TextIO) -> None:
+    """Send everything that libraries log through the same chain."""
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(processors=[_add_logger_name, *processors]))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    for name in _LIBRARIES:
+        library = logging.getLogger(name)
+        library.handlers.clear()
+        library.propagate = True
+        library.setLevel(max(level, logging.WARNING) if name in _QUIET else logging.NOTSET)
+
+
+def _add_trace_id(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    trace = current_trace_id()
+    if trace is not None:
+        event["trace_id"] = trace
+    return event
+
+
+def _add_logger_name(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    event["logger"] = event["_record"].name
+    return event
+
+
+def _fail_closed(redact: Redact) -> Processor:
+    def redacted(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+        try:
+            return redact(logger, method, event)
+        except Exception as error:  # noqa: BLE001 - a line that can't be redacted is worth less than a leak
+            return {"event": "a log line was withheld", "level": event.get("level"), "error": type(error).__name__}
+
+    return redacted
+
+
+def _to_json(event: EventDict, **_renderers_own: object) -> str:
+    return json.dumps(event)
+
+
+def _renderer(as_json: bool, stream: TextIO) -> Processor:
+    if as_json:
+        return structlog.processors.JSONRenderer(serializer=_to_json)
+    return structlog.dev.ConsoleRenderer(
+        colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback, pad_event_to=0
+    )

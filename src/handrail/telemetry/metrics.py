@@ -1,0 +1,169 @@
+"""What Prometheus reads: counted once a turn, with labels that stay few.
+
+Label values come from the agent project or are capped: never a tenant, a user, an id or a text.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
+
+from handrail.core.answers import ModelCalled
+from handrail.core.errors import HandrailError
+
+MOST_VALUES = 64
+OTHER = "other"
+NONE = "none"
+
+# The three targets (0.5, 2 and 5 s) are bucket edges, so that a share within its target is read off exactly.
+LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0)
+# What Handrail itself takes is a few milliseconds.
+OVERHEAD_BUCKETS = (
+    0.0005, 0.001, 0.0015, 0.002, 0.0025, 0.003, 0.004, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 1.0,
+)  # fmt: skip
+
+
+class _Named(Protocol):
+    """A model client, as far as a label needs it."""
+
+    provider: str
+    model: str
+
+
+class Metrics:
+    """The counters of one process, in a registry of their own so that several can live side by side in tests."""
+
+    def __init__(self) -> None:
+        # A `..._created` series beside each counter doubles the page and no query of ours reads it.
+        disable_created_metrics()
+        self._registry = CollectorRegistry()
+        self._requests = _Counters(self._registry, "agent_requests", "Turns that ended.", ("agent", "intent"))
+        self._errors = _Counters(
+            self._registry, "agent_errors", "Turns that failed, by error code.", ("agent", "error_type")
+        )
+        self._latency = _Histograms(
+            self._registry,
+            "agent_latency_seconds",
+            "From the message to the last word of the answer.",
+            ("agent", "intent", "latency_class"),
+            LATENCY_BUCKETS,
+        )
+        self._overhead = _Histograms(
+            self._registry,
+            "handrail_overhead_seconds",
+            "Time of a turn that was not spent waiting for a model or a tool.",
+            ("agent",),
+            OVERHEAD_BUCKETS,
+        )
+        self._model_calls = _Counters(
+            self._registry, "model_calls", "Model calls that gave an answer.", ("agent", "provider", "model")
+        )
+        self._model_latency = _Histograms(
+            self._registry,
+            "model_latency_seconds",
+            "From the request to the end of the model's answer.",
+            ("provider", "model"),
+            LATENCY_BUCKETS,
+        )
+        self._tokens = _Counters(
+            self._registry, "model_tokens", "Tokens as the provider counted them.", ("agent", "model", "kind")
+        )
+        self._tool_calls = _Counters(
+            self._registry, "tool_calls", "Tool calls, by how they ended.", ("agent", "tool", "status")
+        )
+        self._rate_limited = _Counters(self._registry, "rate_limited", "Turns refused by a rate limit.", ("agent",))
+        self._fallbacks = _Counters(
+            self._registry, "model_fallbacks", "Answers taken from the next model.", ("model", "to", "error_type")
+        )
+        self._escalations = _Counters(
+            self._registry, "escalations", "Conversations handed to people.", ("agent", "team")
+        )
+
+    def turn(
+        self,
+        agent: str,
+        intent: str | None,
+        latency_class: str | None,
+        seconds: float,
+        overhead_seconds: float,
+        error_code: str | None = None,
+    ) -> None:
+        """A turn has ended; called once for each."""
+        intent = intent or NONE
+        self._requests.of(agent, intent).inc()
+        self._latency.of(agent, intent, latency_class or NONE).observe(seconds)
+        self._overhead.of(agent).observe(overhead_seconds)
+        if error_code is not None:
+            self._errors.of(agent, error_code).inc()
+
+    def model_call(self, agent: str, call: ModelCalled) -> None:
+        """A model call has given an answer. Unknown token counts count nothing."""
+        self._model_calls.of(agent, call.provider, call.model).inc()
+        self._model_latency.of(call.provider, call.model).observe(call.milliseconds / 1000)
+        usage = call.usage
+        if usage.input_tokens:
+            self._tokens.of(agent, call.model, "input").inc(usage.input_tokens)
+        if usage.output_tokens:
+            self._tokens.of(agent, call.model, "output").inc(usage.output_tokens)
+        if usage.cached_tokens:
+            self._tokens.of(agent, call.model, "cached").inc(usage.cached_tokens)
+
+    def tool_call(self, agent: str, tool: str, status: str) -> None:
+        self._tool_calls.of(agent, tool, status).inc()
+
+    def rate_limited(self, agent: str) -> None:
+        self._rate_limited.of(agent).inc()
+
+    def fallback(self, failed: _Named, to: _Named, error: HandrailError) -> None:
+        """One model failed and the next was asked."""
+        self._fallbacks.of(failed.model, to.model, error.code).inc()
+
+    def escalation(self, agent: str, team: str | None) -> None:
+        self._escalations.of(agent, team or NONE).inc()
+
+    def render(self) -> bytes:
+        """All of it in Prometheus' text format."""
+        return generate_latest(self._registry)
+
+
+class _Labelled:
+    """Children of one metric by their label values.
+
+    Kept here because the library's own `labels()` validates at every call, at several microseconds. Every label is
+    bounded: after `MOST_VALUES` different values a new one counts as `other`.
+    """
+
+    def __init__(self, metric: Any) -> None:
+        self._metric = metric
+        self._children: dict[tuple[str, ...], Any] = {}
+        self._seen: dict[int, set[str]] = {}
+
+    def of(self, *values: str) -> Any:
+        return self._children.get(values) or self._bounded(values)
+
+    def _bounded(self, values: tuple[str, ...]) -> Any:
+        kept = tuple(self._admit(place, value) for place, value in enumerate(values))
+        child = self._children.get(kept)
+        if child is None:
+            child = self._metric.labels(*kept)
+            self._children[kept] = child
+        return child
+
+    def _admit(self, place: int, value: str) -> str:
+        seen = self._seen.setdefault(place, set())
+        if value in seen or len(seen) < MOST_VALUES:
+            seen.add(value)
+            return value
+        return OTHER
+
+
+class _Counters(_Labelled):
+    def __init__(self, registry: CollectorRegistry, name: str, help: str, labels: Sequence[str]) -> None:
+        super().__init__(Counter(name, help, labels, registry=registry))
+
+
+class _Histograms(_Labelled):
+    def __init__(
+        self, registry: CollectorRegistry, name: str, help: str, labels: Sequence[str], buckets: Sequence[float]
+    ) -> None:
+        super().__init__(Histogram(name, help, labels, registry=registry, buckets=buckets))

@@ -1,0 +1,123 @@
+import re
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from handrail.core.answers import ModelCalled
+from handrail.core.models import ModelUnavailable
+from handrail.core.usage import Usage
+from handrail.telemetry.metrics import LATENCY_BUCKETS, MOST_VALUES, OVERHEAD_BUCKETS, Metrics
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics()
+
+
+def _samples(metrics: Metrics) -> dict[str, float]:
+    return {
+        f"{sample.name}{{{','.join(f'{k}={v}' for k, v in sorted(sample.labels.items()))}}}": sample.value
+        for family in text_string_to_metric_families(metrics.render().decode())
+        for sample in family.samples
+    }
+
+
+class TestTurn:
+    def test_counts_requests_latency_and_overhead(self, metrics: Metrics) -> None:
+        metrics.turn("shop", "order_status", "simple", 0.4, 0.0029)
+        metrics.turn("shop", "order_status", "simple", 0.6, 0.0029)
+
+        samples = _samples(metrics)
+        labels = "agent=shop,intent=order_status"
+        assert samples[f"agent_requests_total{{{labels}}}"] == 2
+        assert samples[f"agent_latency_seconds_bucket{{{labels},latency_class=simple,le=0.5}}"] == 1
+        assert samples[f"agent_latency_seconds_sum{{{labels},latency_class=simple}}"] == pytest.approx(1.0)
+        assert samples["handrail_overhead_seconds_bucket{agent=shop,le=0.0025}"] == 0
+        assert samples["handrail_overhead_seconds_bucket{agent=shop,le=0.003}"] == 2
+        assert not any(name.startswith("agent_errors_total") for name in samples)
+
+    def test_counts_an_error_by_its_code_beside_the_request(self, metrics: Metrics) -> None:
+        metrics.turn("shop", None, None, 1.0, 0.003, "deadline_exceeded")
+
+        samples = _samples(metrics)
+        assert samples["agent_errors_total{agent=shop,error_type=deadline_exceeded}"] == 1
+        assert samples["agent_requests_total{agent=shop,intent=none}"] == 1
+
+    def test_keeps_the_number_of_series_bounded(self, metrics: Metrics) -> None:
+        for n in range(MOST_VALUES * 3):
+            metrics.turn("shop", f"intent_{n}", "simple", 0.1, 0.003)
+
+        requests = {k: v for k, v in _samples(metrics).items() if k.startswith("agent_requests_total")}
+        assert len(requests) == MOST_VALUES + 1
+        assert requests["agent_requests_total{agent=shop,intent=other}"] == MOST_VALUES * 2
+        assert len(metrics._requests._children) == MOST_VALUES + 1
+
+
+class TestModelCall:
+    def test_counts_tokens_by_kind_and_time(self, metrics: Metrics) -> None:
+        metrics.model_call("shop", ModelCalled("openai", "m-1", Usage(100, 20, 40), 1500, "stop"))
+
+        samples = _samples(metrics)
+        assert samples["model_calls_total{agent=shop,model=m-1,provider=openai}"] == 1
+        assert samples["model_latency_seconds_sum{model=m-1,provider=openai}"] == 1.5
+        assert [
+            samples[f"model_tokens_total{{agent=shop,kind={k},model=m-1}}"] for k in ("input", "output", "cached")
+        ] == [
+            100,
+            20,
+            40,
+        ]
+
+    def test_makes_no_zero_of_tokens_that_were_not_told(self, metrics: Metrics) -> None:
+        metrics.model_call("shop", ModelCalled("openai", "m-1", Usage(), 10, "stop"))
+
+        assert not any(name.startswith("model_tokens_total") for name in _samples(metrics))
+
+
+class TestEvents:
+    def test_are_counted_each_under_its_name(self, metrics: Metrics) -> None:
+        class Model:
+            provider = "openai"
+
+            def __init__(self, model: str) -> None:
+                self.model = model
+
+        metrics.tool_call("shop", "find_order", "completed")
+        metrics.rate_limited("shop")
+        metrics.fallback(Model("large"), Model("small"), ModelUnavailable("down"))
+        metrics.escalation("shop", None)
+
+        samples = _samples(metrics)
+        assert samples["tool_calls_total{agent=shop,status=completed,tool=find_order}"] == 1
+        assert samples["rate_limited_total{agent=shop}"] == 1
+        assert samples["model_fallbacks_total{error_type=model_unavailable,model=large,to=small}"] == 1
+        assert samples["escalations_total{agent=shop,team=none}"] == 1
+
+
+class TestRender:
+    def test_is_of_this_object_alone(self, metrics: Metrics) -> None:
+        metrics.turn("shop", "a", "simple", 0.1, 0.003)
+
+        assert _samples(Metrics()) == {}
+
+    def test_has_no_label_that_names_a_person_or_a_tenant(self, metrics: Metrics) -> None:
+        metrics.turn("shop", "a", "simple", 0.1, 0.003, "x")
+        metrics.model_call("shop", ModelCalled("p", "m", Usage(1, 1, 1), 1, "stop"))
+        metrics.tool_call("shop", "t", "failed")
+
+        labels = set(re.findall(r'[{,]([a-z_]+)="', metrics.render().decode()))
+        assert labels <= {
+            "agent", "intent", "latency_class", "error_type", "provider", "model", "kind", "tool", "status", "le",
+        }  # fmt: skip
+
+    def test_carries_no_created_series(self, metrics: Metrics) -> None:
+        metrics.turn("shop", "a", "simple", 0.1, 0.003)
+
+        assert b"_created" not in metrics.render()
+
+
+class TestBuckets:
+    def test_have_the_latency_targets_as_edges_and_rise(self) -> None:
+        assert {0.5, 2.0, 5.0} <= set(LATENCY_BUCKETS)
+        for buckets in (LATENCY_BUCKETS, OVERHEAD_BUCKETS):
+            assert list(buckets) == sorted(set(buckets))
