@@ -7,7 +7,7 @@ and give a key for every change, so that the same change asked for twice happens
 import json
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import closing, contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -55,7 +55,7 @@ def database_file() -> Path:
 
 
 @contextmanager
-def connect() -> Iterator[sqlite3.Connection]:
+def connect() -> Generator[sqlite3.Connection]:
     """A short connection; the first one creates the shop."""
     file = database_file()
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -170,7 +170,7 @@ def _outcome(connection: sqlite3.Connection, key: str) -> dict[str, Any] | None:
 
 
 @contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+def _transaction(connection: sqlite3.Connection) -> Generator[None]:
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield

@@ -87,7 +87,8 @@ def refund_order(order_id: str, amount_cents: int, ctx: ToolContext, reason: str
 
     def work(connection: sqlite3.Connection) -> dict[str, Any]:
         found = shop.order(connection, _customer(connection, ctx), order_id)
-        if why := _why_no_refund(found, amount_cents):
+        why = _why_no_refund(found, amount_cents)
+        if found is None or why:
             return {"ok": False, "order_id": order_id, "why": why}
         refund_id = shop.add_refund(connection, order_id, amount_cents, reason)
         paid = {"refund_id": refund_id, "amount_cents": amount_cents, "paid_with": found["paid_with"]}

@@ -89,9 +89,12 @@ def condition(source: str) -> Expression:
         reason = str(error).partition("ERROR: ")[2].partition("\n")[0] or str(error)
         raise ExpressionInvalid(f"the condition {source!r} is not valid CEL: {reason}; mend the expression") from error
 
+    # Every value handed over is converted, so only what the condition reads is.
+    reads = program.variables()
+
     def evaluate(values: Mapping[str, Any]) -> bool:
         try:
-            outcome = program.execute(dict(values))
+            outcome = program.execute({name: values[name] for name in reads if name in values})
         except (RuntimeError, TypeError, ValueError, KeyError) as error:
             raise ExpressionFailed(f"the condition {source!r} failed: {error}") from error
         if not isinstance(outcome, bool):
