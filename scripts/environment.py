@@ -140,8 +140,8 @@ def debian_package() -> str:
 def install_locked(files: Iterable[str]) -> None:
     """Install wheels only: a source build would fetch what no lock names.
 
-    The lock is complete, so dependencies are not looked up again, and modules are compiled when first imported: together
-    half of the time to the first answer on a fresh machine.
+    The lock is complete, so dependencies are not looked up again; modules are compiled when first imported. Together
+    that is half of the time a fresh machine takes.
     """
     names = list(files)
     say(f"installing {' and '.join(names)}")
