@@ -81,16 +81,22 @@ def _operation(
         document, operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema", {})
     )
     fields = (*_parameters(document, operation.get("parameters", ())), *_body_fields(document, body))
-    paragraphs = operation.get("description", "").strip()
+    summary, description = _first_sentence(operation.get("description", "").strip())
     return Operation(
         method=method.upper(),
         path=path,
-        summary=operation.get("summary", ""),
-        description=paragraphs,
+        summary=summary or operation.get("summary", ""),
+        description=description,
         fields=fields,
         responses=tuple((code, each.get("description", "")) for code, each in operation.get("responses", {}).items()),
         example=_example(document, method.upper(), f"{address}{path}", body),
     )
+
+
+def _first_sentence(text: str) -> tuple[str, str]:
+    """The sentence to recognise an operation by, and the rest."""
+    first, stop, rest = text.replace("\n", " ").partition(". ")
+    return f"{first}." if stop else first, rest
 
 
 def _parameters(document: Mapping[str, Any], parameters: Sequence[Mapping[str, Any]]) -> Iterator[Field]:
@@ -110,14 +116,14 @@ def _said(*described: Mapping[str, Any]) -> str:
 
 
 def _resolved(document: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The schema itself, where a reference stands for it."""
-    reference = schema.get("$ref")
+    """The schema itself, where a reference stands for it; one that leads nowhere is known by its name alone."""
+    reference: str | None = schema.get("$ref")
     if reference is None:
         return schema
     found: Any = document
     for part in reference.removeprefix("#/").split("/"):
-        found = found[part]
-    return found
+        found = found.get(part) if isinstance(found, Mapping) else None
+    return found or {"type": reference.rpartition("/")[2]}
 
 
 def _type(document: Mapping[str, Any], schema: Mapping[str, Any]) -> str:

@@ -239,7 +239,7 @@ function conversationLink(conversation) {
   const link = item.querySelector("a");
   link.href = `/console/chat?conversation=${encodeURIComponent(conversation.id)}`;
   if (conversation.id === conversationId) link.setAttribute("aria-current", "page");
-  if (conversation.title) part(item, "title").textContent = conversation.title;
+  part(item, "title").textContent = conversation.title ?? "";
   part(item, "time").dateTime = conversation.created_at;
   localTime(part(item, "time"));
   return item;
