@@ -1,6 +1,7 @@
 """Deployment settings, read once from the environment (`HANDRAIL_...`); the agent's own are in its project."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -43,7 +44,7 @@ class Settings(BaseSettings):
     database_url: str | None = Field(None, description="postgresql://...; SQLite in data_dir when left out.")
     host: str = Field("127.0.0.1", description="Address to bind; beyond loopback only with API keys.")
     port: int = Field(8080, ge=0, le=65535)
-    log_level: str = Field("info", pattern="^(debug|info|warning|error)$")
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
     turn: TurnSettings = Field(default_factory=TurnSettings)
     rate_limit: RateLimitSettings = Field(default_factory=RateLimitSettings)
     tools: ToolSettings = Field(default_factory=ToolSettings)

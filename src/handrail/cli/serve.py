@@ -21,7 +21,7 @@ from handrail.flows.releases import create_and_use
 from handrail.flows.services import Services
 from handrail.flows.shutdown import drain, recover
 from handrail.http.app import create_app
-from handrail.protection.privacy import redact
+from handrail.protection.privacy import redact_event
 from handrail.settings import Settings
 from handrail.telemetry.logging import configure
 
@@ -43,7 +43,7 @@ def serve_project(project: Path, settings: Settings, *, welcome: bool = False) -
         ProjectError: the project can't be used; every problem with its file and line.
     """
     os.environ["HANDRAIL_DATA_DIR"] = str(settings.data_dir.resolve())
-    configure(settings.log_level, redact)
+    configure(redact_event, level=settings.log_level)
     lock = OwnerLock(settings.data_dir) if settings.database_url is None else None
     if lock is not None:
         lock.acquire()
@@ -112,7 +112,7 @@ class _Server(uvicorn.Server):
             create_app(services, port=port),
             loop="none",
             http="httptools",
-            ws="websockets",
+            ws="websockets-sansio",
             lifespan="off",
             access_log=False,
             log_config=None,

@@ -51,7 +51,7 @@ async def answer(services: Services, active: ActiveTurn, route: Route) -> Answer
 
 def _speak(services: Services, active: ActiveTurn, route: Route) -> AsyncIterator[AnswerEvent]:
     if route.action == "confirm":
-        question = confirm_question(*active.release.asks(route.intent or ""))
+        question = confirm_question(active.release.title(route.intent or ""), active.release.own_question(route.intent))
         return _ask(services, route, question, "confirm")
     if route.action == "clarify":
         titles = [active.release.title(choice) for choice in route.choices]

@@ -8,7 +8,7 @@ from handrail.core.documents import Document, Problem, ProjectError, parse_yaml,
 from handrail.core.tools import Tool
 from handrail.delivery.evals import TestFile
 from handrail.delivery.releases import LoadedPackage, Loader, PoliciesFile, Sources, project_path
-from handrail.serving.agents.schema import AgentConfig
+from handrail.serving.agents.schema import NO_MODEL, AgentConfig
 from handrail.serving.context import Instructions
 from handrail.serving.dialogue import Flow, FlowFile, load_flow
 from handrail.serving.models.schema import ModelConfig, ModelTiers
@@ -104,7 +104,7 @@ class _Check:
         data: Any = document.data
         part = data.get("models") if isinstance(data, dict) else None
         if not isinstance(part, dict):
-            return ModelTiers({})
+            return ModelTiers.model_validate(NO_MODEL)
         # From here on paths begin below `models`; a problem of the whole part stands where the part begins.
         lines = {path[1:]: line for path, line in document.lines.items() if path[:1] == ("models",)}
         return validate(Document(document.file, part, lines), ModelTiers)

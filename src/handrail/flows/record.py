@@ -9,7 +9,7 @@ from handrail.flows.answer import Answer
 from handrail.flows.route import Route
 from handrail.flows.services import ActiveTurn, Services
 from handrail.insight.costs import ModelUsage
-from handrail.oversight.escalations import Escalation, summarise
+from handrail.oversight.escalations import Attempt, Escalation, summarise
 from handrail.serving.conversations import TurnEnd, TurnStatus, turn_body
 
 LAST_EVENTS = 2
@@ -64,7 +64,7 @@ async def _record(
         awaiting=given.outcome.awaiting,
         failures=route.failures if route else active.conversation.failures,
     )
-    escalation = _escalation(active, route, given, at)
+    escalation = await _escalation(services, active, route, given, at)
     async with services.db.batch() as batch:
         services.conversations.end(batch, turn, end, at=at)
         services.conversations.add_message(
@@ -111,13 +111,21 @@ def _usage_rows(active: ActiveTurn, route: Route | None, given: Answer, at: int)
     ]
 
 
-def _escalation(active: ActiveTurn, route: Route | None, given: Answer, at: int) -> Escalation | None:
-    handoff = given.outcome.handoff
+async def _escalation(
+    services: Services, active: ActiveTurn, route: Route | None, given: Answer, at: int
+) -> Escalation | None:
+    """The case for the people who take over, with what the user said and what was tried."""
+    handoff, turn = given.outcome.handoff, active.turn
     if handoff is None:
         return None
-    return Escalation.of(
-        active.turn,
-        handoff,
-        summarise(intent=route.intent if route else None, text=active.text, reason=handoff.reason),
-        at,
+    history = await services.conversations.history(turn, limit=20)
+    calls = await services.conversations.turn_calls(turn.tenant_id, turn.id)
+    summary = summarise(
+        intent=route.intent if route else None,
+        text=active.text,
+        reason=handoff.reason,
+        earlier=[message.content for message in history if message.role == "user"],
+        attempts=[Attempt(call.name, call.status) for call in calls],
     )
+    services.metrics.escalation(turn.agent, handoff.team)
+    return Escalation.of(turn, handoff, summary, at)

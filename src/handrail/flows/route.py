@@ -84,7 +84,6 @@ def _by_confidence(active: ActiveTurn, failures: int) -> Route:
     if active.release.head is None:
         return Route("execute", None, None, "this agent has no intents: everything goes to the agent loop", active.text)
     decision = _classify(active, failures)
-    lost = decision.action in ("clarify", "handoff")
     return Route(
         decision.action,
         decision.intent,
@@ -92,7 +91,8 @@ def _by_confidence(active: ActiveTurn, failures: int) -> Route:
         decision.reason,
         active.text,
         decision.choices,
-        failures=failures + 1 if lost else 0,
+        # A person has it after a handoff; the count begins anew.
+        failures=failures + 1 if decision.action == "clarify" else 0,
     )
 
 
@@ -100,7 +100,7 @@ def _classify(active: ActiveTurn, failures: int) -> Decision:
     release = active.release
     assert release.head is not None
     prediction = release.head.predict(active.text)
-    return decide_by_confidence(prediction, release.thresholds, failures, release.intent_thresholds)
+    return decide_by_confidence(prediction, release.thresholds(prediction.intent), failures)
 
 
 def _latency_class(active: ActiveTurn, route: Route) -> LatencyClass:

@@ -44,7 +44,5 @@ def schema_of(file: str) -> dict[str, Any]:
 def _agent_with_models() -> type[BaseModel]:
     """agent.yaml in one piece: the agents room leaves the shape of `models` to the models room."""
     description = AgentConfig.model_fields["models"].description
-    field = Field(default_factory=dict, description=description)
-    return create_model(
-        "AgentConfig", __base__=AgentConfig, __doc__=AgentConfig.__doc__, models=(dict[str, ModelConfig], field)
-    )
+    models = (dict[str, ModelConfig], Field(default_factory=dict, description=description))
+    return create_model("AgentConfig", __base__=AgentConfig, __doc__=AgentConfig.__doc__, models=models)

@@ -14,7 +14,7 @@ from handrail.flows.releases import LoadedRelease, Releases
 from handrail.insight.costs import UsageStore
 from handrail.oversight.escalations import EscalationStore
 from handrail.protection.auth import Authenticator, KeyStore
-from handrail.protection.rate_limits import RateLimiter
+from handrail.protection.rate_limits import RateLimited, RateLimiter
 from handrail.serving.conversations import (
     Conversation,
     ConversationStore,
@@ -74,6 +74,14 @@ class Services:
     async def remembered(self, principal: Principal, idempotency: IdempotencyScope) -> str | None:
         """What this Idempotency-Key made before, if it did."""
         return await self.conversations.remembered(principal, idempotency, at=self.clock.micros())
+
+    def require_rate(self, principal: Principal, agent: str) -> None:
+        """Count one turn of this principal; raises `RateLimited`."""
+        try:
+            self.rate_limits.require(principal)
+        except RateLimited:
+            self.metrics.rate_limited(agent)
+            raise
 
     def require_admitting(self) -> None:
         if self.draining:

@@ -42,7 +42,7 @@ async def take_turn(
     conversation = await services.conversations.require(principal, conversation_id)
     if idempotency is not None and (known := await services.remembered(principal, idempotency)):
         return await attach(services, principal, known)
-    services.rate_limits.require(principal)
+    services.require_rate(principal, conversation.agent)
     release = await services.releases.load(conversation.tenant_id, conversation.release_id)
     text = admit_text(message, release.policies.input)
     active = await begin(services, principal, conversation, release, text, idempotency, earlier)

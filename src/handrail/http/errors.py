@@ -9,6 +9,7 @@ from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
 from handrail.core.errors import HandrailError
+from handrail.protection.rate_limits import RateLimited
 from handrail.telemetry.logging import logger
 from handrail.telemetry.trace import current_trace_id
 
@@ -63,6 +64,10 @@ def respond(error: HandrailError) -> Response:
     headers: dict[str, str] = {}
     if error.retry_after_seconds is not None:
         headers["retry-after"] = str(max(1, round(error.retry_after_seconds + 0.5)))
+    if isinstance(error, RateLimited):
+        decision = error.decision
+        headers["ratelimit"] = f'"turns";r={decision.remaining};t={headers["retry-after"]}'
+        headers["ratelimit-policy"] = f'"turns";q={decision.limit}'
     if status == 401:
         headers["www-authenticate"] = "Bearer"
     return json_response(error_body(code, error.message, param=error.param), status, headers)
