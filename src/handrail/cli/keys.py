@@ -1,0 +1,110 @@
+"""`handrail keys`: make, list and revoke API keys."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from handrail.core.principal import Role
+
+if TYPE_CHECKING:
+    from handrail.cli.key_desk import KeyDesk
+
+T = TypeVar("T")
+app = typer.Typer(no_args_is_help=True)
+
+Tenant = Annotated[str, typer.Option("--tenant", help="The tenant the key belongs to.")]
+DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Where data lives (default .handrail).")]
+DatabaseUrl = Annotated[str | None, typer.Option(help="postgresql://... instead of SQLite in the data folder.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command()
+def create(
+    subject: Annotated[str, typer.Option(help="Who the key speaks for: a user, an operator or a service.")],
+    tenant: Tenant = "default",
+    role: Annotated[Role, typer.Option(help="What they may do.")] = Role.END_USER,
+    scope: Annotated[list[str] | None, typer.Option(help="A scope of the key; may be given several times.")] = None,
+    expires_in_days: Annotated[int | None, typer.Option(min=1, max=3650, help="Never, when left out.")] = None,
+    note: Annotated[str | None, typer.Option(help="What the key is for.")] = None,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a key and print it, this once. From the first key on, every request needs one."""
+    wanted = {
+        "tenant": tenant,
+        "subject": subject,
+        "role": role.value,
+        "scopes": scope or [],
+        "expires_in_days": expires_in_days,
+        "note": note,
+    }
+    made = _ask(lambda desk: desk.create(wanted), data_dir, database_url)
+    if as_json:
+        _print_json(made)
+        return
+    typer.echo(made["key"])
+    typer.echo(f"{_line(made)}\nKeep the key now: it is not stored and can't be shown again.", err=True)
+
+
+@app.command("list")
+def list_(
+    tenant: Tenant = "default", data_dir: DataDir = None, database_url: DatabaseUrl = None, as_json: AsJson = False
+) -> None:
+    """List a tenant's keys, newest first, without their secrets."""
+    found = _ask(lambda desk: desk.list(tenant), data_dir, database_url)
+    if as_json:
+        _print_json({"data": found, "next_cursor": None})
+        return
+    lines = [_line(key) for key in found] or [f"tenant {tenant!r} has no keys; make one with `handrail keys create`"]
+    typer.echo("\n".join(lines))
+
+
+@app.command()
+def revoke(
+    key_id: Annotated[str, typer.Argument(help="The key's id (key_...), as `handrail keys list` shows it.")],
+    tenant: Tenant = "default",
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Revoke a key for good; it stops working everywhere within five seconds."""
+    revoked = _ask(lambda desk: desk.revoke(tenant, key_id), data_dir, database_url)
+    if as_json:
+        _print_json(revoked)
+    else:
+        typer.echo(_line(revoked))
+
+
+def _store(data_dir: Path | None, database_url: str | None) -> "AbstractAsyncContextManager[KeyDesk]":
+    """The one place that decides how the commands reach the keys."""
+    from handrail.cli.key_desk import open_desk
+    from handrail.settings import read_settings
+
+    return open_desk(read_settings(data_dir=data_dir, database_url=database_url))
+
+
+def _ask(question: "Callable[[KeyDesk], Awaitable[T]]", data_dir: Path | None, database_url: str | None) -> T:
+    async def answer() -> T:
+        async with _store(data_dir, database_url) as desk:
+            return await question(desk)
+
+    return asyncio.run(answer())
+
+
+def _line(key: dict[str, Any]) -> str:
+    state = f"revoked {key['revoked_at']}" if key["revoked_at"] else f"expires {key['expires_at'] or 'never'}"
+    used = f"used {key['last_used_at'] or 'never'}"
+    note = f"  {key['note']}" if key["note"] else ""
+    who = f"{key['tenant_id']}/{key['subject']}"
+    return f"{key['id']}  hr_{key['prefix']}_...  {who}  {key['role']}  {state}  {used}{note}"
+
+
+def _print_json(body: Any) -> None:
+    from handrail.core import json
+
+    typer.echo(json.dumps(body))
