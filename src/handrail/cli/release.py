@@ -107,9 +107,8 @@ def _print(body: Any, as_json: bool, text: str) -> None:
 def _line(release: dict[str, Any]) -> str:
     mark = "*" if release["stable"] else " "
     note = f"  {release['note']}" if release["note"] else ""
-    return (
-        f"{mark} {release['id']}  {release['created_at']}  {release['agent']}  {release['author']}{_git(release)}{note}"
-    )
+    facts = "  ".join(release[name] for name in ("id", "created_at", "agent", "author"))
+    return f"{mark} {facts}{_git(release)}{note}"
 
 
 def _git(release: dict[str, Any]) -> str:

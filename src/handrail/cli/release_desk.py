@@ -1,7 +1,7 @@
 """Where the release commands get their answers from: the database of this folder, opened for one command."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -37,7 +37,7 @@ class Desk(Protocol):
 
 
 @asynccontextmanager
-async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
+async def open_desk(settings: Settings) -> AsyncGenerator[Desk]:
     """The one place that decides how the commands reach the releases.
 
     Raises:

@@ -24,7 +24,11 @@ def project_schemas() -> dict[str, dict[str, Any]]:
         "policies.yaml": PoliciesFile,
         "test.yaml": TestFile,
     }
-    return {name: {"$schema": _DIALECT, **model.model_json_schema(), "title": name} for name, model in models.items()}
+    schemas = {
+        name: {"$schema": _DIALECT, **model.model_json_schema(), "title": name} for name, model in models.items()
+    }
+    _let_end_stand_alone(schemas["flow.yaml"])
+    return schemas
 
 
 def schema_of(file: str) -> dict[str, Any]:
@@ -46,3 +50,15 @@ def _agent_with_models() -> type[BaseModel]:
     description = AgentConfig.model_fields["models"].description
     models = (dict[str, ModelConfig], Field(default_factory=dict, description=description))
     return create_model("AgentConfig", __base__=AgentConfig, __doc__=AgentConfig.__doc__, models=models)
+
+
+def _let_end_stand_alone(node: Any) -> None:
+    """A step may be the bare word `end`, which the validator reads before the schema sees it."""
+    if isinstance(node, dict):
+        if node.get("items") == {"$ref": "#/$defs/Step"}:
+            node["items"] = {"anyOf": [{"$ref": "#/$defs/Step"}, {"const": "end"}]}
+        for child in node.values():
+            _let_end_stand_alone(child)
+    elif isinstance(node, list):
+        for child in node:
+            _let_end_stand_alone(child)

@@ -5,7 +5,7 @@ can be loaded side by side, each with its own code.
 """
 
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 LOAN_DAYS = 21
 MOST_RENEWALS = 2
@@ -25,8 +25,12 @@ class Loan:
         return self.renewals < MOST_RENEWALS
 
     def renew(self) -> None:
-        self.due = max(self.due, date.today()) + timedelta(days=LOAN_DAYS)
+        self.due = max(self.due, today()) + timedelta(days=LOAN_DAYS)
         self.renewals += 1
+
+
+def today() -> date:
+    return datetime.now(tz=UTC).date()
 
 
 # In memory only: a restart forgets the renewals.
@@ -36,11 +40,10 @@ _LOANS: dict[str, list[Loan]] = {}
 def loans_of(reader: str) -> list[Loan]:
     """The reader's own loans; everybody begins with the same three books."""
     if reader not in _LOANS:
-        today = date.today()
         _LOANS[reader] = [
-            Loan("L101", "The Lighthouse Keeper", today + timedelta(days=2)),
-            Loan("L102", "Bread for Beginners", today + timedelta(days=9)),
-            Loan("L103", "A Short History of Maps", today - timedelta(days=1), renewals=MOST_RENEWALS),
+            Loan("L101", "The Lighthouse Keeper", today() + timedelta(days=2)),
+            Loan("L102", "Bread for Beginners", today() + timedelta(days=9)),
+            Loan("L103", "A Short History of Maps", today() - timedelta(days=1), renewals=MOST_RENEWALS),
         ]
     return _LOANS[reader]
 

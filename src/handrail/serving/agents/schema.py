@@ -1,11 +1,16 @@
 """What an `agent.yaml` file may say."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, model_validator
 
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]*$", max_length=63)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+# Without a model the agent still answers: in the words of its knowledge.
+NO_MODEL: Mapping[str, dict[str, Any]] = {"large": {"provider": "extractive"}}
 
 
 class _Strict(BaseModel):
@@ -57,7 +62,7 @@ class AgentConfig(_Strict):
     greeting: str | None = Field(default=None, min_length=1, description="Said before the user's first message.")
     variables: dict[str, JsonValue] = Field(default_factory=dict, description="Values that instructions.md may use.")
     models: dict[str, dict[str, Any]] = Field(
-        default_factory=dict, description="A model for each tier, such as 'small' and 'large'."
+        default_factory=lambda: dict(NO_MODEL), description="A model for each tier, such as 'small' and 'large'."
     )
     default_model: str = Field(default="large", description="The tier that is used where nothing else is said.")
     routing: RoutingThresholds = RoutingThresholds()
@@ -66,7 +71,7 @@ class AgentConfig(_Strict):
 
     @model_validator(mode="after")
     def _default_model_exists(self) -> Self:
-        if self.models and self.default_model not in self.models:
-            known = ", ".join(map(repr, self.models))
+        if self.default_model not in self.models:
+            known = ", ".join(map(repr, self.models)) or "none"
             raise ValueError(f"default_model {self.default_model!r} is not among the models; use one of {known}")
         return self
