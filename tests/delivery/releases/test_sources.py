@@ -61,9 +61,9 @@ class TestRead:
 
     def test_says_which_required_files_are_missing_and_how_to_begin(self, project: Path):
         (project / "agent.yaml").unlink()
-        (project / "intents.yaml").unlink()
+        (project / "instructions.md").unlink()
         said = problems(project).splitlines()
-        assert [line.partition(":")[0] for line in said] == ["agent.yaml", "intents.yaml"]
+        assert [line.partition(":")[0] for line in said] == ["agent.yaml", "instructions.md"]
         assert "handrail init" in said[0]
 
     def test_says_that_the_folder_is_missing(self, tmp_path: Path):

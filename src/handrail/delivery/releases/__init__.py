@@ -5,6 +5,7 @@ code of one release can't see another's. Acts when a release is made or first ne
 that is incomplete, altered or can't be imported is refused, and the stable release stays what it was.
 """
 
+from handrail.delivery.releases.bodies import agent_body, diff_body, files_body, release_body
 from handrail.delivery.releases.diff import FileChange, diff
 from handrail.delivery.releases.git import NO_GIT, GitState, git_state
 from handrail.delivery.releases.loader import LoadedPackage, Loader, project_path
@@ -36,8 +37,12 @@ __all__ = [
     "ReleaseCollision",
     "ReleaseStore",
     "Sources",
+    "agent_body",
     "diff",
+    "diff_body",
+    "files_body",
     "git_state",
     "project_path",
     "read_sources",
+    "release_body",
 ]

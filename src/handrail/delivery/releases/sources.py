@@ -21,9 +21,8 @@ LOCK_FILES: Final = ("requirements.lock", "requirements.txt")
 _REQUIRED: Final = {
     "agent.yaml": "the agent's name, models and limits",
     "instructions.md": "what the agent is told about its work",
-    "intents.yaml": "what users want, with examples",
 }
-_TOP: Final = frozenset({*_REQUIRED, "policies.yaml", *LOCK_FILES})
+_TOP: Final = frozenset({*_REQUIRED, "intents.yaml", "policies.yaml", *LOCK_FILES})
 _FOLDERS: Final = {"flows": ".yaml", "tests": ".yaml", "knowledge": ".md"}
 _NOT_OURS: Final = frozenset({"__pycache__", "node_modules", "venv", "env", "site-packages", "build", "dist"})
 
