@@ -1,0 +1,47 @@
+"""The out-of-scope gate: a small logistic regression that asks whether any intent fits at all.
+
+The intent classifier must name one of its intents, and is often sure of the wrong one when the text is about something
+else. The gate looks at how the scores lie, how many words are known, how near the training rows are, and the text's
+own vector. Confidence is multiplied by 1 - p(out of scope).
+"""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handrail.serving.routing.logistic import Numbers, fit_logistic, sigmoid
+
+Floats = NDArray[np.float32]
+
+# How much of the traffic is assumed to be out of scope, whatever the number of examples.
+PRIOR = 0.1
+_VECTOR_WEIGHT = 3.0
+_PULL = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """Weights over the signals (scaled by `center` and `spread`) and over the text's vector."""
+
+    center: Numbers
+    spread: Numbers
+    weights: Numbers
+    vector_weights: Floats
+    bias: float
+
+    def doubt(self, signals: Numbers, vectors: Floats) -> Numbers:
+        """How likely a text is out of scope: one value for one row, or an array for many."""
+        scores = (signals - self.center) / self.spread @ self.weights
+        return sigmoid(scores + vectors @ self.vector_weights + self.bias)
+
+    @classmethod
+    def fit(cls, signals: Numbers, vectors: Floats, out_of_scope: NDArray[np.bool_]) -> Self:
+        center, spread = signals.mean(axis=0), signals.std(axis=0) + 1e-3
+        inputs: Numbers = np.hstack([(signals - center) / spread, vectors.astype(np.float64) * _VECTOR_WEIGHT])
+        strangers = int(out_of_scope.sum())
+        shares = np.where(out_of_scope, PRIOR / strangers, (1 - PRIOR) / (len(inputs) - strangers))
+        weights, bias = fit_logistic(inputs, out_of_scope, shares * len(inputs), _PULL)
+        count = signals.shape[1]
+        return cls(center, spread, weights[:count], (weights[count:] * _VECTOR_WEIGHT).astype(np.float32), bias)
