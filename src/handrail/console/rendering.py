@@ -1,13 +1,14 @@
 """Templates to responses, all under one content security policy."""
 
 import re
-from typing import Any
+from typing import Any, cast
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 from starlette.responses import HTMLResponse
 
 from handrail.console.assets import Assets
+from handrail.console.transcript import source_label
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -31,8 +32,10 @@ class Renderer:
             lstrip_blocks=True,
             undefined=StrictUndefined,
         )
-        self._environment.globals.update(asset=assets.address, places=PLACES)  # pyright: ignore[reportCallIssue, reportArgumentType] - its types know the built-in globals only
-        self._environment.filters["prose"] = prose
+        # jinja2's types know its built-in globals only.
+        known = cast(dict[str, Any], self._environment.globals)
+        known.update(asset=assets.address, places=PLACES)
+        self._environment.filters.update(prose=prose, source_label=source_label)
 
     def page(self, template: str, *, current: str, status: int = 200, **context: Any) -> HTMLResponse:
         """`current` names the place that the navigation marks."""

@@ -70,5 +70,12 @@ def short_arguments(arguments: str) -> str:
     return text if len(text) <= MOST_ARGUMENT_CHARACTERS else f"{text[: MOST_ARGUMENT_CHARACTERS - 1]}…"
 
 
+def source_label(source: str) -> str:
+    """`knowledge/returns.md#Return window` as `Return window, returns.md`."""
+    file, _, heading = source.partition("#")
+    name = file.rpartition("/")[2] or file
+    return f"{heading}, {name}" if heading else name
+
+
 def _plain(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)

@@ -12,6 +12,7 @@ from handrail.console.access import customer_of, is_same_origin, services_of
 from handrail.console.agent_card import AgentCard, AgentCards
 from handrail.console.rendering import Renderer
 from handrail.console.transcript import ToolLine, TurnLine, transcript
+from handrail.core.answers import Awaiting
 from handrail.core.clock import iso
 from handrail.core.errors import HandrailError, UsageError
 from handrail.core.principal import Principal
@@ -115,7 +116,7 @@ class ChatPage:
             conversation_id=conversation_id,
             conversations=await _conversations(services, principal) if principal else None,
             turns=turns,
-            replies=_replies(conversation, card),
+            replies=replies_to(conversation.awaiting if conversation else None, card),
             needs_key=principal is None,
             error=f"{error.message}." if error else None,
             draft=draft,
@@ -157,9 +158,8 @@ async def _conversations(services: Services, principal: Principal) -> list[Conve
     return [ConversationLine(each.id, iso(each.created_at)) for each in found]
 
 
-def _replies(conversation: Conversation | None, card: AgentCard) -> list[str]:
-    """Answers to what the conversation waits for, when they can be guessed."""
-    awaiting = conversation.awaiting if conversation else None
+def replies_to(awaiting: Awaiting | None, card: AgentCard) -> list[str]:
+    """Likely answers to what the conversation waits for, when they can be guessed."""
     if awaiting is None:
         return []
     if awaiting.kind in ("confirm", "flow_confirm"):

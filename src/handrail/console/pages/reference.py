@@ -13,6 +13,7 @@ from handrail.core import json
 
 METHODS = ("get", "post", "put", "patch", "delete")
 OTHER = "other"
+STOCK_PHRASE = "Successful Response"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ def _operation(
         summary=summary or operation.get("summary", ""),
         description=description,
         fields=fields,
-        responses=tuple((code, each.get("description", "")) for code, each in operation.get("responses", {}).items()),
+        responses=tuple(_responses(operation.get("responses", {}))),
         example=_example(document, method.upper(), f"{address}{path}", body),
     )
 
@@ -109,6 +110,14 @@ def _body_fields(document: Mapping[str, Any], body: Mapping[str, Any]) -> Iterat
     required = body.get("required", ())
     for name, schema in body.get("properties", {}).items():
         yield Field(name, "body", _type(document, schema), name in required, _said(schema))
+
+
+def _responses(responses: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What each status means; the framework's stock phrase only where nobody said more."""
+    said = {code: each.get("description", "") for code, each in responses.items()}
+    for code, meaning in said.items():
+        if meaning != STOCK_PHRASE or len([other for other in said if other.startswith("2")]) == 1:
+            yield code, meaning
 
 
 def _said(*described: Mapping[str, Any]) -> str:

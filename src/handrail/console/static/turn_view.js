@@ -111,7 +111,8 @@ export class TurnView {
     line.querySelectorAll("cite").forEach((cite) => cite.remove());
     for (const source of sources) {
       const cite = document.createElement("cite");
-      cite.textContent = source;
+      cite.textContent = sourceLabel(source);
+      cite.title = source;
       line.append(cite);
     }
     line.querySelector(".label").textContent = sources.length === 1 ? "Source" : "Sources";
@@ -171,6 +172,13 @@ export function shortArguments(value, most = 120) {
       ? Object.entries(value).map(([name, each]) => `${name}: ${plain(each)}`).join(", ")
       : plain(value);
   return text.length > most ? `${text.slice(0, most - 1)}…` : text;
+}
+
+/** `knowledge/returns.md#Return window` as `Return window, returns.md`. */
+function sourceLabel(source) {
+  const [file, heading] = source.split(/#(.*)/s);
+  const name = file.split("/").pop() || file;
+  return heading ? `${heading}, ${name}` : name;
 }
 
 function plain(value) {
