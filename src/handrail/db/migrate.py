@@ -30,7 +30,7 @@ async def migrate(url: str, revision: str = "head") -> None:
 
 def _migrate_sqlite(url: str, revision: str) -> None:
     from sqlalchemy import create_engine
-    from sqlalchemy.exc import OperationalError
+    from sqlalchemy.exc import DatabaseError, OperationalError
 
     engine = create_engine(url)
     try:
@@ -38,12 +38,15 @@ def _migrate_sqlite(url: str, revision: str) -> None:
             _upgrade(connection, revision)
     except OperationalError as error:
         raise StoreUnavailable(f"can't open the database {url!r}: {error.orig}") from error
+    except DatabaseError as error:
+        raise WrongDatabase(f"can't use the database {url!r} ({error.orig}); name another file") from error
     finally:
         engine.dispose()
 
 
 async def _migrate_postgres(url: str, revision: str) -> None:
     from sqlalchemy import text
+    from sqlalchemy.exc import DBAPIError
     from sqlalchemy.ext.asyncio import create_async_engine
 
     engine = create_async_engine(url.replace("postgresql://", "postgresql+asyncpg://", 1))
@@ -52,8 +55,9 @@ async def _migrate_postgres(url: str, revision: str) -> None:
             # Replicas start together: one migrates, the others wait and find nothing left to do.
             await connection.execute(text("SELECT pg_advisory_xact_lock(712046)"))
             await connection.run_sync(lambda sync: _upgrade(sync, revision))
-    except OSError as error:
-        raise StoreUnavailable(f"can't reach PostgreSQL: {error}") from error
+    except (OSError, DBAPIError) as error:
+        reason = error.orig if isinstance(error, DBAPIError) else error
+        raise StoreUnavailable(f"can't reach PostgreSQL, or not use it: {reason}") from error
     finally:
         await engine.dispose()
 

@@ -53,9 +53,10 @@ class Prepared:
         )
         assert isinstance(compiled, SQLCompiler)
         names = tuple(compiled.positiontup or ())
-        constants = {
-            name: bind.effective_value for name, bind in compiled.binds.items() if name in names and not bind.required
-        }
+        # `params` and not `binds`: a constant list was expanded to one parameter an element.
+        values = compiled.params
+        required = {name for name, bind in compiled.binds.items() if bind.required}
+        constants = {name: values[name] for name in names if name in values and name not in required}
         entry = (compiled.string, names, constants)
         self._compiled[dialect] = entry
         return entry
