@@ -12,7 +12,7 @@ from bench.processes import Fleet, Server, free_port
 from bench.project import write_project
 from bench.results import FLOOR, HANDRAIL, MOCK, PEER
 
-HANDRAIL_ENVIRONMENT = {"HANDRAIL_RATE_LIMIT_TURNS_PER_MINUTE": "1000000"}
+HANDRAIL_ENVIRONMENT = {"HANDRAIL_RATE_LIMIT__TURNS_PER_MINUTE": "1000000", "HANDRAIL_RATE_LIMIT__BURST": "1000000"}
 """Every rail runs; only the limits are too high to be met, because all load comes from one user."""
 
 

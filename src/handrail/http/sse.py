@@ -1,11 +1,12 @@
 """Server-sent events over plain ASGI: what is ready goes out in one write, silence is filled with pings."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from handrail.core import events
 from handrail.core.events import Event
 from handrail.serving.conversations import encode_sse
 
@@ -16,34 +17,59 @@ _HEADERS = [
     (b"x-accel-buffering", b"no"),
 ]
 
+Encode = Callable[[list[Event]], bytes]
+
+
+def as_sse(batch: list[Event]) -> bytes:
+    """Events as they are, in the wire format."""
+    return b"".join([encode_sse(event) for event in batch])
+
 
 class EventStream(Response):
-    """Sends batches of bytes until they end. A client that leaves ends the response, never the turn."""
+    """Follows a turn until its last event. A client that leaves ends the response, never the turn."""
 
-    def __init__(self, chunks: AsyncIterator[bytes], headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
-        self.chunks = chunks
+    def __init__(
+        self, batches: AsyncIterator[list[Event]], encode: Encode = as_sse, headers: Sequence[tuple[bytes, bytes]] = ()
+    ) -> None:
+        self.batches = batches
+        self.encode = encode
         self.status_code = 200
         self.background = None
         self.raw_headers = [*_HEADERS, *headers]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-        pings = asyncio.get_running_loop().create_task(_ping(send))
+        pings = _Pings(send)
+        last = False
         try:
-            async for chunk in self.chunks:
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            async for batch in self.batches:
+                last = batch[-1].name in events.ENDS_STREAM
+                body = self.encode(batch)
+                if body or last:
+                    await send({"type": "http.response.body", "body": body, "more_body": not last})
         finally:
-            pings.cancel()
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+            pings.stop()
+        if not last:
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-async def as_sse(batches: AsyncIterator[list[Event]]) -> AsyncIterator[bytes]:
-    """Events in the wire format, one chunk a batch."""
-    async for batch in batches:
-        yield b"".join([encode_sse(event) for event in batch])
+class _Pings:
+    """A comment every fifteen seconds, so that proxies keep the connection; a timer costs less than a task."""
 
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._loop = asyncio.get_running_loop()
+        self._task: asyncio.Task[None] | None = None
+        self._timer = self._loop.call_later(PING_SECONDS, self._ping)
 
-async def _ping(send: Send) -> None:
-    while True:
-        await asyncio.sleep(PING_SECONDS)
-        await send({"type": "http.response.body", "body": b": ping\n\n", "more_body": True})
+    def stop(self) -> None:
+        self._timer.cancel()
+        if self._task is not None:
+            self._task.cancel()
+
+    def _ping(self) -> None:
+        self._task = self._loop.create_task(self._say())
+        self._timer = self._loop.call_later(PING_SECONDS, self._ping)
+
+    async def _say(self) -> None:
+        await self._send({"type": "http.response.body", "body": b": ping\n\n", "more_body": True})

@@ -5,7 +5,7 @@ turn, earlier messages of a new conversation are kept as untrusted context.
 """
 
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import orjson
@@ -24,7 +24,6 @@ from handrail.http.errors import ApiError, error_body, json_response
 from handrail.http.openapi import accepts, answers
 from handrail.http.requests import body_of, idempotency_of, principal_of, services_of
 from handrail.http.sse import EventStream
-from handrail.serving.conversations import TurnStream
 
 router = APIRouter(prefix="/v1", tags=["OpenAI-compatible"])
 CONVERSATION_HEADER = "x-handrail-conversation-id"
@@ -117,7 +116,7 @@ async def create_chat_completion(request: Request) -> Response:
     headers = [(CONVERSATION_HEADER.encode(), conversation_id.encode())]
     if body.stream:
         usage = bool(body.stream_options and body.stream_options.include_usage)
-        return EventStream(_chunks(stream, body.model, usage), headers)
+        return EventStream(stream.batches(), _Chunks(stream.turn_id, body.model, usage), headers)
     result = await stream.wait()
     return _completion(result, body.model, {CONVERSATION_HEADER: conversation_id})
 
@@ -179,32 +178,49 @@ def _usage(result: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-async def _chunks(stream: TurnStream, model: str, include_usage: bool) -> AsyncIterator[bytes]:
-    head = {
-        "id": f"chatcmpl-{stream.turn_id}",
-        "object": "chat.completion.chunk",
-        "created": int(time.time()),
-        "model": model,
-    }
-    yield _data(head | {"choices": [_choice({"role": "assistant", "content": ""})]})
-    async for batch in stream.batches():
-        out = [chunk for event in batch for chunk in _chunk(event, head, include_usage)]
-        if out:
-            yield b"".join(out)
-    yield b"data: [DONE]\n\n"
+class _Chunks:
+    """Encodes a turn's events as chunks of a chat completion."""
 
+    def __init__(self, turn_id: str, model: str, include_usage: bool) -> None:
+        self._head = {
+            "id": f"chatcmpl-{turn_id}",
+            "object": "chat.completion.chunk",
+            "created": int(time.time()),
+            "model": model,
+        }
+        self._include_usage = include_usage
+        self._begun = False
+        self._sent = 0
 
-def _chunk(event: Event, head: Mapping[str, Any], include_usage: bool) -> Sequence[bytes]:
-    if event.name == events.MESSAGE_DELTA:
-        return [_data({**head, "choices": [_choice({"content": event.data["text"]})]})]
-    if event.name not in events.ENDS_STREAM:
-        return ()
-    if event.name == events.FAILED and not event.data.get("message"):
-        return [_data(error_body("internal", "the turn failed; ask for it again"))]
-    out = [_data({**head, "choices": [_choice({}, "stop")]})]
-    if include_usage:
-        out.append(_data({**head, "choices": [], "usage": _usage(event.data)}))
-    return out
+    def __call__(self, batch: list[Event]) -> bytes:
+        out: list[bytes] = []
+        if not self._begun:
+            self._begun = True
+            out.append(_data(self._head | {"choices": [_choice({"role": "assistant", "content": ""})]}))
+        for event in batch:
+            out.extend(self._chunk(event))
+        if batch[-1].name in events.ENDS_STREAM:
+            out.append(b"data: [DONE]\n\n")
+        return b"".join(out)
+
+    def _chunk(self, event: Event) -> Sequence[bytes]:
+        if event.name == events.MESSAGE_DELTA:
+            return self._text(event.data["text"])
+        if event.name == events.MESSAGE_RESTARTED:
+            # The client fell behind; it has the beginning of this text already.
+            return self._text(event.data["text"][self._sent :])
+        if event.name not in events.ENDS_STREAM:
+            return ()
+        if not event.data.get("message"):
+            return [_data(error_body("internal", "the turn failed and could not be stored; send it again"))]
+        out = [_data({**self._head, "choices": [_choice({}, "stop")]})]
+        if self._include_usage:
+            out.append(_data({**self._head, "choices": [], "usage": _usage(event.data)}))
+        return out
+
+    def _text(self, text: str) -> list[bytes]:
+        self._sent += len(text)
+        return [_data({**self._head, "choices": [_choice({"content": text})]})] if text else []
 
 
 def _choice(delta: Mapping[str, Any], finish_reason: str | None = None) -> dict[str, Any]:

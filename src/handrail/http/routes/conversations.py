@@ -15,7 +15,7 @@ from handrail.flows.turn import take_turn
 from handrail.http.errors import json_response
 from handrail.http.openapi import accepts, answers
 from handrail.http.requests import body_of, idempotency_of, last_event_of, limit_of, principal_of, services_of
-from handrail.http.sse import EventStream, as_sse
+from handrail.http.sse import EventStream
 from handrail.serving.conversations import conversation_body, message_body, stored_turn_body
 
 router = APIRouter(prefix="/v1", tags=["conversations"])
@@ -96,7 +96,7 @@ async def create_turn(request: Request, conversation_id: str) -> Response:
         idempotency=idempotency_of(request, f"turns:{conversation_id}", raw),
     )
     if "text/event-stream" in request.headers.get("accept", ""):
-        return EventStream(as_sse(stream.batches()), [(b"x-handrail-turn-id", stream.turn_id.encode())])
+        return EventStream(stream.batches(), headers=[(b"x-handrail-turn-id", stream.turn_id.encode())])
     result = await stream.wait()
     return json_response(result, headers={"x-handrail-overhead-ms": str(result.get("overhead_ms"))})
 
@@ -117,7 +117,7 @@ async def turn_events(request: Request, turn_id: str) -> Response:
     """Replay a turn's events from `Last-Event-ID` and follow it live; nothing is lost, whatever the client missed."""
     principal = await principal_of(request)
     batches = await _events(request, principal, turn_id)
-    return EventStream(as_sse(batches))
+    return EventStream(batches)
 
 
 async def _events(request: Request, principal: Principal, turn_id: str) -> AsyncIterator[Any]:
