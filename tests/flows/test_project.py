@@ -91,6 +91,16 @@ class TestCheck:
             "agent.yaml:1: this is not valid YAML: expected the node content, but found '<stream end>'"
         ]
 
+    @pytest.mark.parametrize(
+        ("agent", "said"),
+        [
+            ("name: &a [*a]", "agent.yaml: this contains itself or is nested too deeply; write it out"),
+            ("name: 2026-13-45", "agent.yaml: this has a value that can't be read: month must be in 1..12"),
+        ],
+    )
+    def test_names_yaml_that_cannot_be_turned_into_data(self, scaffolded: Sources, agent: str, said: str):
+        assert problems(changed(scaffolded, agent=agent)) == [said]
+
     def test_places_problems_of_models_on_their_own_lines(self, scaffolded: Sources):
         agent = "name: a\nmodels:\n  large:\n    provider: extractive\n    fallbacks: [samll]\n    temprature: 1\n"
         assert problems(changed(scaffolded, agent=agent, instructions="Be kind.")) == [

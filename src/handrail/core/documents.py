@@ -73,6 +73,11 @@ def parse_yaml(file: str, text: str) -> Document:
         line = mark.line + 1 if mark else 0
         what = getattr(error, "problem", None) or str(error)
         raise ProjectError([Problem(file, line, f"this is not valid YAML: {what}")]) from error
+    except RecursionError as error:
+        message = "this contains itself or is nested too deeply; write it out"
+        raise ProjectError([Problem(file, 0, message)]) from error
+    except ValueError as error:
+        raise ProjectError([Problem(file, 0, f"this has a value that can't be read: {error}")]) from error
 
 
 def validate(document: Document, schema: type[M]) -> M:
