@@ -102,7 +102,10 @@ def is_usable(stamp: Stamp | None) -> bool:
 def make_venv() -> None:
     say(f"making .venv with Python {sys.version.split()[0]}")
     require_ensurepip()
-    shutil.rmtree(VENV, ignore_errors=True)
+    if os.path.lexists(VENV):  # moved first: an interrupted installer may still be writing into it
+        aside = VENV.with_name(f".venv-old-{os.getpid()}")
+        VENV.rename(aside)
+        shutil.rmtree(aside, ignore_errors=True)
     VENV.mkdir()
     write_stamp(finished=False, sets={}, packages=[])
     run([BASE_PYTHON, "-I", "-m", "venv", VENV])
@@ -175,7 +178,8 @@ def ask(python: Path, code: str) -> str | None:
 
 
 def run(command: list[str | Path], environment: Mapping[str, str] | None = None) -> None:
-    finished = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL)
+    """Run it, showing only what goes wrong."""
+    finished = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     if finished.returncode != 0:
         raise SystemExit(f"This command failed with exit code {finished.returncode}: {' '.join(map(str, command))}")
 
