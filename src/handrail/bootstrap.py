@@ -17,6 +17,7 @@ from handrail.protection.rate_limits import RateLimiter
 from handrail.serving.context import extract
 from handrail.serving.conversations import ConversationStore, Streams
 from handrail.serving.models import ModelConnections, ModelRegistry
+from handrail.serving.routing import train_apart
 from handrail.serving.tools import ToolRunner
 from handrail.settings import Settings
 from handrail.telemetry.metrics import Metrics
@@ -45,7 +46,10 @@ async def services_from(settings: Settings, clock: Clock | None = None) -> Async
         conversations=ConversationStore(db),
         streams=Streams(),
         releases=Releases(
-            db, ModelRegistry(connections, os.environ, extract=extract, on_fallback=metrics.fallback), clock
+            db,
+            ModelRegistry(connections, os.environ, extract=extract, on_fallback=metrics.fallback),
+            clock,
+            train=train_apart,
         ),
         tool_runner=tools,
         escalations=EscalationStore(db),

@@ -37,16 +37,17 @@ from handrail.flows.loaded_release import LoadedRelease, Target, offers
 from handrail.flows.project import CheckedProject, check
 from handrail.serving.context import Knowledge
 from handrail.serving.models import ModelRegistry
-from handrail.serving.routing import Intents
+from handrail.serving.routing import Intents, train_here
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from handrail.serving.routing import IntentHead, TrainingReport
+    from handrail.serving.routing import Example, IntentHead, TrainingReport
 
 __all__ = ["LoadedRelease", "OnTrained", "Releases", "Target", "create_and_use"]
 
+Train = Callable[["Sequence[Example]", Sequence[str], int], "tuple[bytes, TrainingReport]"]
 OnTrained = Callable[["TrainingReport"], None]
 HEAD = "intent_head"
 SEED = 0
@@ -75,10 +76,20 @@ class Releases:
     """The releases of all tenants.
 
     Args:
+        train: makes a head from examples; a server hands in `train_apart`.
         most_loaded: how many are kept loaded unused; those that a turn holds stay loaded anyway.
     """
 
-    def __init__(self, db: Database, models: ModelRegistry, clock: Clock, *, most_loaded: int = 8) -> None:
+    def __init__(
+        self,
+        db: Database,
+        models: ModelRegistry,
+        clock: Clock,
+        *,
+        train: Train = train_here,
+        most_loaded: int = 8,
+    ) -> None:
+        self._train = train
         self._db = db
         self._store = ReleaseStore(db)
         self._models = models
@@ -234,10 +245,12 @@ class Releases:
         known = await self._store.made_from(tenant_id, HEAD, made_from)
         if known is not None:
             return known
-        head, report = await asyncio.to_thread(_train, project.intents)
+        head, report = await asyncio.to_thread(
+            self._train, _examples(project.intents), project.intents.out_of_scope, SEED
+        )
         if on_trained is not None:
             on_trained(report)
-        return Artefact(HEAD, made_from, head.dump())
+        return Artefact(HEAD, made_from, head)
 
 
 def _head_key(intents: Intents) -> str:
@@ -250,11 +263,10 @@ def _head_key(intents: Intents) -> str:
     return json.digest({"examples": examples, "out_of_scope": intents.out_of_scope, "trainer": trainer})
 
 
-def _train(intents: Intents) -> "tuple[IntentHead, TrainingReport]":
-    from handrail.serving.routing import Example, train
+def _examples(intents: Intents) -> "list[Example]":
+    from handrail.serving.routing import Example
 
-    examples = [Example(text, each.name) for each in intents.intents for text in each.examples]
-    return train(examples, intents.out_of_scope, seed=SEED)
+    return [Example(text, each.name) for each in intents.intents for text in each.examples]
 
 
 def _knowledge(sources: Sources) -> Knowledge:

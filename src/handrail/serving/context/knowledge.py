@@ -77,6 +77,8 @@ class Knowledge:
 
     def search(self, query: str, source: str | None = None, limit: int = 4) -> tuple[Passage, ...]:
         """The passages nearest to `query`, best first; only those of the file `source` when it is given."""
+        if not self.passages:
+            return ()
         scores = self._words.scores(query)
         if self._meaning is not None:
             near = self._meaning.scores(query)

@@ -8,6 +8,7 @@ Closed when it cannot read the head: loading fails with `HeadUnreadable`, and no
 from typing import TYPE_CHECKING, Any
 
 from handrail.serving.routing.answers import parse_choice, parse_yes_no
+from handrail.serving.routing.apart import TrainingStopped, train_apart, train_here
 from handrail.serving.routing.policy import Action, Decision, Thresholds, decide
 from handrail.serving.routing.schema import Intent, Intents
 
@@ -30,11 +31,14 @@ __all__ = [
     "Thresholds",
     "TooFewExamples",
     "TrainingReport",
+    "TrainingStopped",
     "decide",
     "evaluate",
     "parse_choice",
     "parse_yes_no",
     "train",
+    "train_apart",
+    "train_here",
 ]
 
 # These need numpy, a tenth of a second to import: `handrail --help` and the schemas do without.
