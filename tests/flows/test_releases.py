@@ -3,9 +3,9 @@ import gc
 import hashlib
 import sqlite3
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -20,7 +20,7 @@ from handrail.flows import releases as flow
 from handrail.flows.releases import Releases, Target, create_and_use
 from handrail.serving.context import extract
 from handrail.serving.models import ModelConnections, ModelRegistry
-from handrail.serving.routing import Intents, Thresholds
+from handrail.serving.routing import Example, Thresholds, train_here
 
 AGENT = """
 name: shop
@@ -80,34 +80,38 @@ def other(number: int = 1) -> Sources:
     return sources(agent_yaml=f"{AGENT}\ndescription: number {number}\n")
 
 
+class CountingTrainer:
+    """Trains really, but the same examples once in all these tests; `calls` counts how often it was asked."""
+
+    calls = 0
+    _trained: ClassVar[dict[str, Any]] = {}
+
+    def __call__(self, examples: Sequence[Example], out_of_scope: Sequence[str], seed: int) -> Any:
+        CountingTrainer.calls += 1
+        key = repr((examples, out_of_scope, seed))
+        if key not in self._trained:
+            self._trained[key] = train_here(examples, out_of_scope, seed)
+        return self._trained[key]
+
+    @classmethod
+    def forget(cls) -> None:
+        cls._trained.clear()
+
+
+@pytest.fixture(autouse=True)
+def trainings(monkeypatch: pytest.MonkeyPatch) -> type[CountingTrainer]:
+    monkeypatch.setattr(CountingTrainer, "calls", 0)
+    return CountingTrainer
+
+
 def releases_over(db: Database, most_loaded: int = 8) -> Releases:
     registry = ModelRegistry(ModelConnections(), {}, extract=extract)
-    return Releases(db, registry, FrozenClock(), most_loaded=most_loaded)
+    return Releases(db, registry, FrozenClock(), train=CountingTrainer(), most_loaded=most_loaded)
 
 
 @pytest.fixture
 def releases(sqlite_db: Database) -> Releases:
     return releases_over(sqlite_db)
-
-
-REAL_TRAIN = flow._train  # pyright: ignore
-TRAINED: dict[str, Any] = {}
-
-
-@pytest.fixture(autouse=True)
-def trainings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Counts the trainings; the same examples are really trained once in all these tests."""
-    done: list[int] = []
-
-    def counting(intents: Intents) -> Any:
-        done.append(1)
-        key = intents.model_dump_json()
-        if key not in TRAINED:
-            TRAINED[key] = REAL_TRAIN(intents)
-        return TRAINED[key]
-
-    monkeypatch.setattr(flow, "_train", counting)
-    return done
 
 
 async def create(releases: Releases, made_of: Sources, tenant_id: str = "default") -> Release:
@@ -125,10 +129,12 @@ class TestCreate:
         assert await releases.sources("default", made.id) == sources()
         assert told[0].startswith("trained on 8 examples of 2 intents")
 
-    async def test_gives_the_same_release_for_the_same_sources(self, releases: Releases, trainings: list[int]):
+    async def test_gives_the_same_release_for_the_same_sources(
+        self, releases: Releases, trainings: type[CountingTrainer]
+    ):
         first = await create(releases, sources())
         assert await releases.create("default", sources(), author="somebody else") == first
-        assert len(trainings) == 1
+        assert trainings.calls == 1
 
     async def test_gives_one_release_to_two_who_make_it_at_once(self, sqlite_db: Database):
         one, two = releases_over(sqlite_db), releases_over(sqlite_db)
@@ -136,13 +142,13 @@ class TestCreate:
         assert first == second
         assert len(await one.list("default")) == 1
 
-    async def test_trains_anew_only_when_examples_change(self, releases: Releases, trainings: list[int]):
+    async def test_trains_anew_only_when_examples_change(self, releases: Releases, trainings: type[CountingTrainer]):
         await create(releases, sources())
         await create(releases, other())
         await create(releases, sources(intents_yaml=INTENTS.replace("track an order", "find an order")))
-        assert len(trainings) == 1
+        assert trainings.calls == 1
         await create(releases, sources(intents_yaml=INTENTS.replace("opening hours", "hours of opening")))
-        assert len(trainings) == 2
+        assert trainings.calls == 2
 
     async def test_stores_nothing_of_a_project_with_problems(self, releases: Releases):
         with pytest.raises(ProjectError, match=r"agent\.yaml:1"):
@@ -152,7 +158,7 @@ class TestCreate:
     async def test_gives_the_same_head_every_time(self, sqlite_db: Database, tmp_path: Path):
         await create(releases_over(sqlite_db), sources())
         rows = read(tmp_path, "SELECT hash FROM artefact")
-        TRAINED.clear()
+        CountingTrainer.forget()
         with sqlite3.connect(tmp_path / "handrail.db") as connection:
             connection.execute("DELETE FROM release_artefact")
             connection.execute("DELETE FROM artefact")
@@ -246,7 +252,7 @@ class TestLoad:
         assert [name for name in sys.modules if sources().digest[:16] in name] == []
 
     async def test_trains_a_head_again_that_another_version_wrote(
-        self, releases: Releases, tmp_path: Path, trainings: list[int]
+        self, releases: Releases, tmp_path: Path, trainings: type[CountingTrainer]
     ):
         made = await create(releases, sources())
         broken = b"of another version"
@@ -258,7 +264,7 @@ class TestLoad:
         connection.close()
         loaded = await releases.load("default", made.id)
         assert loaded.head is not None
-        assert len(trainings) == 2
+        assert trainings.calls == 2
 
     async def test_takes_a_project_without_intents(self, releases: Releases):
         made = await create(releases, Sources({"agent.yaml": b"name: a", "instructions.md": b"Be kind."}))
