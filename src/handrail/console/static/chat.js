@@ -121,7 +121,9 @@ function busy(isBusy) {
   byId("send").hidden = isBusy;
   byId("stop").hidden = !isBusy;
   byId("stop").disabled = !running?.element.dataset.turn;
-  if (!isBusy && !matchMedia("(pointer: coarse)").matches) message.focus({ preventScroll: true });
+  // On a phone the keyboard would cover the answer.
+  const isTouch = matchMedia("(pointer: coarse)").matches;
+  if (!isBusy && !isTouch && byId("key-form").hidden) message.focus({ preventScroll: true });
 }
 
 function empty() {
