@@ -1,30 +1,19 @@
 """Where the key commands get their answers: the database of this folder, or the server that holds it."""
 
-import asyncio
-import http.client
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
-from handrail.core import json
+from handrail.cli.local_server import LocalServer, held_by
 from handrail.core.clock import SystemClock
-from handrail.core.errors import HandrailError, UsageError
 from handrail.core.principal import Role
 from handrail.db.open import open_database
-from handrail.db.owner import AlreadyServed, OwnerLock
-from handrail.protection.auth import KeyStore, operator_token
+from handrail.protection.auth import KeyStore
 from handrail.settings import Settings
 
 Body = dict[str, Any]
 DAY_MICROS = 24 * 3600 * 1_000_000
-TIMEOUT_SECONDS = 10.0
-
-
-class ServerRefused(UsageError):
-    """The running server did not do what was asked; the message is its own."""
-
-    code = "server_refused"
 
 
 class KeyDesk(Protocol):
@@ -45,23 +34,12 @@ async def open_desk(settings: Settings) -> AsyncGenerator[KeyDesk]:
     Raises:
         AlreadyServed: a process holds the folder and does not say where it listens.
     """
-    if settings.database_url is not None:
+    async with held_by(settings) as server:
+        if server is not None:
+            yield ServerDesk(server)
+            return
         async with _local(settings) as desk:
             yield desk
-        return
-    lock = OwnerLock(settings.data_dir)
-    try:
-        lock.acquire()
-    except AlreadyServed as held:
-        if held.address is None:
-            raise
-        yield ServerDesk(held.address, operator_token(settings.data_dir))
-        return
-    try:
-        async with _local(settings) as desk:
-            yield desk
-    finally:
-        lock.release()
 
 
 @asynccontextmanager
@@ -103,48 +81,17 @@ class LocalDesk:
 
 
 class ServerDesk:
-    """Asks a running server on this machine, as its local operator."""
+    """Asks the running server."""
 
-    def __init__(self, address: str, token: str) -> None:
-        self._address = address
-        self._token = token
+    def __init__(self, server: LocalServer) -> None:
+        self._server = server
 
     async def create(self, wanted: Mapping[str, Any]) -> Body:
-        return await self._ask("POST", "/v1/keys", dict(wanted))
+        return await self._server.ask("POST", "/v1/keys", dict(wanted))
 
     async def list(self, tenant: str) -> list[Body]:
-        return (await self._ask("GET", f"/v1/keys?{urlencode({'tenant': tenant})}"))["data"]
+        return (await self._server.ask("GET", f"/v1/keys?{urlencode({'tenant': tenant})}"))["data"]
 
     async def revoke(self, tenant: str, key_id: str) -> Body:
-        return await self._ask("DELETE", f"/v1/keys/{quote(key_id, safe='')}?{urlencode({'tenant': tenant})}")
-
-    async def _ask(self, method: str, path: str, body: Body | None = None) -> Body:
-        status, content = await asyncio.to_thread(self._send, method, path, body)
-        try:
-            answer = json.loads(content)
-        except ValueError:
-            answer = None
-        if isinstance(answer, dict) and status < 300:
-            return answer
-        error = answer.get("error") if isinstance(answer, dict) else None
-        said = error.get("message") if isinstance(error, dict) else f"status {status}"
-        raise ServerRefused(f"the server at {self._address} said: {said}")
-
-    def _send(self, method: str, path: str, body: Body | None) -> tuple[int, bytes]:
-        # http.client and not urllib.request: that one would hand the operator's token to a proxy of the environment.
-        parts = urlsplit(self._address)
-        connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=TIMEOUT_SECONDS)
-        headers = {"authorization": f"Bearer {self._token}"}
-        if body is not None:
-            headers["content-type"] = "application/json"
-        try:
-            connection.request(method, path, None if body is None else json.dumps(body).encode(), headers)
-            response = connection.getresponse()
-            return response.status, response.read()
-        except (OSError, http.client.HTTPException) as error:
-            raise HandrailError(
-                f"the server at {self._address} holds this data folder and does not answer ({error}); "
-                "try again, or stop it first"
-            ) from error
-        finally:
-            connection.close()
+        query = urlencode({"tenant": tenant})
+        return await self._server.ask("DELETE", f"/v1/keys/{quote(key_id, safe='')}?{query}")

@@ -1,6 +1,5 @@
 """`handrail release`: make, list, show, compare and use releases."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -24,13 +23,14 @@ ReleaseId = Annotated[str, typer.Argument(help="A release's id, or the beginning
 def create(
     project: Project = Path("."),
     note: Annotated[str | None, typer.Option(help="What this release is for.")] = None,
-    author: Annotated[str | None, typer.Option(help="Who made it (default demo-operator).")] = None,
+    author: Annotated[str | None, typer.Option(help="Who made it (default local-operator).")] = None,
     data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
     as_json: AsJson = False,
 ) -> None:
     """Check the project in a folder and keep a snapshot of it. The same files give the same release."""
-    made = _ask(lambda desk: desk.create(project, note, author), data_dir, database_url)
+    folder = project.resolve()
+    made = _ask(lambda desk: desk.create(folder, note, author), data_dir, database_url)
     _print(made, as_json, f"{made['id']}  agent {made['agent']!r}, made {made['created_at']}{_git(made)}")
 
 
@@ -69,7 +69,8 @@ def diff(
     as_json: AsJson = False,
 ) -> None:
     """Show what changed between two releases, or between a release and the project on disk."""
-    found = _ask(lambda desk: desk.diff(old, new, project), data_dir, database_url)
+    folder = project.resolve()
+    found = _ask(lambda desk: desk.diff(old, new, folder), data_dir, database_url)
     shown = "".join(each["unified"] for each in found["changes"]).removesuffix("\n")
     _print(found, as_json, shown or f"no difference between {found['old']} and {found['new']}")
 
@@ -86,6 +87,8 @@ def use(
 
 
 def _ask(question: "Callable[[Desk], Awaitable[T]]", data_dir: Path | None, database_url: str | None) -> T:
+    import asyncio
+
     from handrail.cli.release_desk import open_desk
     from handrail.settings import read_settings
 

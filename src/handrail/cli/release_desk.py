@@ -1,29 +1,21 @@
-"""Where the release commands get their answers from: the database of this folder, opened for one command."""
+"""Where the release commands get their answers from: the database of this folder, or the server that holds it."""
 
-import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import quote, urlencode
 
 import typer
 
-from handrail.core.principal import Principal, Role
-from handrail.delivery.releases import (
-    agent_body,
-    diff,
-    diff_body,
-    files_body,
-    git_state,
-    read_sources,
-    release_body,
-)
-from handrail.flows.releases import Releases
+from handrail.cli.local_server import LocalServer, held_by
+from handrail.flows.release_desk import ReleaseDesk
+from handrail.protection.auth import LOCAL_OPERATOR
 from handrail.serving.routing import TrainingReport
 from handrail.settings import Settings
 
 Body = dict[str, Any]
-OPERATOR = Principal("default", "demo-operator", frozenset({Role.OPERATOR, Role.APPROVER}))
+TRAINING_SECONDS = 120.0
 
 
 class Desk(Protocol):
@@ -38,67 +30,45 @@ class Desk(Protocol):
 
 @asynccontextmanager
 async def open_desk(settings: Settings) -> AsyncGenerator[Desk]:
-    """The one place that decides how the commands reach the releases.
+    """The database itself, unless a running server holds its folder: then that server is asked.
 
     Raises:
-        AlreadyServed: a running server owns the data folder.
+        AlreadyServed: a process holds the folder and does not say where it listens.
     """
     from handrail.bootstrap import services_from
-    from handrail.db.owner import OwnerLock
 
-    lock = OwnerLock(settings.data_dir) if settings.database_url is None else None
-    if lock is not None:
-        lock.acquire()
-    try:
+    async with held_by(settings) as server:
+        if server is not None:
+            yield ServerDesk(server)
+            return
         async with services_from(settings) as services:
-            yield LocalDesk(services.releases, OPERATOR)
-    finally:
-        if lock is not None:
-            lock.release()
+            yield ReleaseDesk(services.releases, LOCAL_OPERATOR, _say)
 
 
-class LocalDesk:
-    """Works on the database itself, in the name of the operator at this machine."""
+class ServerDesk:
+    """Asks the running server."""
 
-    def __init__(self, releases: Releases, principal: Principal) -> None:
-        self._releases = releases
-        self._tenant_id = principal.tenant_id
-        self._subject = principal.subject
+    def __init__(self, server: LocalServer) -> None:
+        self._server = server
 
     async def create(self, project: Path, note: str | None, author: str | None) -> Body:
-        sources, git = await asyncio.to_thread(lambda: (read_sources(project), git_state(project)))
-        made = await self._releases.create(
-            self._tenant_id, sources, author=author or self._subject, note=note, git=git, on_trained=_say
-        )
-        return await self._body(made.id)
+        body = {"project": str(project), "note": note, "author": author}
+        return await self._server.ask("POST", "/v1/releases", body, seconds=TRAINING_SECONDS)
 
     async def list(self, agent: str | None, limit: int) -> list[Body]:
-        stable = {each.stable_release_id for each in await self._releases.agents(self._tenant_id)}
-        found = await self._releases.list(self._tenant_id, agent, limit)
-        return [release_body(each, stable=each.id in stable) for each in found]
+        query = {"limit": str(limit)} | ({"agent": agent} if agent else {})
+        return (await self._server.ask("GET", f"/v1/releases?{urlencode(query)}"))["data"]
 
     async def show(self, release_id: str) -> Body:
-        release = await self._releases.find(self._tenant_id, release_id)
-        files = files_body(await self._releases.sources(self._tenant_id, release.id))
-        return {**await self._body(release.id), "files": files}
+        return await self._server.ask("GET", f"/v1/releases/{quote(release_id, safe='')}")
 
     async def diff(self, old: str, new: str | None, project: Path) -> Body:
-        before = await self._releases.find(self._tenant_id, old)
-        if new is None:
-            sources = await asyncio.to_thread(read_sources, project)
-            changes = diff(await self._releases.sources(self._tenant_id, before.id), sources)
-            return diff_body(before.id, sources.release_id, changes)
-        after = await self._releases.find(self._tenant_id, new)
-        return diff_body(before.id, after.id, await self._releases.diff(self._tenant_id, before.id, after.id))
+        query = {"new": new} if new is not None else {"project": str(project)}
+        return await self._server.ask("GET", f"/v1/releases/{quote(old, safe='')}/diff?{urlencode(query)}")
 
     async def use(self, release_id: str) -> Body:
-        release = await self._releases.find(self._tenant_id, release_id)
-        return agent_body(await self._releases.use(self._tenant_id, release.id))
-
-    async def _body(self, release_id: str) -> Body:
-        release = await self._releases.find(self._tenant_id, release_id)
-        stable = await self._releases.stable(self._tenant_id, release.agent)
-        return release_body(release, stable=release.id == stable)
+        path = f"/v1/releases/{quote(release_id, safe='')}/use"
+        return await self._server.ask("POST", path, seconds=TRAINING_SECONDS)
 
 
 def _say(report: TrainingReport) -> None:

@@ -21,15 +21,20 @@ class KeyWanted:
     note: str | None = None
 
 
-async def make_key(services: Services, operator: Principal, wanted: KeyWanted) -> CreatedKey:
-    """Make a key in the operator's own tenant; only the local operator makes them for other tenants.
+def tenant_of(operator: Principal, wanted: str | None) -> str:
+    """The tenant an operator works in: their own; only the local operator may name another.
 
     Raises:
         PermissionDenied: an admin of one tenant named another.
     """
-    tenant = wanted.tenant or operator.tenant_id
-    if tenant != operator.tenant_id and operator != LOCAL_OPERATOR:
-        raise PermissionDenied(f"you may make keys for tenant {operator.tenant_id!r} only, not for {tenant!r}")
+    if wanted is not None and wanted != operator.tenant_id and operator != LOCAL_OPERATOR:
+        raise PermissionDenied(f"you work in tenant {operator.tenant_id!r} only, not in {wanted!r}")
+    return wanted or operator.tenant_id
+
+
+async def make_key(services: Services, operator: Principal, wanted: KeyWanted) -> CreatedKey:
+    """Make a key in the operator's own tenant, or in any as the local operator."""
+    tenant = tenant_of(operator, wanted.tenant)
     at = services.clock.micros()
     created = await services.keys.create(
         tenant_id=tenant,

@@ -111,4 +111,5 @@ class ActiveTurn:
     def unrecorded(self, code: str, message: str) -> dict[str, Any]:
         """The body of a turn whose end could not be stored."""
         error = {"code": code, "message": message}
-        return {**self.started(), "id": self.turn.id, "object": "turn", "status": "failed", "message": None, "error": error}
+        ended = {"id": self.turn.id, "object": "turn", "status": "failed", "message": None, "error": error}
+        return {**self.started(), **ended}

@@ -8,7 +8,7 @@ from starlette.requests import HTTPConnection, Request
 from handrail.core.principal import Principal, Role
 from handrail.flows.services import Services
 from handrail.http.errors import ApiError
-from handrail.protection.auth import require_role
+from handrail.protection.auth import LOCAL_OPERATOR, PermissionDenied, require_role
 from handrail.serving.conversations import IdempotencyScope
 
 M = TypeVar("M", bound=BaseModel)
@@ -32,6 +32,16 @@ async def staff_of(connection: HTTPConnection, *roles: Role) -> Principal:
     """The caller, who must have one of the roles."""
     principal = await principal_of(connection)
     require_role(principal, *roles)
+    return principal
+
+
+async def local_operator_of(connection: HTTPConnection) -> Principal:
+    """The operator at this machine, known by the token in the data folder."""
+    principal = await principal_of(connection)
+    if principal != LOCAL_OPERATOR:
+        raise PermissionDenied(
+            "only the operator at the server's own machine may do this; use the `handrail` command there"
+        )
     return principal
 
 

@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from handrail.core.principal import Role
-from handrail.flows.keys import KeyWanted, make_key
+from handrail.flows.keys import KeyWanted, make_key, tenant_of
 from handrail.http.errors import json_response
 from handrail.http.openapi import accepts, answers
 from handrail.http.requests import body_of, services_of, staff_of
@@ -42,7 +42,7 @@ async def create_key(request: Request) -> Response:
 async def list_keys(request: Request) -> Response:
     """The tenant's keys, without their secrets."""
     operator = await staff_of(request, Role.ADMIN)
-    found = await services_of(request).keys.list(operator.tenant_id)
+    found = await services_of(request).keys.list(tenant_of(operator, request.query_params.get("tenant")))
     return json_response({"data": [key.body() for key in found], "next_cursor": None})
 
 
@@ -51,6 +51,7 @@ async def revoke_key(request: Request, key_id: str) -> Response:
     """Revoke a key; it stops working everywhere within seconds."""
     operator = await staff_of(request, Role.ADMIN)
     services = services_of(request)
-    revoked = await services.keys.revoke(operator.tenant_id, key_id, at=services.clock.micros())
+    tenant = tenant_of(operator, request.query_params.get("tenant"))
+    revoked = await services.keys.revoke(tenant, key_id, at=services.clock.micros())
     services.authenticator.forget()
     return json_response(revoked.body())

@@ -54,6 +54,8 @@ _c, _t, _m, _k, _i = (
     tables.idempotency_key,
 )
 
+# Greater than every id in any collation: ids are `conv_` and hex digits.
+_NO_BOUND = "conv_g"
 # Literal, so that both databases see that the partial index answers it.
 _IS_OPEN = _t.c.status.in_([literal_column("'queued'"), literal_column("'running'")])
 
@@ -267,7 +269,7 @@ class ConversationStore:
         self, principal: Principal, *, everyone: bool = False, before: str | None = None, limit: int = 50
     ) -> Sequence[Conversation]:
         """Newest first; `before` is the id of the last one seen."""
-        parameters = {"tenant_id": principal.tenant_id, "before": before or "conv_~", "limit": limit}
+        parameters = {"tenant_id": principal.tenant_id, "before": before or _NO_BOUND, "limit": limit}
         if everyone:
             rows = await self._db.scan(_LIST_ALL, parameters)
         else:

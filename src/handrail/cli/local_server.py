@@ -1,0 +1,91 @@
+"""The server that holds this data folder, asked in the name of the local operator."""
+
+import asyncio
+import http.client
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+from handrail.core import json
+from handrail.core.errors import HandrailError, UsageError
+from handrail.db.owner import AlreadyServed, OwnerLock
+from handrail.protection.auth import operator_token
+from handrail.settings import Settings
+
+Body = dict[str, Any]
+
+
+class ServerRefused(UsageError):
+    """The running server did not do what was asked; the message is its own."""
+
+    code = "server_refused"
+
+
+@asynccontextmanager
+async def held_by(settings: Settings) -> AsyncGenerator["LocalServer | None"]:
+    """The server that holds the data folder; without one the folder is this command's inside the block.
+
+    Raises:
+        AlreadyServed: a process holds the folder and does not say where it listens.
+    """
+    if settings.database_url is not None:
+        yield None
+        return
+    lock = OwnerLock(settings.data_dir)
+    try:
+        lock.acquire()
+    except AlreadyServed as held:
+        if held.address is None:
+            raise
+        yield LocalServer(held.address, operator_token(settings.data_dir))
+        return
+    try:
+        yield None
+    finally:
+        lock.release()
+
+
+class LocalServer:
+    """A running server on this machine."""
+
+    def __init__(self, address: str, token: str) -> None:
+        self._address = address
+        self._token = token
+
+    async def ask(self, method: str, path: str, body: Body | None = None, *, seconds: float = 10.0) -> Body:
+        """The answer's JSON.
+
+        Raises:
+            ServerRefused: with the server's own words.
+            HandrailError: it does not answer.
+        """
+        status, content = await asyncio.to_thread(self._send, method, path, body, seconds)
+        try:
+            answer = json.loads(content)
+        except ValueError:
+            answer = None
+        if isinstance(answer, dict) and status < 300:
+            return answer
+        error = answer.get("error") if isinstance(answer, dict) else None
+        said = error.get("message") if isinstance(error, dict) else f"status {status}"
+        raise ServerRefused(f"the server at {self._address} said: {said}")
+
+    def _send(self, method: str, path: str, body: Body | None, seconds: float) -> tuple[int, bytes]:
+        # http.client and not urllib.request: that one would hand the operator's token to a proxy of the environment.
+        parts = urlsplit(self._address)
+        connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=seconds)
+        headers = {"authorization": f"Bearer {self._token}"}
+        if body is not None:
+            headers["content-type"] = "application/json"
+        try:
+            connection.request(method, path, None if body is None else json.dumps(body).encode(), headers)
+            response = connection.getresponse()
+            return response.status, response.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise HandrailError(
+                f"the server at {self._address} holds this data folder and does not answer ({error}); "
+                "try again, or stop it first"
+            ) from error
+        finally:
+            connection.close()

@@ -1,0 +1,69 @@
+"""The commands while a real server holds the data folder: they ask the server."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from handrail.cli.init import scaffold
+from tests.e2e.servers import LiveShop
+
+CLI = [sys.executable, "-m", "handrail.cli"]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("projects") / "my-agent"
+    scaffold(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory: pytest.TempPathFactory, project: Path) -> Iterator[Path]:
+    data = tmp_path_factory.mktemp("data")
+    server = LiveShop(data, data / "server.log", project).start()
+    yield data
+    server.stop()
+
+
+def run(data_dir: Path, *arguments: str) -> Any:
+    command = [*CLI, *arguments, "--data-dir", str(data_dir), "--json"]
+    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout)
+
+
+def test_releases_are_made_compared_and_used_by_the_running_server(data_dir: Path, project: Path):
+    (served,) = run(data_dir, "release", "list")["data"]
+    with (project / "instructions.md").open("a") as file:
+        file.write("\nBe brief.\n")
+    changed = run(data_dir, "release", "diff", served["id"], "--project", str(project))
+    made = run(data_dir, "release", "create", "--project", str(project), "--note", "shorter")
+    used = run(data_dir, "release", "use", made["id"])
+    shown = run(data_dir, "release", "show", made["id"][:12])
+
+    assert served["stable"]
+    assert [change["path"] for change in changed["changes"]] == ["instructions.md"]
+    assert (made["author"], made["note"]) == ("local-operator", "shorter")
+    assert (used["stable_release_id"], used["previous_release_id"]) == (made["id"], served["id"])
+    assert shown["stable"]
+
+
+def test_keys_are_made_listed_and_revoked_in_any_tenant(data_dir: Path):
+    made = run(data_dir, "keys", "create", "--tenant", "acme", "--subject", "ann")
+    listed = run(data_dir, "keys", "list", "--tenant", "acme")["data"]
+    revoked = run(data_dir, "keys", "revoke", made["id"], "--tenant", "acme")
+
+    assert [key["id"] for key in listed] == [made["id"]]
+    assert run(data_dir, "keys", "list", "--tenant", "default")["data"] == []
+    assert revoked["revoked_at"] is not None
+
+
+def test_a_mistake_is_told_in_the_servers_own_words(data_dir: Path):
+    command = [*CLI, "release", "show", "rel_0000000000000000", "--data-dir", str(data_dir)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert result.returncode == 1
+    assert "rel_0000000000000000" in result.stderr
+    assert "Traceback" not in result.stderr
