@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from handrail.core.clock import Clock, SystemClock
@@ -24,7 +24,7 @@ from handrail.telemetry.metrics import Metrics
 
 
 @asynccontextmanager
-async def services_from(settings: Settings, clock: Clock | None = None) -> AsyncIterator[Services]:
+async def services_from(settings: Settings, clock: Clock | None = None) -> AsyncGenerator[Services]:
     """Open everything, hand it out, and close it in the other order."""
     clock = clock or SystemClock()
     db = await open_database(settings.url, clock)

@@ -45,9 +45,9 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address to bind; beyond loopback only with API keys.")
     port: int = Field(8080, ge=0, le=65535)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    turn: TurnSettings = Field(default_factory=TurnSettings)
-    rate_limit: RateLimitSettings = Field(default_factory=RateLimitSettings)
-    tools: ToolSettings = Field(default_factory=ToolSettings)
+    turn: TurnSettings = TurnSettings()
+    rate_limit: RateLimitSettings = RateLimitSettings()
+    tools: ToolSettings = ToolSettings()
 
     @property
     def url(self) -> str:

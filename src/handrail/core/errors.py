@@ -32,5 +32,5 @@ class NotFound(UsageError):
     code = "not_found"
 
 
-class TurnPaused(Exception):  # noqa: N818 - a pause is not an error
+class TurnPaused(Exception):
     """The turn stops here on purpose and goes on later (an approval); never logged as a failure."""

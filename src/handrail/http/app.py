@@ -1,6 +1,6 @@
 """The application: routes, one error table, one guard."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from fastapi import FastAPI
@@ -59,7 +59,7 @@ def _hot_routes() -> list[Route]:
 
 
 @asynccontextmanager
-async def _nothing(_app: FastAPI) -> AsyncIterator[None]:
+async def _nothing(_app: FastAPI) -> AsyncGenerator[None]:
     yield
 
 

@@ -277,6 +277,19 @@ class TestIdempotency:
         assert await store.remembered(ANA, scope, at=clock.micros()) == "turn_2"
 
 
+async def test_a_conversations_newest_messages_are_read_in_order(db: Database, clock: FrozenClock):
+    store = ConversationStore(db)
+    conversation = await added(store, db, a_conversation(clock))
+    for seq in (1, 2):
+        turn = await begun(store, db, a_turn(conversation, seq, clock), f"question {seq}")
+        async with db.batch() as batch:
+            store.add_message(batch, turn, 1, "assistant", f"answer {seq}", "agent", at=clock.micros())
+            store.end(batch, turn, TurnEnd(TurnStatus.COMPLETED), at=clock.micros())
+    conversation = await store.require(ANA, conversation.id)
+    found = await store.messages(conversation, limit=3)
+    assert [each.content for each in found] == ["answer 1", "question 2", "answer 2"]
+
+
 async def test_conversations_are_listed_newest_first_in_pages_and_only_to_their_owner(db: Database, clock: FrozenClock):
     store = ConversationStore(db)
     mine = [await added(store, db, a_conversation(clock)) for _ in range(5)]

@@ -478,6 +478,19 @@ class ConversationStore:
         )
         return [StoredMessage.of(row) for row in reversed(rows)]
 
+    async def messages(self, conversation: Conversation, *, limit: int) -> list[StoredMessage]:
+        """The newest `limit` messages of the whole conversation, oldest first."""
+        rows = await self._db.scan(
+            _HISTORY,
+            {
+                "tenant_id": conversation.tenant_id,
+                "conversation_id": conversation.id,
+                "before_seq": conversation.turn_count + 1,
+                "limit": limit,
+            },
+        )
+        return [StoredMessage.of(row) for row in reversed(rows)]
+
     async def turn_messages(self, tenant_id: str, turn_id: str) -> list[StoredMessage]:
         rows = await self._db.fetch_all(_TURN_MESSAGES, {"tenant_id": tenant_id, "turn_id": turn_id})
         return [StoredMessage.of(row) for row in rows]
