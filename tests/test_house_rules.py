@@ -153,6 +153,10 @@ class TestSource:
         ]
         assert strays == []
 
+    def test_the_word_embeddings_are_read_as_data(self) -> None:
+        """Importing their package would load a web client and set up logging, and its loader differs by version."""
+        assert [at(path) for path, tree in modules("src") if "wordllama" in imported_packages(tree)] == []
+
     def test_nothing_unpickles(self) -> None:
         loaders = {"pickle", "cPickle", "dill", "joblib", "shelve", "marshal"}
         assert [at(path) for path, tree in modules("src") if imported_packages(tree) & loaders] == []
