@@ -14,8 +14,8 @@ class TurnSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    deadline_seconds: float = Field(60.0, gt=0, le=3600, description="Hard limit of one turn, all retries included.")
-    drain_seconds: float = Field(10.0, ge=0, le=300, description="How long a shutdown waits for running turns.")
+    deadline_seconds: float = Field(default=60.0, gt=0, le=3600, description="Hard limit of one turn, all retries included.")
+    drain_seconds: float = Field(default=10.0, ge=0, le=300, description="How long a shutdown waits for running turns.")
 
 
 class RateLimitSettings(BaseModel):
@@ -23,8 +23,8 @@ class RateLimitSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    turns_per_minute: float = Field(60.0, gt=0, description="Turns a principal may begin a minute, on average.")
-    burst: int = Field(20, ge=1, description="Turns a principal may begin at once.")
+    turns_per_minute: float = Field(default=60.0, gt=0, description="Turns a principal may begin a minute, on average.")
+    burst: int = Field(default=20, ge=1, description="Turns a principal may begin at once.")
 
 
 class ToolSettings(BaseModel):
@@ -32,7 +32,7 @@ class ToolSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    threads: int = Field(16, ge=1, le=256, description="Threads for tools that are not async.")
+    threads: int = Field(default=16, ge=1, le=256, description="Threads for tools that are not async.")
 
 
 class Settings(BaseSettings):
@@ -40,10 +40,10 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="HANDRAIL_", env_nested_delimiter="__", extra="ignore")
 
-    data_dir: Path = Field(Path(".handrail"), description="Where the SQLite database and local secrets live.")
-    database_url: str | None = Field(None, description="postgresql://...; SQLite in data_dir when left out.")
-    host: str = Field("127.0.0.1", description="Address to bind; beyond loopback only with API keys.")
-    port: int = Field(8080, ge=0, le=65535)
+    data_dir: Path = Field(default=Path(".handrail"), description="Where the SQLite database and local secrets live.")
+    database_url: str | None = Field(default=None, description="postgresql://...; SQLite in data_dir when left out.")
+    host: str = Field(default="127.0.0.1", description="Address to bind; beyond loopback only with API keys.")
+    port: int = Field(default=8080, ge=0, le=65535)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     turn: TurnSettings = TurnSettings()
     rate_limit: RateLimitSettings = RateLimitSettings()

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from handrail.core import events, json
 from handrail.core.messages import Message, ToolCall, ToolResult
 from handrail.core.tools import Tool, ToolContext
+from handrail.db import Batch
 from handrail.flows.services import ActiveTurn, Services
 from handrail.protection.auth import decide_tool
 
@@ -111,7 +112,7 @@ def _readable(arguments: str) -> object:
         return arguments
 
 
-def _store_asked(services: Services, active: ActiveTurn, batch, asked: Message, position: int) -> None:
+def _store_asked(services: Services, active: ActiveTurn, batch: Batch, asked: Message, position: int) -> None:
     services.conversations.still_mine(batch, active.turn, lease_micros=services.limits.lease_micros)
     services.conversations.add_message(
         batch,
@@ -125,6 +126,6 @@ def _store_asked(services: Services, active: ActiveTurn, batch, asked: Message, 
     )
 
 
-def _store_done(services: Services, active: ActiveTurn, batch, call: ToolCall, result: ToolResult) -> None:
+def _store_done(services: Services, active: ActiveTurn, batch: Batch, call: ToolCall, result: ToolResult) -> None:
     effect = "write" if _writes(active, call) else "read"
     services.conversations.add_call(batch, active.turn, call, effect=effect, at=services.clock.micros(), result=result)
