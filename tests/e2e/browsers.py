@@ -59,7 +59,8 @@ class Visitor:
 
     def open(self, path: str = "/console/chat", **options: Any) -> Page:
         """A fresh window (own cookies and storage) on this page."""
-        context = self.browser.new_context(**{"viewport": DESKTOP, "locale": "en-GB", **options})
+        given: dict[str, Any] = {"viewport": DESKTOP, "locale": "en-GB", **options}
+        context = self.browser.new_context(**given)
         self._contexts.append(context)
         context.add_init_script(_WATCH)
         page = context.new_page()

@@ -395,7 +395,7 @@ class TestWithoutScripts:
         expect(page.locator(".turn[data-turn]")).to_have_count(1)
 
 
-LOOKS = {
+LOOKS: dict[str, dict[str, Any]] = {
     "light": {"color_scheme": "light"},
     "dark": {"color_scheme": "dark"},
     "phone": {"viewport": PHONE, "has_touch": True, "is_mobile": True},
