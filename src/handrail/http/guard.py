@@ -107,7 +107,8 @@ def _bounded(receive: Receive) -> Receive:
 def _secured(send: Send) -> Send:
     async def secured(message: Message) -> None:
         if message["type"] == "http.response.start":
-            message["headers"] = [*message["headers"], *_SECURITY]
+            given = {name for name, _ in message["headers"]}
+            message["headers"] = [*message["headers"], *(each for each in _SECURITY if each[0] not in given)]
         await send(message)
 
     return secured

@@ -20,9 +20,20 @@ _SAID = {
 
 def accepts(schema: type[BaseModel]) -> dict[str, Any]:
     """The request body of a route, for OpenAPI."""
-    body = schema.model_json_schema(ref_template="#/components/schemas/{model}")
-    body.pop("$defs", None)
+    body = schema.model_json_schema()
+    body = _inlined(body, body.pop("$defs", {}))
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": body}}}}
+
+
+def _inlined(part: Any, definitions: dict[str, Any]) -> Any:
+    """The schema with every reference replaced by what it refers to; ours do not contain themselves."""
+    if isinstance(part, dict):
+        if "$ref" in part:
+            return _inlined(definitions[part["$ref"].rpartition("/")[2]], definitions)
+        return {name: _inlined(each, definitions) for name, each in part.items()}
+    if isinstance(part, list):
+        return [_inlined(each, definitions) for each in part]
+    return part
 
 
 def answers(what: str, *errors: int) -> dict[int | str, dict[str, Any]]:

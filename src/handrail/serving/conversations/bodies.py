@@ -14,6 +14,7 @@ def conversation_body(conversation: Conversation) -> dict[str, Any]:
         "object": "conversation",
         "agent": conversation.agent,
         "release_id": conversation.release_id,
+        "title": conversation.title,
         "created_at": iso(conversation.created_at),
     }
 
@@ -33,8 +34,10 @@ def turn_body(
     overhead_micros: int | None,
     sources: tuple[str, ...] = (),
     error: tuple[str, str] | None = None,
+    awaiting: str | None = None,
     escalation_id: str | None = None,
 ) -> dict[str, Any]:
+    """`awaiting` is the kind of answer the conversation waits for now, if the turn asked for one."""
     body: dict[str, Any] = {
         "id": turn.id,
         "object": "turn",
@@ -50,6 +53,8 @@ def turn_body(
         body["sources"] = list(sources)
     if error:
         body["error"] = {"code": error[0], "message": error[1]}
+    if awaiting:
+        body["awaiting"] = awaiting
     if escalation_id:
         body["escalation_id"] = escalation_id
     return body
@@ -67,6 +72,8 @@ def stored_turn_body(turn: Turn, answer: StoredMessage | None) -> dict[str, Any]
         overhead_micros=turn.overhead_micros,
         sources=answer.sources if answer else (),
         error=(turn.error_code, turn.error_message or "") if turn.error_code else None,
+        awaiting=turn.awaiting,
+        escalation_id=turn.escalation_id,
     )
 
 

@@ -27,7 +27,10 @@ class TurnStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """`failures` counts answers in a row that could only clarify; `turn_count` is also the compare-and-set guard."""
+    """`failures` counts answers in a row that could only clarify; `turn_count` is also the compare-and-set guard.
+
+    `title` is the beginning of the user's first message, for lists.
+    """
 
     id: str
     tenant_id: str
@@ -40,6 +43,7 @@ class Conversation:
     awaiting: Awaiting | None
     created_at: int
     updated_at: int
+    title: str | None = None
 
     @classmethod
     def of(cls, row: Row) -> "Conversation":
@@ -56,6 +60,7 @@ class Conversation:
             Awaiting(**json.loads(awaiting)) if awaiting else None,
             row["created_at"],
             row["updated_at"],
+            row["title"],
         )
 
 
@@ -77,6 +82,8 @@ class Turn:
     action: str | None = None
     route: Mapping[str, Any] | None = None
     event_seq: int = 0
+    awaiting: str | None = None
+    escalation_id: str | None = None
     error_code: str | None = None
     error_message: str | None = None
     usage: Usage = field(default_factory=Usage)
@@ -101,6 +108,8 @@ class Turn:
             action=row["action"],
             route=json.loads(row["route"]) if row["route"] else None,
             event_seq=row["event_seq"],
+            awaiting=row["awaiting"],
+            escalation_id=row["escalation_id"],
             error_code=row["error_code"],
             error_message=row["error_message"],
             usage=Usage(row["input_tokens"], row["output_tokens"]),
@@ -127,6 +136,7 @@ class TurnEnd:
     event_seq: int = 0
     awaiting: Awaiting | None = None
     failures: int = 0
+    escalation_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

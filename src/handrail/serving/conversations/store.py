@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 
-from sqlalchemy import and_, bindparam, insert, literal, literal_column, or_, select, update
+from sqlalchemy import Text, and_, bindparam, func, insert, literal, literal_column, or_, select, update
 from sqlalchemy import delete as sql_delete
 
 from handrail.core import json
@@ -24,6 +24,7 @@ from handrail.serving.conversations.records import (
     TurnStatus,
 )
 
+MOST_TITLE_CHARACTERS = 80
 IDEMPOTENCY_MICROS = 24 * 3600 * 1_000_000
 
 
@@ -75,7 +76,11 @@ _ADVANCE = Prepared(
         _c.c.id == bindparam("id_"),
         _c.c.turn_count == bindparam("seen_count"),
     )
-    .values(turn_count=bindparam("new_count"), updated_at=bindparam("at"))
+    .values(
+        turn_count=bindparam("new_count"),
+        title=func.coalesce(_c.c.title, bindparam("title_", type_=Text)),
+        updated_at=bindparam("at"),
+    )
 )
 _AFTER_TURN = Prepared(
     update(_c)
@@ -113,6 +118,8 @@ _END_TURN = Prepared(
                 "action",
                 "route",
                 "latency_class",
+                "awaiting",
+                "escalation_id",
                 "error_code",
                 "error_message",
                 "input_tokens",
@@ -242,6 +249,7 @@ class ConversationStore:
                 "agent": conversation.agent,
                 "release_id": conversation.release_id,
                 "channel": conversation.channel,
+                "title": None,
                 "turn_count": 0,
                 "failures": 0,
                 "awaiting": None,
@@ -296,7 +304,13 @@ class ConversationStore:
         batch.add(
             _ADVANCE,
             key
-            | {"id_": turn.conversation_id, "seen_count": turn.seq - 1, "new_count": turn.seq, "at": turn.created_at},
+            | {
+                "id_": turn.conversation_id,
+                "seen_count": turn.seq - 1,
+                "new_count": turn.seq,
+                "title_": text[:MOST_TITLE_CHARACTERS],
+                "at": turn.created_at,
+            },
             expect=1,
         )
         running = turn.status is TurnStatus.RUNNING
@@ -315,6 +329,8 @@ class ConversationStore:
                 "action": None,
                 "route": None,
                 "latency_class": None,
+                "awaiting": None,
+                "escalation_id": None,
                 "owner": owner if running else None,
                 "epoch": turn.epoch,
                 "lease_expires_at": turn.created_at + lease_micros if running else None,
@@ -377,6 +393,8 @@ class ConversationStore:
                 "action_": end.action,
                 "route_": json.dumps(end.route) if end.route is not None else None,
                 "latency_class_": end.latency_class,
+                "awaiting_": end.awaiting.kind if end.awaiting else None,
+                "escalation_id_": end.escalation_id,
                 "error_code_": end.error_code,
                 "error_message_": end.error_message,
                 "input_tokens_": end.usage.input_tokens,
