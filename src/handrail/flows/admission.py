@@ -3,18 +3,21 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
 from handrail.core import events
 from handrail.core.deadline import Deadline
-from handrail.core.errors import UsageError
+from handrail.core.errors import HandrailError, UsageError
 from handrail.core.events import Event
 from handrail.core.ids import new_id
 from handrail.core.messages import Message
-from handrail.core.principal import Principal
+from handrail.core.principal import Principal, Role
 from handrail.db import Conflict
+from handrail.flows.conversations import require_own
 from handrail.flows.releases import LoadedRelease
 from handrail.flows.services import ActiveTurn, Services
+from handrail.protection.guardrails import InvalidMessage, admit_text
 from handrail.serving.conversations import (
     Conversation,
     ConversationBusy,
@@ -27,9 +30,13 @@ from handrail.serving.conversations import (
     stored_turn_body,
 )
 from handrail.serving.resilience import Waits
+from handrail.telemetry.logging import logger
 
 ATTEMPTS = 8
+MOST_EARLIER_CHARACTERS = 1_000_000
 POLL_SECONDS = 0.25
+# A waiting turn looks whether it may start at each eighth poll, every two seconds.
+LOOKS_A_CLEARING = 8
 
 
 class TurnOver(UsageError):
@@ -39,6 +46,22 @@ class TurnOver(UsageError):
 
 
 Run = Callable[[Services, ActiveTurn], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _AnyLength:
+    """What came before is bounded by the request and cut by the history's limits."""
+
+    max_characters: int = MOST_EARLIER_CHARACTERS
+
+
+def admit_earlier(earlier: Sequence[Message]) -> list[Message]:
+    """What a client says came before, in the form that messages are stored in; what is empty then is left out."""
+    admitted: list[Message] = []
+    for message in earlier:
+        with suppress(InvalidMessage):
+            admitted.append(replace(message, content=admit_text(message.content, _AnyLength())))
+    return admitted
 
 
 async def begin(
@@ -86,12 +109,16 @@ async def begin(
             conversation = await services.conversations.require(principal, conversation.id)
             status = await _next_status(services, conversation)
             continue
+        if turn.seq > 1:
+            # Read again now that nobody else can change it: the turn before may have ended in between, and what it
+            # used up (a confirmation) must not be used twice.
+            conversation = await services.conversations.find(conversation.tenant_id, conversation.id)
         return _active(services, principal, conversation, release, turn, text)
     raise ConversationBusy("this conversation is very busy; wait for its answer and send again", retry_after_seconds=1)
 
 
 async def _next_status(services: Services, conversation: Conversation) -> TurnStatus:
-    await services.conversations.end_expired(conversation, at=services.clock.micros())
+    await _clear(services, conversation)
     open_turns = await services.conversations.open_turns(conversation.tenant_id, conversation.id)
     step = next_step([status for _, status in open_turns])
     if step == "refuse":
@@ -100,6 +127,17 @@ async def _next_status(services: Services, conversation: Conversation) -> TurnSt
             retry_after_seconds=2,
         )
     return TurnStatus.RUNNING if step == "run" else TurnStatus.QUEUED
+
+
+async def _clear(services: Services, conversation: Conversation) -> None:
+    """End what is open in name only: a turn whose end could not be stored, or whose process died."""
+    record_end = services.unrecorded.get(conversation.id)
+    if record_end is not None:
+        # A conflict says that somebody has ended it since.
+        with suppress(Conflict):
+            await record_end()
+        services.unrecorded.pop(conversation.id, None)
+    await services.conversations.end_expired(conversation, at=services.clock.micros())
 
 
 def _active(
@@ -112,7 +150,7 @@ def _active(
         turn=turn,
         text=text,
         stream=services.streams.open(turn.id, 1),
-        deadline=Deadline.after(services.limits.deadline_seconds),
+        deadline=Deadline.after(_seconds(services, release)),
         waits=Waits(),
         began=time.perf_counter(),
         message_id=new_id("msg"),
@@ -122,42 +160,93 @@ def _active(
     return active
 
 
+def _seconds(services: Services, release: LoadedRelease) -> float:
+    """The agent's own deadline; the server's is the most."""
+    own = release.config.limits.deadline_seconds
+    most = services.limits.deadline_seconds
+    return most if own is None else min(own, most)
+
+
 async def start_next(services: Services, tenant_id: str, conversation_id: str, run: Run) -> None:
-    """Start the conversation's oldest waiting turn, if nothing runs. Whoever loses the race leaves it to the winner."""
+    """Start the conversation's oldest waiting turn, if nothing runs. Whoever loses the race leaves it to the winner;
+    when the store fails, the turn that waits looks again."""
     if services.draining:
         return
-    for turn_id, status in await services.conversations.open_turns(tenant_id, conversation_id):
-        if status is TurnStatus.RUNNING:
-            return
-        turn = await services.conversations.find_turn(tenant_id, turn_id)
-        if turn is None or turn.status is not TurnStatus.QUEUED:
-            continue
-        try:
-            async with services.db.batch() as batch:
-                services.conversations.claim(
-                    batch,
-                    turn,
-                    owner=services.limits.owner,
-                    lease_micros=services.limits.lease_micros,
-                    at=services.clock.micros(),
-                )
-        except Conflict:
-            return
-        run(services, await _claimed(services, turn))
+    try:
+        for turn_id, status in await services.conversations.open_turns(tenant_id, conversation_id):
+            if status is TurnStatus.RUNNING:
+                return
+            turn = await services.conversations.find_turn(tenant_id, turn_id)
+            if turn is not None and turn.status is TurnStatus.QUEUED:
+                await _start(services, turn, run)
+                return
+    except Conflict:
         return
+    except HandrailError as error:
+        logger().warning("the next turn could not be started", conversation_id=conversation_id, code=error.code)
 
 
-async def _claimed(services: Services, turn: Turn) -> ActiveTurn:
+async def _start(services: Services, turn: Turn, run: Run) -> None:
+    """Claim a waiting turn and let it run here; `Conflict` when somebody else did."""
+    if turn.id in services.starting:
+        return
+    services.starting.add(turn.id)
+    try:
+        release = await services.releases.load(turn.tenant_id, turn.release_id)
+        async with services.db.batch() as batch:
+            services.conversations.claim(
+                batch,
+                turn,
+                owner=services.limits.owner,
+                lease_micros=services.limits.lease_micros,
+                at=services.clock.micros(),
+            )
+        run(services, await _claimed(services, turn, release))
+    finally:
+        services.starting.discard(turn.id)
+
+
+async def _claimed(services: Services, turn: Turn, release: LoadedRelease) -> ActiveTurn:
     """The turn as it runs now, with the conversation as the turn before it left it."""
     running = replace(turn, status=TurnStatus.RUNNING, epoch=turn.epoch + 1)
-    waited = services.waiting.pop(turn.id, None)
-    owner = waited.principal if waited else None
     conversation = await services.conversations.find(turn.tenant_id, turn.conversation_id)
-    principal = owner or Principal(turn.tenant_id, conversation.subject)
-    release = await services.releases.load(turn.tenant_id, turn.release_id)
     messages = await services.conversations.turn_messages(turn.tenant_id, turn.id)
     text = next(message.content for message in messages if message.position == 0)
+    waited = services.waiting.pop(turn.id, None)
+    principal = waited.principal if waited else Principal(turn.tenant_id, conversation.subject)
     return _active(services, principal, conversation, release, running, text)
+
+
+async def wait_for_start(services: Services, active: ActiveTurn, run: Run) -> None:
+    """Stay with a waiting turn until it runs here or has ended: the process that should have started it may be
+    another one that runs it now, or gone. Its client hears of the end either way."""
+    turn, looks = active.turn, 0
+    await start_next(services, turn.tenant_id, turn.conversation_id, run)
+    while turn.id in services.waiting and not services.draining:
+        await asyncio.sleep(POLL_SECONDS)
+        looks += 1
+        try:
+            if looks % LOOKS_A_CLEARING == 0:
+                await _clear(services, active.conversation)
+                await start_next(services, turn.tenant_id, turn.conversation_id, run)
+            found = await services.conversations.find_turn(turn.tenant_id, turn.id)
+            is_elsewhere = found is not None and found.status is not TurnStatus.QUEUED
+            if found is not None and is_elsewhere and turn.id in services.waiting and turn.id not in services.starting:
+                await _copy(services, found, active.stream)
+                services.waiting.pop(turn.id, None)
+                services.streams.close(turn.id)
+        except HandrailError as error:
+            logger().warning("a waiting turn could not be looked after", turn_id=turn.id, code=error.code)
+
+
+async def _copy(services: Services, turn: Turn, stream: TurnStream) -> None:
+    """Tell the followers of this stream what became of a turn that ran elsewhere."""
+    async for batch in _from_transcript(services, turn, None):
+        for event in batch:
+            if event.name in events.ENDS_STREAM:
+                stream.finish(event.name, event.data)
+            else:
+                stream.publish(event.name, event.data)
 
 
 async def attach(services: Services, principal: Principal, turn_id: str) -> TurnStream:
@@ -186,8 +275,18 @@ async def _follow(services: Services, turn: Turn, after: tuple[int, int] | None)
         async for batch in stream.batches(after[1] if after and after[0] == stream.epoch else 0):
             yield batch
         return
+    async for batch in _from_transcript(services, turn, after):
+        yield batch
+
+
+async def _from_transcript(services: Services, turn: Turn, after: tuple[int, int] | None) -> AsyncIterator[list[Event]]:
+    """The events of a turn that does not run here, once it has ended; it is ended here when its process died."""
+    looks = 0
     while not (turn.status.is_over or turn.status is TurnStatus.REQUIRES_ACTION):
         await asyncio.sleep(POLL_SECONDS)
+        looks += 1
+        if looks % LOOKS_A_CLEARING == 0:
+            await _clear(services, await services.conversations.find(turn.tenant_id, turn.conversation_id))
         found = await services.conversations.find_turn(turn.tenant_id, turn.id)
         if found is None:
             return
@@ -195,18 +294,15 @@ async def _follow(services: Services, turn: Turn, after: tuple[int, int] | None)
     messages = await services.conversations.turn_messages(turn.tenant_id, turn.id)
     calls = await services.conversations.turn_calls(turn.tenant_id, turn.id)
     answer = next((message for message in reversed(messages) if message.role == "assistant"), None)
-    yield list(replay(turn, messages, calls, stored_turn_body(turn, answer), after))
+    rebuilt = list(replay(turn, messages, calls, stored_turn_body(turn, answer), after))
+    if rebuilt:
+        yield rebuilt
 
 
 async def _ended_stream(services: Services, turn: Turn) -> TurnStream:
     """A stream that only replays: for a repeated request whose turn is no longer in memory."""
     stream = TurnStream(turn.id, turn.epoch)
-    async for batch in _follow(services, turn, None):
-        for event in batch:
-            if event.name in events.ENDS_STREAM:
-                stream.finish(event.name, event.data)
-            else:
-                stream.publish(event.name, event.data)
+    await _copy(services, turn, stream)
     return stream
 
 
@@ -215,18 +311,26 @@ async def cancel_turn(services: Services, principal: Principal, turn_id: str) ->
 
     Raises:
         NotFound: no such turn for this principal.
-        TurnOver: it had ended before.
+        PermissionDenied: staff who may read it, but neither own nor operate it.
+        TurnOver: it had ended before, or is ending now.
     """
     turn = await services.conversations.require_turn(principal, turn_id)
-    task = services.running.get(turn_id)
-    if task is not None:
-        task.cancel()
-        await asyncio.wait([task])
-    elif turn.status is TurnStatus.QUEUED:
+    if not principal.has_role(Role.OPERATOR, Role.ADMIN):
+        await require_own(services, principal, turn.conversation_id)
+    if turn.status is TurnStatus.QUEUED and turn_id not in services.running:
         await _cancel_queued(services, turn)
-    else:
+    elif (task := services.running.get(turn_id)) is not None:
+        # A task that is cancelled before its first step never runs, and this one has an end to store.
+        await asyncio.sleep(0)
+        if turn_id not in services.ending:
+            task.cancel()
+        await asyncio.wait([task])
+    turn = await services.conversations.require_turn(principal, turn_id)
+    if turn.status is TurnStatus.RUNNING:
+        raise TurnOver(f"turn {turn_id!r} runs in another process of this server, which alone can stop it")
+    if turn.status is not TurnStatus.CANCELLED:
         raise TurnOver(f"turn {turn_id!r} has ended ({turn.status.value}); there is nothing to cancel")
-    return await services.conversations.require_turn(principal, turn_id)
+    return turn
 
 
 async def _cancel_queued(services: Services, turn: Turn) -> None:

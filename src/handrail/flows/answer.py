@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 
 from handrail.core import events, json
@@ -23,30 +23,22 @@ from handrail.serving.dialogue import Dialogue
 from handrail.serving.routing import parse_yes_no
 
 
-@dataclass(slots=True)
-class Answer:
-    """What the turn came to, for the record."""
-
-    outcome: Outcome
-    calls: list[ModelCalled] = field(default_factory=list[ModelCalled])
-
-
-async def answer(services: Services, active: ActiveTurn, route: Route) -> Answer:
-    """Stream the answer; returns when its last word is out."""
-    given = Answer(Outcome("failed", error_code="no_answer"))
+async def answer(services: Services, active: ActiveTurn, route: Route) -> Outcome:
+    """Stream the answer; returns what it came to when its last word is out."""
+    outcome = Outcome("failed", error_code="no_answer")
     active.stream.publish(events.MESSAGE_STARTED, {"id": active.message_id})
     async for event in _speak(services, active, route):
         if isinstance(event, Said):
             active.stream.say(event.text)
         elif isinstance(event, ModelCalled):
-            given.calls.append(event)
+            active.calls.append(event)
             services.metrics.model_call(active.turn.agent, event)
         else:
-            given.outcome = event
-    if given.outcome.handoff is not None:
-        word = customer_word(given.outcome.handoff, message=active.release.config.handoff.message)
+            outcome = event
+    if outcome.handoff is not None:
+        word = customer_word(outcome.handoff, message=active.release.config.handoff.message)
         active.stream.say(f"\n\n{word}" if active.stream.text else word)
-    return given
+    return outcome
 
 
 def _speak(services: Services, active: ActiveTurn, route: Route) -> AsyncIterator[AnswerEvent]:

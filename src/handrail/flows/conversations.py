@@ -5,6 +5,7 @@ from handrail.core.ids import new_id
 from handrail.core.principal import Principal
 from handrail.db import Conflict
 from handrail.flows.services import Services
+from handrail.protection.auth import PermissionDenied, owns
 from handrail.serving.conversations import Conversation, IdempotencyScope
 
 
@@ -42,6 +43,21 @@ async def open_conversation(
         if idempotency is None:
             raise
         return await open_conversation(services, principal, agent, channel=channel, idempotency=idempotency)
+    return conversation
+
+
+async def require_own(services: Services, principal: Principal, conversation_id: str) -> Conversation:
+    """The conversation, to speak in: staff may read those of others, but words in them would count as the user's.
+
+    Raises:
+        NotFound: there is none that this principal may see.
+        PermissionDenied: it is another user's.
+    """
+    conversation = await services.conversations.require(principal, conversation_id)
+    if not owns(principal, conversation.tenant_id, conversation.subject):
+        raise PermissionDenied(
+            f"only {conversation.subject!r} may speak in conversation {conversation_id!r}, not {principal.subject!r}"
+        )
     return conversation
 
 

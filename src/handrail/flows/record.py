@@ -5,12 +5,12 @@ import time
 from handrail.core import events
 from handrail.core.answers import Outcome
 from handrail.core.usage import Usage
-from handrail.flows.answer import Answer
+from handrail.db import StoreUnavailable
 from handrail.flows.route import Route
 from handrail.flows.services import ActiveTurn, Services
 from handrail.insight.costs import ModelUsage
 from handrail.oversight.escalations import Attempt, Escalation, summarise
-from handrail.serving.conversations import TurnEnd, TurnStatus, turn_body
+from handrail.serving.conversations import TurnEnd, TurnStatus, stored_turn_body, turn_body
 
 LAST_EVENTS = 2
 _ENDINGS = {
@@ -20,35 +20,55 @@ _ENDINGS = {
 }
 
 
-async def record(services: Services, active: ActiveTurn, route: Route, given: Answer) -> None:
+async def record(services: Services, active: ActiveTurn, route: Route, outcome: Outcome) -> None:
     """Store the turn as it ended and tell its followers."""
-    failed = given.outcome.result == "failed"
+    failed = outcome.result == "failed"
     status = TurnStatus.FAILED if failed else TurnStatus.COMPLETED
-    error = (given.outcome.error_code or "agent_failed", active.stream.text) if failed else None
-    await _record(services, active, route, given, status, error)
+    error = (outcome.error_code or "agent_failed", active.stream.text) if failed else None
+    await _record(services, active, route, outcome, status, error)
 
 
 async def record_early_end(
     services: Services, active: ActiveTurn, route: Route | None, status: TurnStatus, code: str, message: str
 ) -> None:
     """Store a turn that was stopped or failed: what was said stays, and a word about the end follows it."""
-    active.stream.say(f"\n\n{message}" if active.stream.text else message)
-    given = Answer(Outcome("failed", error_code=code))
-    await _record(services, active, route, given, status, (code, message))
+    if message:
+        active.stream.say(f"\n\n{message}" if active.stream.text else message)
+    # A turn that never ran has used up nothing of what the conversation waits for.
+    awaiting = active.conversation.awaiting if active.turn.status is TurnStatus.QUEUED else None
+    outcome = Outcome("failed", awaiting, error_code=code)
+    await _record(services, active, route, outcome, status, (code, message or active.stream.text))
+
+
+async def show_stored_end(services: Services, active: ActiveTurn) -> bool:
+    """Whether the turn has ended without us, which a process that lost its lease finds out here; then the client is
+    shown the end that is stored."""
+    try:
+        turn = await services.conversations.find_turn(active.turn.tenant_id, active.turn.id)
+        messages = await services.conversations.turn_messages(active.turn.tenant_id, active.turn.id)
+    except StoreUnavailable:
+        return False
+    if turn is None or turn.status not in _ENDINGS:
+        return False
+    said = next((each for each in reversed(messages) if each.role == "assistant" and not each.tool_calls), None)
+    active.stream.publish(events.MESSAGE_RESTARTED, {"text": said.content if said else ""})
+    active.stream.finish(_ENDINGS[turn.status], stored_turn_body(turn, said))
+    return True
 
 
 async def _record(
     services: Services,
     active: ActiveTurn,
     route: Route | None,
-    given: Answer,
+    outcome: Outcome,
     status: TurnStatus,
     error: tuple[str, str] | None,
 ) -> None:
     stream, turn, at = active.stream, active.turn, services.clock.micros()
     stream.flush()
-    usage = sum((call.usage for call in given.calls), Usage())
+    usage = sum((call.usage for call in active.calls), Usage())
     overhead = int((time.perf_counter() - active.began - active.waits.total) * 1_000_000)
+    escalation = await _escalation(services, active, route, outcome, at)
     end = TurnEnd(
         status=status,
         intent=route.intent if route else None,
@@ -61,36 +81,37 @@ async def _record(
         usage=usage,
         overhead_micros=overhead,
         event_seq=stream.seq + LAST_EVENTS,
-        awaiting=given.outcome.awaiting,
+        awaiting=outcome.awaiting,
         failures=route.failures if route else active.conversation.failures,
+        escalation_id=escalation.id if escalation else None,
     )
-    escalation = await _escalation(services, active, route, given, at)
     async with services.db.batch() as batch:
         services.conversations.end(batch, turn, end, at=at)
         services.conversations.add_message(
             batch, turn, active.position + 1, "assistant", stream.text, "agent",
-            at=at, message_id=active.message_id, sources=given.outcome.sources,
+            at=at, message_id=active.message_id, sources=outcome.sources,
         )  # fmt: skip
-        if given.calls:
-            services.usage.record(batch, _usage_rows(active, route, given, at))
+        if active.calls:
+            services.usage.record(batch, _usage_rows(active, route, at))
         if escalation:
             services.escalations.open(batch, escalation)
     body = turn_body(
         turn, status=status.value, message_id=active.message_id, content=stream.text, route=end.route, usage=usage,
-        overhead_micros=overhead, sources=given.outcome.sources, error=error,
-        escalation_id=escalation.id if escalation else None,
+        overhead_micros=overhead, sources=outcome.sources, error=error,
+        awaiting=end.awaiting.kind if end.awaiting else None, escalation_id=end.escalation_id,
     )  # fmt: skip
-    stream.publish(
-        events.MESSAGE_COMPLETED,
-        {"id": active.message_id, "content": stream.text, "sources": list(given.outcome.sources)},
-    )
-    stream.finish(_ENDINGS[status], body)
+    if not stream.is_over:
+        stream.publish(
+            events.MESSAGE_COMPLETED,
+            {"id": active.message_id, "content": stream.text, "sources": list(outcome.sources)},
+        )
+        stream.finish(_ENDINGS[status], body)
     services.metrics.turn(
         turn.agent, end.intent, end.latency_class, time.perf_counter() - active.began, overhead / 1e6, end.error_code
     )
 
 
-def _usage_rows(active: ActiveTurn, route: Route | None, given: Answer, at: int) -> list[ModelUsage]:
+def _usage_rows(active: ActiveTurn, route: Route | None, at: int) -> list[ModelUsage]:
     turn = active.turn
     return [
         ModelUsage(
@@ -107,15 +128,15 @@ def _usage_rows(active: ActiveTurn, route: Route | None, given: Answer, at: int)
             finish_reason=call.finish_reason,
             created_at=at,
         )
-        for call in given.calls
+        for call in active.calls
     ]
 
 
 async def _escalation(
-    services: Services, active: ActiveTurn, route: Route | None, given: Answer, at: int
+    services: Services, active: ActiveTurn, route: Route | None, outcome: Outcome, at: int
 ) -> Escalation | None:
     """The case for the people who take over, with what the user said and what was tried."""
-    handoff, turn = given.outcome.handoff, active.turn
+    handoff, turn = outcome.handoff, active.turn
     if handoff is None:
         return None
     history = await services.conversations.history(turn, limit=20)

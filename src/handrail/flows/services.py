@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from handrail.core.answers import ModelCalled
 from handrail.core.clock import Clock
 from handrail.core.deadline import Deadline
 from handrail.core.errors import HandrailError
@@ -50,7 +51,15 @@ class TurnLimits:
 
 @dataclass(slots=True)
 class Services:
-    """Everything a flow may use."""
+    """Everything a flow may use.
+
+    Attributes:
+        running: the task of every turn that runs in this process.
+        ending: those of them whose end is being stored: they can't be stopped any more.
+        waiting: turns of this process's clients that wait for the turn before them; `watchers` look after them.
+        starting: those of them that this process is about to run.
+        unrecorded: by conversation, how to store the end of a turn that the database did not take when it ended.
+    """
 
     clock: Clock
     db: Database
@@ -68,6 +77,12 @@ class Services:
     default_agent: str | None = None
     running: dict[str, "asyncio.Task[None]"] = field(default_factory=dict[str, "asyncio.Task[None]"])
     waiting: dict[str, "ActiveTurn"] = field(default_factory=dict[str, "ActiveTurn"])
+    ending: set[str] = field(default_factory=set[str])
+    starting: set[str] = field(default_factory=set[str])
+    unrecorded: dict[str, Callable[[], Awaitable[None]]] = field(
+        default_factory=dict[str, Callable[[], Awaitable[None]]]
+    )
+    watchers: set["asyncio.Task[None]"] = field(default_factory=set["asyncio.Task[None]"])
     draining: bool = False
     on_close: list[Callable[[], Awaitable[Any]]] = field(default_factory=list[Callable[[], Awaitable[Any]]])
 
@@ -103,6 +118,7 @@ class ActiveTurn:
     began: float
     message_id: str
     position: int = 0
+    calls: list[ModelCalled] = field(default_factory=list[ModelCalled])
 
     def started(self) -> dict[str, Any]:
         turn = self.turn

@@ -2,23 +2,43 @@
 
 import asyncio
 
-from handrail.flows.services import Services
+from handrail.core.errors import HandrailError
+from handrail.flows import wording
+from handrail.flows.record import record_early_end
+from handrail.flows.services import ActiveTurn, Services
+from handrail.serving.conversations import TurnStatus
 from handrail.telemetry.logging import logger
 
 INTERRUPTED = "the server stopped before this turn ended; send the message again"
 
 
 async def drain(services: Services, seconds: float) -> None:
-    """Admit nothing more, let turns end, and stop those that do not within `seconds`."""
+    """Admit nothing more, let turns end, and stop those that do not within `seconds`; those that wait never begin."""
     services.draining = True
-    tasks = list(services.running.values())
-    if tasks:
-        logger().info("waiting for turns to end", turns=len(tasks), seconds=seconds)
-        _, late = await asyncio.wait(tasks, timeout=seconds)
-        for task in late:
-            task.cancel()
+    running = dict(services.running)
+    if running:
+        logger().info("waiting for turns to end", turns=len(running), seconds=seconds)
+        await asyncio.wait(running.values(), timeout=seconds)
+        late = {turn_id: task for turn_id, task in running.items() if not task.done()}
+        for turn_id, task in late.items():
+            if turn_id not in services.ending:
+                task.cancel()
         if late:
-            await asyncio.wait(late, timeout=5.0)
+            await asyncio.wait(late.values(), timeout=5.0)
+    for active in list(services.waiting.values()):
+        await _end_waiting(services, active)
+
+
+async def _end_waiting(services: Services, active: ActiveTurn) -> None:
+    try:
+        active.conversation = await services.conversations.find(active.turn.tenant_id, active.turn.conversation_id)
+        await record_early_end(services, active, None, TurnStatus.FAILED, "interrupted", wording.INTERRUPTED)
+    except HandrailError as error:
+        # Another process has just begun it, or the store is gone: then whoever opens it next finds it waiting.
+        logger().warning("a waiting turn could not be ended", turn_id=active.turn.id, code=error.code)
+    finally:
+        services.waiting.pop(active.turn.id, None)
+        services.streams.close(active.turn.id)
 
 
 async def recover(services: Services) -> None:

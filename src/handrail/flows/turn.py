@@ -7,15 +7,17 @@ changes nothing, and what it missed is replayed to it.
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 
 from handrail.core import events
 from handrail.core.deadline import DeadlineExceeded
 from handrail.core.errors import HandrailError
 from handrail.core.messages import Message
 from handrail.core.principal import Principal
-from handrail.flows.admission import attach, begin, start_next
+from handrail.flows.admission import admit_earlier, attach, begin, start_next, wait_for_start
 from handrail.flows.answer import answer
-from handrail.flows.record import record, record_early_end
+from handrail.flows.conversations import require_own
+from handrail.flows.record import record, record_early_end, show_stored_end
 from handrail.flows.route import Route, decide
 from handrail.flows.services import ActiveTurn, Services
 from handrail.flows.wording import INTERRUPTED, OUT_OF_TIME, STOPPED, WENT_WRONG
@@ -39,26 +41,33 @@ async def take_turn(
         NotFound, RateLimited, InvalidMessage, ConversationBusy, IdempotencyMismatch, StoreUnavailable, ShuttingDown.
     """
     services.require_admitting()
-    conversation = await services.conversations.require(principal, conversation_id)
+    conversation = await require_own(services, principal, conversation_id)
     if idempotency is not None and (known := await services.remembered(principal, idempotency)):
         return await attach(services, principal, known)
     services.require_rate(principal, conversation.agent)
     release = await services.releases.load(conversation.tenant_id, conversation.release_id)
-    text = admit_text(message, release.policies.input)
-    active = await begin(services, principal, conversation, release, text, idempotency, earlier)
+    text, before = admit_text(message, release.policies.input), admit_earlier(earlier)
+    active = await begin(services, principal, conversation, release, text, idempotency, before)
     if isinstance(active, TurnStream):
         return active
     if active.turn.status is TurnStatus.RUNNING:
         run(services, active)
     else:
-        active.stream.publish(events.QUEUED, {"turn_id": active.turn.id})
-        await start_next(services, conversation.tenant_id, conversation_id, run)
+        wait(services, active)
     return active.stream
 
 
 def run(services: Services, active: ActiveTurn) -> None:
     """Let the turn run on its own."""
     services.running[active.turn.id] = asyncio.get_running_loop().create_task(_run(services, active))
+
+
+def wait(services: Services, active: ActiveTurn) -> None:
+    """Let the turn wait for the one before it."""
+    active.stream.publish(events.QUEUED, {"turn_id": active.turn.id})
+    watcher = asyncio.get_running_loop().create_task(wait_for_start(services, active, run))
+    services.watchers.add(watcher)
+    watcher.add_done_callback(services.watchers.discard)
 
 
 async def _run(services: Services, active: ActiveTurn) -> None:
@@ -69,8 +78,9 @@ async def _run(services: Services, active: ActiveTurn) -> None:
             active.stream.publish(events.STARTED, active.started())
             route = decide(services, active)
             active.stream.publish(events.ROUTE_DECIDED, route.public())
-            given = await answer(services, active, route)
-        await record(services, active, route, given)
+            outcome = await answer(services, active, route)
+        services.ending.add(turn.id)
+        await record(services, active, route, outcome)
     except asyncio.CancelledError:
         if services.draining:
             await _end_early(services, active, route, TurnStatus.FAILED, "interrupted", INTERRUPTED)
@@ -87,15 +97,23 @@ async def _run(services: Services, active: ActiveTurn) -> None:
     finally:
         services.streams.close(turn.id)
         services.running.pop(turn.id, None)
+        services.ending.discard(turn.id)
     await start_next(services, turn.tenant_id, turn.conversation_id, run)
 
 
 async def _end_early(
     services: Services, active: ActiveTurn, route: Route | None, status: TurnStatus, code: str, message: str
 ) -> None:
-    """Record an early end. When even that fails the client is told, and the lease runs out."""
+    """Record an early end. When even that fails the client is told, and the next message of the conversation tries
+    again."""
+    services.ending.add(active.turn.id)
     try:
         await record_early_end(services, active, route, status, code, message)
-    except HandrailError as error:
-        logger().error("the end of a turn could not be stored", turn_id=active.turn.id, code=error.code)
-        active.stream.finish(events.FAILED, active.unrecorded(error.code, WENT_WRONG))
+    except Exception as error:  # noqa: BLE001 - whatever it was, nobody may be left waiting for this turn
+        code = error.code if isinstance(error, HandrailError) else "internal"
+        known = None if isinstance(error, HandrailError) else error
+        logger().error("the end of a turn could not be stored", turn_id=active.turn.id, code=code, exc_info=known)
+        if not await show_stored_end(services, active):
+            again = partial(record_early_end, services, active, route, TurnStatus.FAILED, code, "")
+            services.unrecorded[active.turn.conversation_id] = again
+            active.stream.finish(events.FAILED, active.unrecorded(code, WENT_WRONG))
