@@ -7,13 +7,16 @@ from typing import Self, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from handrail.serving.routing.linear import Floats, Ints, softmax
 from handrail.serving.routing.logistic import SMALLEST, Numbers, fit_logistic, log_odds, sigmoid
+from handrail.serving.routing.network import Floats, Ints, softmax
 
 # What a few thousand held-out rows of large data sets come out at: a handful of rows may move it only so far.
 USUAL_MARGIN_SCALE, USUAL_OPINION_SCALE = 3.0, 0.6
 _PULL = 3.0
 _TRUST_PULL = 1.7
+# Log odds added to every confidence, a choice and not a fit: one message in a hundred more is answered unasked, and
+# the last of those are right in 88 of 100 cases instead of 90. ECE out of fold stays where it was, within 0.003.
+_LENIENCE = 0.15
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +99,7 @@ class Curve:
 
 
 def fit_curve(confidence: Numbers, right: NDArray[np.bool_]) -> Curve:
-    """Slope and shift by least log loss over rows in scope, pulled towards leaving confidence as it is."""
+    """Slope and shift by least log loss over rows in scope, pulled towards leaving confidence as it is; then lenience."""
     odds = log_odds(confidence)
     weights, shift = fit_logistic(odds[:, None], right, np.ones(len(right)), _PULL, odds)
-    return Curve(min(max(1 + float(weights[0]), 0.2), 3.0), min(max(shift, -3.0), 3.0))
+    return Curve(min(max(1 + float(weights[0]), 0.2), 3.0), min(max(shift, -3.0), 3.0) + _LENIENCE)

@@ -1,6 +1,7 @@
 """Static word embeddings that ship in a wheel: a text's vector is the mean of its token vectors."""
 
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -37,8 +38,17 @@ class StaticEmbedding:
 @lru_cache(maxsize=1)
 def shared_embedding() -> StaticEmbedding:
     """The one copy in this process (about 40 MB); the first call loads it in about half a second."""
-    import wordllama
+    from safetensors.numpy import load_file
+    from tokenizers import Tokenizer
 
-    # Without these two arguments the library looks in a wrongly named folder and then downloads.
-    model = wordllama.WordLlama.load(cache_dir=Path(wordllama.__file__).parent, disable_download=True)
-    return StaticEmbedding(model.tokenizer, model.embedding)
+    package = find_spec("wordllama")
+    if package is None or package.origin is None:
+        raise ModuleNotFoundError(
+            "the package 'wordllama', whose word vectors routing needs, is missing; run: make setup"
+        )
+    # Its files are read as data: importing it would load a web client and set up logging for the whole process.
+    root = Path(package.origin).parent
+    tokenizer = Tokenizer.from_file(str(root / "tokenizers" / "l2_supercat_tokenizer_config.json"))
+    tokenizer.no_padding()
+    table = load_file(root / "weights" / "l2_supercat_256.safetensors")["embedding.weight"]
+    return StaticEmbedding(tokenizer, table.astype(np.float32))

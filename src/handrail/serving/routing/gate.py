@@ -16,8 +16,8 @@ from handrail.serving.routing.logistic import Numbers, fit_logistic, sigmoid
 Floats = NDArray[np.float32]
 
 # How much of the traffic is assumed to be out of scope, whatever the number of examples.
-PRIOR = 0.1
-_VECTOR_WEIGHT = 3.0
+PRIOR = 0.15
+_VECTOR_WEIGHT = 1.5
 _PULL = 0.5
 
 

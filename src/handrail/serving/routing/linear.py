@@ -1,8 +1,4 @@
-"""The two linear classifiers of a head: large-margin over everything, softmax over the embedding alone.
-
-Both are linear in the same features, so a weighted sum of them is one table: a second opinion that costs nothing at
-query time. Used in training only.
-"""
+"""Large-margin boundaries over n-grams and embedding, one an intent. Used in training only."""
 
 from dataclasses import dataclass
 from typing import cast
@@ -23,10 +19,6 @@ NEAR_NEGATIVES = 1800
 OTHER_NEGATIVES = 600
 _COST = 1.0
 _TOLERANCE = 0.1
-_BATCH = 128
-_EPOCHS = 12
-_FEWEST_STEPS = 400
-_LEARNING_RATE = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,41 +59,6 @@ def fit_margins(rows: Rows, intents: Ints, count: int, seed: int) -> Linear:
         terms[:, intent], reduced[:, intent] = weights[:width], weights[width:]
     embedding = (directions @ reduced) * np.float32(EMBEDDING_WEIGHT)
     return Linear(terms, embedding, bias - center @ embedding)
-
-
-def fit_softmax(embedding: Floats, intents: Ints, count: int, seed: int) -> Linear:
-    """Softmax regression by Adagrad with one step size a row; stopping early is its regularisation."""
-    rng = np.random.default_rng(seed)
-    center = embedding.mean(axis=0)
-    inputs = np.hstack([(embedding - center) * EMBEDDING_WEIGHT, np.ones((len(embedding), 1), dtype=np.float32)])
-    weights = np.zeros((inputs.shape[1], count), dtype=np.float32)
-    squares = np.full((inputs.shape[1], 1), 1e-6, dtype=np.float32)
-    per_epoch = -(-len(inputs) // _BATCH)
-    steps = max(_EPOCHS, -(-_FEWEST_STEPS // per_epoch)) * per_epoch
-    order = rng.permutation(len(inputs))
-    for step in range(steps):
-        place = step % per_epoch
-        if place == 0:
-            order = rng.permutation(len(inputs))
-        batch = order[place * _BATCH : (place + 1) * _BATCH]
-        error = softmax(inputs[batch] @ weights)
-        error[np.arange(len(batch)), intents[batch]] -= 1
-        slope = inputs[batch].T @ error / np.float32(len(batch))
-        squares += np.square(slope).sum(axis=1, keepdims=True)
-        weights -= np.float32(_LEARNING_RATE * (1 - step / steps)) * slope / np.sqrt(squares)
-    table = weights[:-1] * np.float32(EMBEDDING_WEIGHT)
-    empty = np.zeros((0, count), dtype=np.float32)
-    return Linear(empty, table, weights[-1] - center @ table)
-
-
-def opinions(part: Linear, embedding: Floats) -> Floats:
-    """The scores of the softmax classifier, which sees the embedding alone."""
-    return cast(Floats, embedding @ part.embedding + part.bias)
-
-
-def softmax(scores: Floats) -> Floats:
-    shifted = np.exp(scores - scores.max(axis=1, keepdims=True))
-    return shifted / shifted.sum(axis=1, keepdims=True)
 
 
 def _principal_directions(centered: Floats) -> Floats:

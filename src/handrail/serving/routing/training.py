@@ -1,4 +1,4 @@
-"""Trains an intent head from examples: two linear classifiers, calibration on held-out folds, the out-of-scope gate."""
+"""Trains an intent head: margins and a small network, calibration on held-out folds, the out-of-scope gate."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -16,14 +16,15 @@ from handrail.serving.routing.embedding import Embedding, shared_embedding
 from handrail.serving.routing.evaluation import Figures, figures
 from handrail.serving.routing.gate import Gate
 from handrail.serving.routing.head import IntentHead, Parts
-from handrail.serving.routing.linear import Floats, Ints, Linear, fit_margins, fit_softmax, margins, opinions, softmax
+from handrail.serving.routing.linear import Linear, fit_margins, margins
+from handrail.serving.routing.network import Floats, Ints, Network, fit_network, softmax
 from handrail.serving.routing.ngrams import Vocabulary, clean
 from handrail.serving.routing.rows import Rows, seen_from
 from handrail.serving.routing.signals import COUNT, Neighbours, signals_of
 
 # Many, so that heads that miss a fold stand for the head on everything.
 FOLDS = 10
-# Two thousand held-out rows fix two temperatures and a gate; more folds would only cost time, as do many intents.
+# So many held-out rows fix two temperatures and a gate; more folds would only cost time, as do many intents.
 ENOUGH_HELD_OUT = 2400
 _MOST_BOUNDARIES = 600
 # With fewer out-of-scope examples of the project's own, the generic ones are added.
@@ -218,18 +219,18 @@ class _Trainer:
         back = np.argsort(order, kind="stable")
         return np.concatenate([test for _, test in plans]), _joined(inside), _joined(outside).only(back)
 
-    def _fit(self, learn: Ints) -> tuple[Linear, Linear]:
+    def _fit(self, learn: Ints) -> tuple[Linear, Network]:
         rows, intents, count = self.rows.take(learn), self.intents[learn], len(self.labels)
         boundaries = fit_margins(rows, intents, count, self.seed)
-        return boundaries, fit_softmax(rows.embedding, intents, count, self.seed)
+        return boundaries, fit_network(rows.embedding, intents, count, self.seed)
 
-    def _said(self, learned: tuple[Linear, Linear], learn: Ints, rows: Rows) -> _HeldOut:
+    def _said(self, learned: tuple[Linear, Network], learn: Ints, rows: Rows) -> _HeldOut:
         training = self.rows.take(learn)
         seen = seen_from(training, rows, self.vocabulary)
         neighbours = Neighbours.of(training.embedding, self.intents[learn], len(self.labels))
         return _HeldOut(
             margins(learned[0], seen),
-            opinions(learned[1], seen.embedding),
+            learned[1].scores(seen.embedding),
             seen.known_words,
             seen.embedding,
             (neighbours,) * len(rows),
@@ -261,11 +262,12 @@ class _Trainer:
         )
 
     def _head(self, blend: Blend, calibrated: "_Calibrated", report: TrainingReport) -> IntentHead:
-        boundaries, softmaxed = self._fit(np.arange(len(self.intents)))
+        boundaries, network = self._fit(np.arange(len(self.intents)))
         parts = Parts(
             coefficients=boundaries.terms * np.float32(blend.margin_scale),
-            vector_coefficients=blend.logits(boundaries.embedding, softmaxed.embedding),
-            bias=blend.logits(boundaries.bias, softmaxed.bias),
+            vector_coefficients=boundaries.embedding * np.float32(blend.margin_scale),
+            bias=boundaries.bias * np.float32(blend.margin_scale),
+            network=network.scaled(blend.opinion_scale),
             neighbours=Neighbours.of(self.rows.embedding, self.intents, len(self.labels)),
             trust=calibrated.trust,
             gate=calibrated.gate,
