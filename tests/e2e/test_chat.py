@@ -82,7 +82,7 @@ class TestTalking:
 
     def test_a_policy_answer_names_its_source(self, visitor: Visitor):
         turn = say(visitor.open(), POLICY)
-        expect(turn.locator("cite").first).to_contain_text("returns.md")
+        expect(turn).to_contain_text("returns.md")
 
     def test_enter_sends_and_shift_enter_makes_a_line(self, visitor: Visitor):
         page = visitor.open()

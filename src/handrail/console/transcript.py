@@ -49,7 +49,7 @@ def _turn(turn_id: str, messages: Sequence[StoredMessage], calls: Sequence[Store
         turn_id,
         said,
         answer.content if answer else "",
-        answer.sources if answer else (),
+        _unnamed(answer) if answer else (),
         tuple(
             ToolLine(each.id, each.name, short_arguments(each.arguments), each.status)
             for each in calls
@@ -79,3 +79,8 @@ def source_label(source: str) -> str:
 
 def _plain(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
+
+
+def _unnamed(answer: StoredMessage) -> tuple[str, ...]:
+    """The sources that the answer does not name itself."""
+    return tuple(source for source in answer.sources if source.partition("#")[0] not in answer.content)

@@ -7,21 +7,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-import wordllama
-from wordllama import WordLlama
 
 from handrail.core.messages import Passage
 from handrail.serving.context.knowledge import FITS, Knowledge, extract, split
+from handrail.serving.routing.embedding import shared_embedding
 
 SHOP = Path(__file__).parents[3] / "examples" / "shop" / "knowledge"
 
 
 @pytest.fixture(scope="module")
 def embed() -> Any:
-    model = WordLlama.load(cache_dir=Path(wordllama.__file__).parent, disable_download=True)
+    embedding = shared_embedding()
 
     def embed(texts: Sequence[str]) -> Any:
-        return model.embed(list(texts), norm=True)
+        return np.stack([embedding.vector(text) for text in texts])
 
     return embed
 

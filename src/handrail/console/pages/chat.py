@@ -155,7 +155,7 @@ async def _turns(services: Services, conversation: Conversation) -> Sequence[Tur
 
 async def _conversations(services: Services, principal: Principal) -> list[ConversationLine]:
     found = await services.conversations.newest(principal, limit=MOST_CONVERSATIONS)
-    return [ConversationLine(each.id, iso(each.created_at)) for each in found]
+    return [ConversationLine(each.id, iso(each.created_at), each.title or "") for each in found]
 
 
 def replies_to(awaiting: Awaiting | None, card: AgentCard) -> list[str]:

@@ -55,7 +55,7 @@ export class TurnView {
         return this.setText(data.text);
       case "message.completed":
         this.setText(data.content);
-        return this.showSources(data.sources ?? []);
+        return this.showSources(unnamed(data.sources ?? [], data.content));
       case "tool.started":
         return this.showTool(data.id, { name: data.name, arguments: data.arguments, status: "running" });
       case "tool.completed":
@@ -195,4 +195,9 @@ function setTool(item, call) {
 function failure(error) {
   const reason = error?.code ? ` (${error.code})` : "";
   return `This turn failed${reason}. You can send the message again.`;
+}
+
+// An answer that names its file itself needs no second line that says so.
+function unnamed(sources, text) {
+  return sources.filter((source) => !text.includes(source.split("#")[0]));
 }
