@@ -135,13 +135,20 @@ class TestEnd:
         turn = await begun(store, db, a_turn(conversation, 1, clock))
         clock.advance(11)
         await store.end_expired(conversation, at=clock.micros())
-        with pytest.raises(Conflict):
+
+        async def end() -> None:
             async with db.batch() as batch:
                 store.add_message(batch, turn, 1, "assistant", "too late", "agent", at=clock.micros())
                 store.end(batch, turn, TurnEnd(TurnStatus.COMPLETED), at=clock.micros())
-        with pytest.raises(Conflict):
+
+        async def go_on() -> None:
             async with db.batch() as batch:
                 store.still_mine(batch, turn, lease_micros=LEASE)
+
+        with pytest.raises(Conflict):
+            await end()
+        with pytest.raises(Conflict):
+            await go_on()
         stored = await store.find_turn("acme", turn.id)
         assert stored is not None
         assert stored.error_code == "interrupted"

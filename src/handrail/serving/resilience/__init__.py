@@ -1,7 +1,7 @@
 """Resilience: what keeps a turn within its time and tells our own time from the others'.
 
-Acts around every model and tool call. Neither open nor closed: nothing here depends on anything that can fail. So far: the hard deadline (in
-`core`) and the measured waits; breakers, retries and the degradation ladder come with the next practice.
+Acts around every model and tool call. Neither open nor closed: nothing here depends on anything that can fail. So far
+it measures waits; the hard deadline is in `core`; breakers, retries and the degradation ladder are not there yet.
 """
 
 from handrail.serving.resilience.waits import Waits

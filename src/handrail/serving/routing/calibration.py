@@ -99,7 +99,7 @@ class Curve:
 
 
 def fit_curve(confidence: Numbers, right: NDArray[np.bool_]) -> Curve:
-    """Slope and shift by least log loss over rows in scope, pulled towards leaving confidence as it is; then lenience."""
+    """Slope and shift by least log loss over rows in scope, pulled towards no change; then lenience."""
     odds = log_odds(confidence)
     weights, shift = fit_logistic(odds[:, None], right, np.ones(len(right)), _PULL, odds)
     return Curve(min(max(1 + float(weights[0]), 0.2), 3.0), min(max(shift, -3.0), 3.0) + _LENIENCE)
