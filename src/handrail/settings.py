@@ -14,7 +14,7 @@ class TurnSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    deadline_seconds: float = Field(default=60.0, gt=0, le=3600, description="Hard limit of one turn, retries included.")
+    deadline_seconds: float = Field(default=60.0, gt=0, le=3600, description="Hard limit of a turn, retries included.")
     drain_seconds: float = Field(default=10.0, ge=0, le=300, description="How long a shutdown waits for running turns.")
 
 

@@ -177,7 +177,9 @@ class TestRefusal:
         assert await world.calls(result["id"]) == [("delete_everything", "failed")]
         assert 'tool="unknown"' in world.services.metrics.render().decode()
 
-    @pytest.mark.parametrize("arguments", ['{"order": [5]}', "{}", '{"order": "A1", "amount": 9}', "[]", "not json", ""])
+    @pytest.mark.parametrize(
+        "arguments", ['{"order": [5]}', "{}", '{"order": "A1", "amount": 9}', "[]", "not json", ""]
+    )
     async def test_of_arguments_that_do_not_fit_never_reaches_the_tool(self, world: World, desk: Desk, arguments: str):
         world.script(calls(("refund", arguments)), "That did not work.")
         result = await world.say(await world.open(), "refund it")
