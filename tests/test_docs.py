@@ -1,14 +1,32 @@
 """The documents keep their promises: links lead somewhere, examples parse, commands exist, decisions are whole."""
 
 import ast
+import importlib
 import json
+import pkgutil
 import re
+import shlex
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
+import typer
 import yaml
+from fastapi.routing import APIRoute
+from pydantic import BaseModel
+
+import handrail
+from handrail.cli.app import app
+from handrail.core import events
+from handrail.core.errors import HandrailError
+from handrail.delivery.releases import Loader, Sources
+from handrail.flows.project import check
+from handrail.http.errors import STATUS
+from handrail.http.routes import agents, chat_completions, conversations, health, keys, releases
+from handrail.settings import Settings
+from handrail.telemetry.metrics import Metrics
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted(
@@ -113,3 +131,162 @@ class TestDecisions:
         record = (ROOT / "docs/decisions/0002-runtime-dependencies.md").read_text()
         explained = set(re.findall(r"^\| `([\w-]+)`", record, re.MULTILINE))
         assert names == explained
+
+
+REFERENCE = ROOT / "docs/reference"
+GUIDE = ROOT / "docs/guide.md"
+FILE_FENCE = re.compile(r'^```\w+ title="(?P<path>[^"]+)"\n(?P<content>.*?)^```', re.MULTILINE | re.DOTALL)
+# Not errors that were raised, so no class carries them: how a turn or a tool call ended.
+ENDINGS = {
+    *("agent_failed", "cancelled", "confirmation_changed", "interrupted"),
+    *("model_answer_too_long", "model_content_filter"),
+    *("no_such_tool", "timeout", "tool_failed", "tools_busy", "unknown"),
+}
+
+
+def first_cells(document: Path) -> list[list[str]]:
+    """The cells of every table row that begins with a name in backticks; the name without them."""
+    rows = re.findall(r"^\| `([^`]+)` \|(.*)\|$", document.read_text(), re.MULTILINE)
+    return [[name, *(cell.strip() for cell in rest.split(" | "))] for name, rest in rows]
+
+
+def settings_by_variable(model: type[BaseModel], prefix: str = "HANDRAIL_") -> Iterator[tuple[str, object]]:
+    """Each environment variable with the default of its setting."""
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from settings_by_variable(field.annotation, f"{prefix}{name.upper()}__")
+        else:
+            yield prefix + name.upper(), field.default
+
+
+def commands(command: Any, path: tuple[str, ...] = ("handrail",)) -> Iterator[tuple[str, Any]]:
+    """Every command that does something, by what one types."""
+    inside = getattr(command, "commands", None)
+    if inside is None:
+        yield " ".join(path), command
+    else:
+        for name, each in inside.items():
+            yield from commands(each, (*path, name))
+
+
+def all_commands() -> dict[str, Any]:
+    return dict(commands(typer.main.get_command(app)))
+
+
+def options_of(command: Any) -> set[str]:
+    return {option for parameter in command.params for option in parameter.opts if option.startswith("--")}
+
+
+def error_classes(family: type[HandrailError]) -> Iterator[type[HandrailError]]:
+    for error in family.__subclasses__():
+        yield error
+        yield from error_classes(error)
+
+
+def command_lines() -> Iterator[tuple[Block, list[str]]]:
+    """Every command line of the `sh` examples, continued lines joined."""
+    for block in blocks("sh"):
+        for line in block.code.replace("\\\n", " ").splitlines():
+            words = shlex.split(line, comments=True)
+            while words and re.match(r"[A-Z_]+=", words[0]):
+                words.pop(0)
+            if words:
+                yield block, words
+
+
+class TestReference:
+    def test_settings_and_their_defaults_are_those_of_the_code(self) -> None:
+        text = (REFERENCE / "settings.md").read_text()
+        server, elsewhere = text.partition("## Read elsewhere")[::2]
+        documented = dict(re.findall(r"^\| `(HANDRAIL_\w+)` \| (?:`([^`]*)`|none) \|", server, re.MULTILINE))
+        real = {name: "" if default is None else str(default) for name, default in settings_by_variable(Settings)}
+        assert documented == real
+        assert set(re.findall(r"^\| `(HANDRAIL_\w+)`", elsewhere, re.MULTILINE)).isdisjoint(real)
+
+    def test_metrics_are_those_of_the_metrics_page(self) -> None:
+        page = Metrics().render().decode()
+        real = dict(re.findall(r"^# TYPE (\S+) (\S+)$", page, re.MULTILINE))
+        documented = {row[0]: row[1] for row in first_cells(REFERENCE / "metrics.md")}
+        assert documented == real
+
+    def test_events_are_those_of_the_code(self) -> None:
+        real = {value for name, value in vars(events).items() if name.isupper() and isinstance(value, str)}
+        documented = {row[0] for row in first_cells(REFERENCE / "events.md") if "." in row[0]}
+        assert documented == real
+
+    def test_errors_are_those_of_the_code(self) -> None:
+        for module in pkgutil.walk_packages(handrail.__path__, "handrail."):
+            if "scaffold" not in module.name and not module.name.endswith("__main__"):
+                importlib.import_module(module.name)
+        shipped = [each for each in error_classes(HandrailError) if each.__module__.startswith("handrail.")]
+        codes = {each.code for each in shipped} | set(STATUS)
+        documented = {row[0] for row in first_cells(REFERENCE / "errors.md")}
+        assert documented == codes | ENDINGS
+
+    def test_the_status_of_an_error_is_the_one_it_has(self) -> None:
+        rows = [row for row in first_cells(REFERENCE / "errors.md") if row[1].isdigit()]
+        assert {row[0]: int(row[1]) for row in rows} == STATUS
+
+    @pytest.mark.parametrize("code", sorted(ENDINGS))
+    def test_an_ending_without_a_class_is_still_in_the_code(self, code: str) -> None:
+        sources = (ROOT / "src/handrail").rglob("*.py")
+        assert any(f'"{code}"' in source.read_text() for source in sources)
+
+    def test_commands_are_those_of_the_command_line(self) -> None:
+        documented = re.findall(r"^### (handrail .+)$", (REFERENCE / "cli.md").read_text(), re.MULTILINE)
+        assert sorted(documented) == sorted(all_commands())
+
+    def test_each_command_names_all_its_options_and_no_others(self) -> None:
+        sections = re.split(r"^### ", (REFERENCE / "cli.md").read_text(), flags=re.MULTILINE)[1:]
+        for section in sections:
+            name = section.partition("\n")[0]
+            named = set(re.findall(r"--[a-z][a-z-]+", section))
+            assert named == options_of(all_commands()[name]) - {"--help"}, name
+
+
+class TestExamples:
+    def test_every_handrail_command_exists_with_its_options(self) -> None:
+        known = all_commands()
+        wrong: list[str] = []
+        for block, words in command_lines():
+            if Path(words[0]).name != "handrail":
+                continue
+            arguments = [word for word in words[1:] if not word.startswith("-")]
+            found = known.get(f"handrail {' '.join(arguments[:2])}") or known.get(f"handrail {' '.join(arguments[:1])}")
+            options = {word.partition("=")[0] for word in words if word.startswith("--")}
+            if found is None or not options <= options_of(found):
+                wrong.append(f"{block}: {' '.join(words)}")
+        assert wrong == []
+
+    def test_every_request_goes_to_a_route_that_exists(self) -> None:
+        routes = [
+            (method, re.sub(r"\{\w+\}", "[^/]+", route.path))
+            for module in (agents, chat_completions, conversations, health, keys, releases)
+            for route in module.router.routes
+            if isinstance(route, APIRoute)
+            for method in route.methods or ()
+        ]
+        wrong: list[str] = []
+        for block, words in command_lines():
+            if words[0] != "curl":
+                continue
+            method = words[words.index("-X") + 1] if "-X" in words else "GET"
+            path = next(word for word in words if word.startswith("localhost:8080")).removeprefix("localhost:8080")
+            if not any(method == other and re.fullmatch(pattern, path) for other, pattern in routes):
+                wrong.append(f"{block}: {method} {path}")
+        assert wrong == []
+
+    def test_the_project_of_the_guide_can_be_released(self) -> None:
+        files = {found["path"]: found["content"].encode() for found in FILE_FENCE.finditer(GUIDE.read_text())}
+        project = check(Sources(files), Loader())
+        assert {path.partition("/")[0] for path in files} == {
+            *("agent.yaml", "instructions.md", "intents.yaml", "flows", "tools.py"),
+            *("knowledge", "policies.yaml", "tests"),
+        }
+        assert set(project.tools) == {"my_loans", "find_loan", "renew"}
+
+    def test_every_yaml_example_of_the_guide_is_a_file_of_its_project(self) -> None:
+        yaml_blocks = [block for block in blocks("yaml") if block.document == GUIDE]
+        assert len(yaml_blocks) == sum(
+            found["path"].endswith(".yaml") for found in FILE_FENCE.finditer(GUIDE.read_text())
+        )
