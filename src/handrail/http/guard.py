@@ -49,8 +49,10 @@ class Guard:
         await self.app(scope, _bounded(receive), _secured(send))
 
     def _refusal(self, scope: Scope, headers: Headers) -> Response | None:
+        if "\0" in scope["path"] or b"%00" in scope["query_string"]:
+            return json_response(error_body("invalid_request", "an address can't hold the character zero"), 400)
         length = headers.get("content-length", "0")
-        if not length.isdigit() or int(length) > MOST_BODY_BYTES:
+        if not (length.isascii() and length.isdigit() and len(length) < 20) or int(length) > MOST_BODY_BYTES:
             return json_response(error_body("body_too_large", f"a body has at most {MOST_BODY_BYTES} bytes"), 413)
         if self.has_keys():
             return None

@@ -1,8 +1,9 @@
 """What every route needs from a request: who calls, the services, a body of the right kind."""
 
-from typing import TypeVar, cast
+from collections.abc import Mapping
+from typing import Annotated, Any, TypeVar, cast
 
-from pydantic import BaseModel
+from pydantic import BaseModel, StringConstraints
 from starlette.requests import HTTPConnection, Request
 
 from handrail.core.principal import Principal, Role
@@ -13,6 +14,10 @@ from handrail.serving.conversations import IdempotencyScope
 
 M = TypeVar("M", bound=BaseModel)
 MOST_KEY_CHARACTERS = 255
+# The character zero is text in JSON, and PostgreSQL takes it in no query.
+NO_ZERO = r"^[^\x00]*$"
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=NO_ZERO)]
+Note = Annotated[str, StringConstraints(max_length=500, pattern=NO_ZERO)]
 
 
 def services_of(connection: HTTPConnection) -> Services:
@@ -63,6 +68,12 @@ def idempotency_of(request: Request, route: str, body: bytes) -> IdempotencyScop
             "invalid_request", f"Idempotency-Key has 1 to {MOST_KEY_CHARACTERS} characters", param="Idempotency-Key"
         )
     return IdempotencyScope(route, key, body)
+
+
+def overhead_header(result: Mapping[str, Any]) -> dict[str, str]:
+    """What Handrail itself took of the turn; a turn whose end could not be stored has not measured it."""
+    overhead = result.get("overhead_ms")
+    return {} if overhead is None else {"x-handrail-overhead-ms": str(overhead)}
 
 
 def last_event_of(connection: HTTPConnection) -> tuple[int, int] | None:

@@ -18,7 +18,7 @@ from handrail.core.principal import Principal
 from handrail.flows.admission import cancel_turn, follow_turn
 from handrail.flows.turn import take_turn
 from handrail.http.errors import ApiError, error_body
-from handrail.http.requests import parse_event_id, principal_of, services_of
+from handrail.http.requests import MOST_KEY_CHARACTERS, NO_ZERO, Name, parse_event_id, principal_of, services_of
 from handrail.serving.conversations import IdempotencyScope
 
 router = APIRouter()
@@ -37,13 +37,13 @@ class Create(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     message: str
-    idempotency_key: str | None = Field(None, min_length=1, max_length=255)
+    idempotency_key: str | None = Field(None, min_length=1, max_length=MOST_KEY_CHARACTERS, pattern=NO_ZERO)
 
 
 class Cancel(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    turn_id: str
+    turn_id: Name
 
 
 class Resume(Cancel):

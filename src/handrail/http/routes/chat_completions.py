@@ -22,7 +22,7 @@ from handrail.flows.conversations import open_conversation
 from handrail.flows.turn import take_turn
 from handrail.http.errors import ApiError, error_body, json_response
 from handrail.http.openapi import accepts, answers
-from handrail.http.requests import body_of, idempotency_of, principal_of, services_of
+from handrail.http.requests import Name, body_of, idempotency_of, overhead_header, principal_of, services_of
 from handrail.http.sse import EventStream
 
 router = APIRouter(prefix="/v1", tags=["OpenAI-compatible"])
@@ -65,7 +65,7 @@ class ChatRequest(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
 
-    model: str = Field(description="The agent's name.")
+    model: Name = Field(description="The agent's name.")
     messages: list[ChatMessage] = Field(min_length=1)
     stream: bool = False
     stream_options: StreamOptions | None = None
@@ -164,7 +164,7 @@ def _completion(result: Mapping[str, Any], model: str, headers: dict[str, str]) 
         ],
         "usage": _usage(result),
     }
-    return json_response(body, headers=headers | {"x-handrail-overhead-ms": str(result.get("overhead_ms"))})
+    return json_response(body, headers=headers | overhead_header(result))
 
 
 def _usage(result: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,12 +11,22 @@ from starlette.responses import Response
 from handrail.core.principal import Principal, Role
 from handrail.flows.admission import cancel_turn, follow_turn
 from handrail.flows.conversations import open_conversation
+from handrail.flows.services import Services
 from handrail.flows.turn import take_turn
 from handrail.http.errors import json_response
 from handrail.http.openapi import accepts, answers
-from handrail.http.requests import body_of, idempotency_of, last_event_of, limit_of, principal_of, services_of
+from handrail.http.requests import (
+    Name,
+    body_of,
+    idempotency_of,
+    last_event_of,
+    limit_of,
+    overhead_header,
+    principal_of,
+    services_of,
+)
 from handrail.http.sse import EventStream
-from handrail.serving.conversations import conversation_body, message_body, stored_turn_body
+from handrail.serving.conversations import Turn, conversation_body, message_body, stored_turn_body
 
 router = APIRouter(prefix="/v1", tags=["conversations"])
 _STAFF = (Role.VIEWER, Role.REVIEWER, Role.APPROVER, Role.OPERATOR, Role.ADMIN)
@@ -27,7 +37,7 @@ class ConversationCreate(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    agent: str | None = Field(None, description="Which agent; the only one of the server when left out.")
+    agent: Name | None = Field(None, description="Which agent; the only one of the server when left out.")
 
 
 class TurnCreate(BaseModel):
@@ -98,7 +108,7 @@ async def create_turn(request: Request, conversation_id: str) -> Response:
     if "text/event-stream" in request.headers.get("accept", ""):
         return EventStream(stream.batches(), headers=[(b"x-handrail-turn-id", stream.turn_id.encode())])
     result = await stream.wait()
-    return json_response(result, headers={"x-handrail-overhead-ms": str(result.get("overhead_ms"))})
+    return json_response(result, headers=overhead_header(result))
 
 
 @router.get("/turns/{turn_id}", responses=answers("a turn", 401, 404))
@@ -107,9 +117,13 @@ async def get_turn(request: Request, turn_id: str) -> Response:
     principal = await principal_of(request)
     services = services_of(request)
     turn = await services.conversations.require_turn(principal, turn_id)
+    return json_response(await _stored_body(services, turn))
+
+
+async def _stored_body(services: Services, turn: Turn) -> dict[str, Any]:
     messages = await services.conversations.turn_messages(turn.tenant_id, turn.id)
     answer = next((each for each in reversed(messages) if each.role == "assistant" and not each.tool_calls), None)
-    return json_response(stored_turn_body(turn, answer))
+    return stored_turn_body(turn, answer)
 
 
 @router.get("/turns/{turn_id}/events", responses=answers("the turn's events as text/event-stream", 401, 404))
@@ -128,5 +142,6 @@ async def _events(request: Request, principal: Principal, turn_id: str) -> Async
 async def cancel(request: Request, turn_id: str) -> Response:
     """Stop a turn that runs or waits. What was said so far stays in the transcript."""
     principal = await principal_of(request)
-    turn = await cancel_turn(services_of(request), principal, turn_id)
-    return json_response(stored_turn_body(turn, None))
+    services = services_of(request)
+    turn = await cancel_turn(services, principal, turn_id)
+    return json_response(await _stored_body(services, turn))

@@ -9,7 +9,7 @@ from handrail.core.principal import Role
 from handrail.flows.keys import KeyWanted, make_key, tenant_of
 from handrail.http.errors import json_response
 from handrail.http.openapi import accepts, answers
-from handrail.http.requests import body_of, services_of, staff_of
+from handrail.http.requests import NO_ZERO, Name, Note, body_of, services_of, staff_of
 
 router = APIRouter(prefix="/v1", tags=["keys"])
 
@@ -19,12 +19,14 @@ class KeyCreate(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    subject: str = Field(min_length=1, max_length=200)
+    subject: Name
     role: Role = Role.END_USER
-    tenant: str | None = Field(None, min_length=1, max_length=100, description="Another tenant: local operator only.")
+    tenant: str | None = Field(
+        None, min_length=1, max_length=100, pattern=NO_ZERO, description="Another tenant: local operator only."
+    )
     scopes: list[str] = Field(default_factory=list)
     expires_in_days: int | None = Field(None, ge=1, le=3650)
-    note: str | None = Field(None, max_length=500)
+    note: Note | None = None
 
 
 @router.post(

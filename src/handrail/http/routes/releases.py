@@ -11,7 +11,7 @@ from handrail.core.principal import Principal, Role
 from handrail.flows.release_desk import ReleaseDesk
 from handrail.http.errors import json_response
 from handrail.http.openapi import accepts, answers
-from handrail.http.requests import body_of, limit_of, local_operator_of, services_of, staff_of
+from handrail.http.requests import NO_ZERO, Name, Note, body_of, limit_of, local_operator_of, services_of, staff_of
 
 router = APIRouter(prefix="/v1", tags=["releases"])
 _READERS = (Role.VIEWER, Role.REVIEWER, Role.APPROVER, Role.OPERATOR, Role.ADMIN)
@@ -22,9 +22,11 @@ class ReleaseCreate(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    project: Path = Field(description="Folder of the agent project, as an absolute path.")
-    note: str | None = Field(None, max_length=500)
-    author: str | None = Field(None, min_length=1, max_length=200)
+    project: str = Field(
+        min_length=1, max_length=4096, pattern=NO_ZERO, description="Folder of the agent project, as an absolute path."
+    )
+    note: Note | None = None
+    author: Name | None = None
 
 
 def _desk(request: Request, principal: Principal) -> ReleaseDesk:
@@ -61,7 +63,7 @@ async def create_release(request: Request) -> Response:
     """Check the project and keep a snapshot of it; the same files give the same release."""
     principal = await local_operator_of(request)
     body, _ = await body_of(request, ReleaseCreate)
-    return json_response(await _desk(request, principal).create(body.project, body.note, body.author), 201)
+    return json_response(await _desk(request, principal).create(Path(body.project), body.note, body.author), 201)
 
 
 @router.post("/releases/{release_id}/use", responses=answers("the agent", 401, 403, 404))

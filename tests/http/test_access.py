@@ -1,0 +1,287 @@
+"""Who may do what: every route of the application, walked by everybody who should not get in.
+
+What each route expects is declared here; a route that is not declared fails the test.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import httpx2
+import pytest
+import websockets
+from fastapi import FastAPI
+from fastapi.routing import APIRoute, APIWebSocketRoute
+from starlette.routing import BaseRoute, Route
+
+from handrail.core.principal import Role
+from handrail.http.app import create_app
+from tests.flows.world import OPERATOR_TOKEN, World
+from tests.http.api import ORIGIN, PORT, Api
+
+Who = Literal["everybody", "any key", "owner", "staff", "operator", "admin", "local operator", "page"]
+
+
+@dataclass(frozen=True)
+class Expects:
+    """Who is let in by a route, and a request that this one would be granted."""
+
+    who: Who
+    body: Any = None
+    query: str = ""
+
+
+EXPECTATIONS: dict[str, Expects] = {
+    "GET /healthz": Expects("everybody"),
+    "GET /readyz": Expects("everybody"),
+    "GET /metrics": Expects("everybody"),
+    "GET /openapi.json": Expects("everybody"),
+    "GET /docs": Expects("everybody"),
+    "GET /": Expects("everybody"),
+    "GET /console/status": Expects("everybody"),
+    "GET /console/static/{fingerprint}/{name}": Expects("everybody"),
+    "GET /console/chat": Expects("page", query="?conversation={conversation_id}"),
+    "POST /console/chat": Expects("page"),
+    "GET /v1/models": Expects("any key"),
+    "GET /v1/agents": Expects("any key"),
+    "POST /v1/conversations": Expects("any key", {}),
+    "GET /v1/conversations": Expects("any key"),
+    "GET /v1/conversations/{conversation_id}": Expects("owner"),
+    "POST /v1/conversations/{conversation_id}/turns": Expects("owner", {"message": "hello"}),
+    "GET /v1/turns/{turn_id}": Expects("owner"),
+    "GET /v1/turns/{turn_id}/events": Expects("owner"),
+    "POST /v1/turns/{turn_id}/cancel": Expects("owner"),
+    "WEBSOCKET /v1/conversations/{conversation_id}/ws": Expects("owner"),
+    "POST /v1/chat/completions": Expects(
+        "any key", {"model": "shop", "messages": [{"role": "user", "content": "hello"}]}
+    ),
+    "GET /v1/releases": Expects("staff"),
+    "GET /v1/releases/{release_id}": Expects("staff"),
+    "GET /v1/releases/{release_id}/diff": Expects("staff", query="?new={release_id}"),
+    "POST /v1/releases": Expects("local operator", {"project": "/nowhere"}),
+    "POST /v1/releases/{release_id}/use": Expects("operator"),
+    "POST /v1/keys": Expects("admin", {"subject": "eve", "role": "admin"}),
+    "GET /v1/keys": Expects("admin"),
+    "DELETE /v1/keys/{key_id}": Expects("admin"),
+}
+STAFF = (Role.VIEWER, Role.REVIEWER, Role.APPROVER, Role.OPERATOR, Role.ADMIN)
+LET_IN: dict[Who, tuple[Role, ...]] = {"staff": STAFF, "operator": (Role.OPERATOR,), "admin": (Role.ADMIN,)}
+
+
+def routes_of(routes: list[BaseRoute]) -> Iterator[str]:
+    for route in routes:
+        if isinstance(route, APIWebSocketRoute):
+            yield f"WEBSOCKET {route.path}"
+        elif isinstance(route, APIRoute | Route):
+            for method in sorted((route.methods or set()) - {"HEAD"}):
+                yield f"{method} {route.path}"
+        else:
+            inner = getattr(route, "routes", None) or getattr(getattr(route, "original_router", None), "routes", None)
+            assert inner, f"a kind of route this test does not know: {route!r}"
+            yield from routes_of(inner)
+
+
+@dataclass
+class Building:
+    """The things of one customer, and the keys of everybody else."""
+
+    api: Api
+    names: dict[str, str]
+    owner: str
+    others: dict[str, str]
+    staff: dict[Role, str]
+
+    async def ask(self, route: str, key: str | None) -> httpx2.Response:
+        method, _, path = route.partition(" ")
+        expects = EXPECTATIONS[route]
+        headers = {"authorization": f"Bearer {key}"} if key else {}
+        return await self.api.client.request(
+            method, (path + expects.query).format(**self.names), json=expects.body, headers=headers
+        )
+
+
+@pytest.fixture
+async def building(api: Api) -> Building:
+    owner = await api.key("ana")
+    others = {
+        "another user": await api.key("bob"),
+        "another tenant": await api.key("ana", tenant="evil"),
+        "another tenant's admin": await api.key("root", tenant="evil", role=Role.ADMIN),
+    }
+    staff = {role: await api.key(role.value, role=role) for role in STAFF}
+    conversation = await api.open(owner)
+    turn = await api.say(conversation, "my secret is plum", key=owner)
+    (key, *_) = await api.world.services.keys.list("default")
+    names = {
+        "conversation_id": conversation,
+        "turn_id": turn["id"],
+        "release_id": api.world.release.id,
+        "key_id": key.id,
+        "fingerprint": "x",
+        "name": "x",
+    }
+    return Building(api, names, owner, others, staff)
+
+
+@pytest.fixture
+def app(world: World) -> FastAPI:
+    return create_app(world.services, port=PORT)
+
+
+async def test_every_route_says_who_may_use_it(app: FastAPI):
+    found = set(routes_of(list(app.routes)))
+    documented = {f"{method.upper()} {path}" for path, item in app.openapi()["paths"].items() for method in item}
+    assert documented <= found
+    assert found == EXPECTATIONS.keys()
+
+
+def closed_to(*who: Who) -> list[str]:
+    return [route for route, expects in EXPECTATIONS.items() if expects.who in who and route[:2] != "WE"]
+
+
+GUARDED = closed_to("any key", "owner", "staff", "operator", "admin", "local operator")
+
+
+@pytest.mark.parametrize("route", GUARDED)
+async def test_nobody_gets_in_without_a_key(building: Building, route: str):
+    for key in (None, "hr_00000000_" + "0" * 64, "hrop_" + "1" * 64, "sk-something", building.owner[:-1], "hr_"):
+        answer = await building.ask(route, key)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (401, "unauthenticated"), key
+        assert answer.headers["www-authenticate"] == "Bearer"
+        assert "plum" not in answer.text
+
+
+@pytest.mark.parametrize("route", closed_to("owner"))
+async def test_what_is_one_user_s_is_not_found_by_others(building: Building, route: str):
+    for who, key in building.others.items():
+        answer = await building.ask(route, key)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found"), who
+        assert "plum" not in answer.text
+        made_up = {name: f"{value[:-4]}ffff" for name, value in building.names.items()}
+        missing = await Building(building.api, made_up, "", {}, {}).ask(route, key)
+        assert missing.status_code == 404
+        assert missing.json()["error"]["message"].replace("ffff", "") == answer.json()["error"]["message"].replace(
+            building.names["turn_id"][-4:], ""
+        ).replace(building.names["conversation_id"][-4:], "")
+
+
+@pytest.mark.parametrize("route", closed_to("owner"))
+async def test_what_is_one_user_s_is_theirs(building: Building, route: str):
+    answer = await building.ask(route, building.owner)
+    assert answer.status_code in (200, 409), answer.text
+
+
+@pytest.mark.parametrize("route", closed_to("staff", "operator", "admin", "local operator"))
+async def test_what_is_for_staff_is_refused_to_every_lower_role(building: Building, route: str):
+    let_in = LET_IN.get(EXPECTATIONS[route].who, ())
+    low = [building.owner, *(key for role, key in building.staff.items() if role not in let_in)]
+    for key in low:
+        answer = await building.ask(route, key)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (403, "permission_denied"), answer.text
+
+
+@pytest.mark.parametrize("route", closed_to("staff", "operator", "admin"))
+async def test_what_is_for_staff_lets_them_in(building: Building, route: str):
+    for role in LET_IN[EXPECTATIONS[route].who]:
+        answer = await building.ask(route, building.staff[role])
+        assert answer.status_code in (200, 201), f"{role}: {answer.text}"
+
+
+@pytest.mark.parametrize("route", closed_to("staff", "admin", "operator"))
+async def test_what_is_of_one_tenant_is_not_seen_by_another_s_admin(building: Building, route: str):
+    answer = await building.ask(route, building.others["another tenant's admin"])
+    if answer.status_code not in (403, 404):
+        assert building.names["key_id"] not in answer.text
+        assert building.api.world.release.id not in answer.text
+
+
+@pytest.mark.parametrize("route", closed_to("any key"))
+async def test_what_takes_any_key_shows_only_what_is_the_caller_s(building: Building, route: str):
+    for key in building.others.values():
+        answer = await building.ask(route, key)
+        assert building.names["conversation_id"] not in answer.text
+        assert "plum" not in answer.text
+
+
+@pytest.mark.parametrize("route", closed_to("everybody", "page"))
+async def test_what_is_open_shows_nothing_of_anybody(building: Building, route: str):
+    for key in (None, building.others["another user"]):
+        answer = await building.ask(route, key)
+        assert answer.status_code < 500
+        assert "plum" not in answer.text
+        assert "demo-customer" not in answer.text
+
+
+async def test_staff_may_read_every_conversation_of_their_tenant_and_speak_in_none(building: Building):
+    conversation = building.names["conversation_id"]
+    for key in building.staff.values():
+        assert (await building.api.get(f"/v1/conversations/{conversation}", key=key)).status_code == 200
+        listed = (await building.api.get("/v1/conversations", key=key)).json()["data"]
+        assert conversation in [each["id"] for each in listed]
+        answer = await building.api.post(f"/v1/conversations/{conversation}/turns", {"message": "yes"}, key=key)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (403, "permission_denied")
+        chat = await building.api.post(
+            "/v1/chat/completions",
+            {"model": "shop", "messages": [{"role": "user", "content": "yes"}]},
+            key=key,
+            x_handrail_conversation_id=conversation,
+        )
+        assert chat.status_code == 403
+
+
+async def test_a_conversation_goes_on_over_chat_completions_for_its_own_user_only(building: Building):
+    conversation = building.names["conversation_id"]
+    body = {"model": "shop", "messages": [{"role": "user", "content": "hello"}]}
+    for who, key in building.others.items():
+        answer = await building.api.post("/v1/chat/completions", body, key=key, x_handrail_conversation_id=conversation)
+        assert answer.status_code == 404, who
+
+
+async def test_the_operator_token_works_on_this_machine_only(building: Building, world: World):
+    assert (await building.api.get("/v1/keys", key=OPERATOR_TOKEN)).status_code == 200
+    transport = httpx2.ASGITransport(create_app(world.services, port=PORT), client=("10.1.2.3", 5))
+    async with httpx2.AsyncClient(transport=transport, base_url=ORIGIN) as remote:
+        answer = await remote.get("/v1/keys", headers={"authorization": f"Bearer {OPERATOR_TOKEN}"})
+    assert answer.status_code == 401
+
+
+class TestWebSocket:
+    async def test_opens_for_its_own_user_and_for_nobody_else(self, live: Api):
+        owner, other, evil = await live.key("ana"), await live.key("bob"), await live.key("ana", tenant="evil")
+        conversation = await live.open(owner)
+        url = f"ws{str(live.client.base_url)[4:]}/v1/conversations/{conversation}/ws"
+        for key in (None, other, evil, "hr_00000000_" + "0" * 64):
+            headers = {"authorization": f"Bearer {key}"} if key else {}
+            with pytest.raises(websockets.InvalidStatus) as refused:
+                await websockets.connect(url, additional_headers=headers)
+            assert refused.value.response.status_code == 403
+        async with websockets.connect(url, additional_headers={"authorization": f"Bearer {owner}"}):
+            pass
+
+
+class TestKeys:
+    async def test_made_by_an_admin_works_until_it_is_revoked(self, building: Building):
+        api, admin = building.api, building.staff[Role.ADMIN]
+        made = (await api.post("/v1/keys", {"subject": "carl"}, key=admin)).json()
+        assert (await api.get("/v1/conversations", key=made["key"])).status_code == 200
+        listed = await api.get("/v1/keys", key=admin)
+        assert made["key"] not in listed.text
+        assert made["id"] in listed.text
+        revoked = await api.client.delete(f"/v1/keys/{made['id']}", headers={"authorization": f"Bearer {admin}"})
+        assert revoked.status_code == 200
+        answer = await api.get("/v1/conversations", key=made["key"])
+        assert (answer.status_code, answer.json()["error"]["type"]) == (401, "authentication_error")
+        assert "revoked" in answer.json()["error"]["message"]
+
+    async def test_for_another_tenant_are_the_local_operator_s_to_make(self, building: Building):
+        body = {"subject": "eve", "tenant": "evil", "role": "admin"}
+        assert (await building.api.post("/v1/keys", body, key=building.staff[Role.ADMIN])).status_code == 403
+        assert (await building.api.post("/v1/keys", body, key=OPERATOR_TOKEN)).status_code == 201
+
+    async def test_of_another_tenant_can_t_be_revoked(self, building: Building):
+        evil = building.others["another tenant's admin"]
+        answer = await building.api.client.delete(
+            f"/v1/keys/{building.names['key_id']}", headers={"authorization": f"Bearer {evil}"}
+        )
+        assert answer.status_code == 404
+        assert (await building.api.get("/v1/conversations", key=building.owner)).status_code == 200
