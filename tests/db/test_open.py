@@ -106,3 +106,11 @@ class TestOpenDatabase:
     ) -> None:
         with pytest.raises(StoreUnavailable, match="nothing_here"):
             await open_database(postgres_server.url("nothing_here"), clock)
+
+
+async def test_a_new_database_can_be_read_by_its_owner_alone(tmp_path: Path, clock: FrozenClock) -> None:
+    folder = tmp_path / "data"
+    database = await open_database(f"sqlite:///{folder / 'handrail.db'}", clock)
+    await database.close()
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}

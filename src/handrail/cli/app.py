@@ -28,23 +28,26 @@ DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Where data liv
 DatabaseUrl = Annotated[str | None, typer.Option(help="postgresql://... instead of SQLite in the data folder.")]
 
 
-@app.command()
+@app.command(short_help="Serve the agent project in a folder.")
 def serve(
     project: Project = Path("."),
     host: Host = None,
     port: Port = None,
     data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
+    tenant: Annotated[
+        list[str] | None, typer.Option(help="Serve it to this tenant; repeatable (default: default).")
+    ] = None,
 ) -> None:
     """Serve the agent project in a folder: make a release of what is on disk, use it, and answer."""
     from handrail.cli.serve import serve_project
     from handrail.settings import read_settings
 
     settings = read_settings(host=host, port=port, data_dir=data_dir, database_url=database_url)
-    serve_project(project, settings)
+    serve_project(project, settings, tenants=tenant or ["default"])
 
 
-@app.command()
+@app.command(short_help="Serve the shop, an example agent that needs no key.")
 def demo(host: Host = None, port: Port = None, data_dir: DataDir = None) -> None:
     """Serve the shop, an example agent that needs no key and no network; its chat page opens at /."""
     from handrail.cli.serve import example_project, serve_project

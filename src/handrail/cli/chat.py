@@ -94,6 +94,8 @@ async def _json(response: aiohttp.ClientResponse) -> dict[str, Any]:
 
 
 async def _error(response: aiohttp.ClientResponse) -> str:
+    if response.status == 401:
+        return "this server wants an API key: give it with --key, or in HANDRAIL_API_KEY"
     try:
         return (await response.json())["error"]["message"]
     except (ValueError, KeyError, aiohttp.ContentTypeError):

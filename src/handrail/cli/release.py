@@ -54,7 +54,9 @@ def show(
 ) -> None:
     """Show one release: its record and its files."""
     found = _ask(lambda desk: desk.show(release_id), data_dir, database_url)
-    facts = [f"{name:<15}{found[name]}" for name in found if name not in ("object", "files")]
+    facts = [
+        f"{name:<15}{found[name]}" for name in found if name not in ("object", "files") and found[name] is not None
+    ]
     files = [f"  {each['sha256'][:12]}  {each['bytes']:>8}  {each['path']}" for each in found["files"]]
     _print(found, as_json, "\n".join([*facts, "files", *files]))
 

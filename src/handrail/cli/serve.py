@@ -6,7 +6,8 @@ import gc
 import os
 import signal
 import socket
-from collections.abc import Generator
+import sys
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from types import FrameType
 
@@ -18,11 +19,14 @@ from handrail.bootstrap import services_from
 from handrail.core.errors import UsageError
 from handrail.core.principal import Principal
 from handrail.db.owner import OwnerLock
+from handrail.delivery.releases import Release
 from handrail.flows.releases import create_and_use
 from handrail.flows.services import Services
 from handrail.flows.shutdown import drain, recover
 from handrail.http.app import create_app
+from handrail.protection.auth import LOCAL_OPERATOR
 from handrail.protection.privacy import redact_event
+from handrail.serving.routing import TrainingReport
 from handrail.settings import Settings
 from handrail.telemetry.logging import configure
 
@@ -36,7 +40,9 @@ def example_project(name: str) -> Path:
     return shipped if shipped.exists() else package.parent.parent / "examples" / name
 
 
-def serve_project(project: Path, settings: Settings, *, welcome: bool = False) -> None:
+def serve_project(
+    project: Path, settings: Settings, *, tenants: Sequence[str] = ("default",), welcome: bool = False
+) -> None:
     """Serve until Ctrl-C or SIGTERM; turns that run are given time to end.
 
     Raises:
@@ -50,18 +56,20 @@ def serve_project(project: Path, settings: Settings, *, welcome: bool = False) -
         lock.acquire()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(project, settings, lock, welcome=welcome))
+            runner.run(_serve(project, settings, lock, tenants, welcome=welcome))
     finally:
         if lock is not None:
             lock.release()
 
 
-async def _serve(project: Path, settings: Settings, lock: OwnerLock | None, *, welcome: bool) -> None:
+async def _serve(
+    project: Path, settings: Settings, lock: OwnerLock | None, tenants: Sequence[str], *, welcome: bool
+) -> None:
     async with services_from(settings) as services:
         _require_safe_binding(settings, services)
         if lock is not None:
             await recover(services)
-        release = await create_and_use(services.releases, project, Principal("default", "local-operator"))
+        release = await _make_releases(services, project, tenants)
         services.default_agent = release.agent
         listener = _listen(settings.host, settings.port)
         port = listener.getsockname()[1]
@@ -72,7 +80,7 @@ async def _serve(project: Path, settings: Settings, lock: OwnerLock | None, *, w
         server = _Server(services, port, settings.turn.drain_seconds)
         _settle_memory()
         await server.serve(sockets=[listener])
-        await drain(services, settings.turn.drain_seconds)
+        await drain(services, 0.0 if server.force_exit else settings.turn.drain_seconds)
 
 
 def _settle_memory() -> None:
@@ -80,6 +88,20 @@ def _settle_memory() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 50, 50)
+
+
+async def _make_releases(services: Services, project: Path, tenants: Sequence[str]) -> Release:
+    """The release of what is on disk, for every tenant. Training is said before and after: it takes seconds."""
+    print(f"Handrail reads {str(project)!r} and trains its intents if they changed", file=sys.stderr, flush=True)
+
+    def say(report: TrainingReport) -> None:
+        print(f"  intents: {report.sentence()}", file=sys.stderr, flush=True)
+
+    made = [
+        await create_and_use(services.releases, project, Principal(tenant, LOCAL_OPERATOR.subject), on_trained=say)
+        for tenant in dict.fromkeys(tenants)
+    ]
+    return made[0]
 
 
 def _require_safe_binding(settings: Settings, services: Services) -> None:

@@ -1,5 +1,6 @@
 """From a database URL to an open, migrated database."""
 
+import os
 from pathlib import Path
 
 from handrail.core.clock import Clock
@@ -19,7 +20,9 @@ async def open_database(url: str, clock: Clock) -> Database:
     """
     if url.startswith("sqlite:///"):
         path = Path(url.removeprefix("sqlite:///"))
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # What users wrote is in it: nobody else on this machine may read it. SQLite's side files follow its mode.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         await migrate(url)
         return SqliteDatabase(path, clock)
     if url.startswith(("postgresql://", "postgresql+asyncpg://")):

@@ -26,6 +26,7 @@ from handrail.delivery.releases import (
     GitState,
     Loader,
     NewRelease,
+    PoliciesFile,
     Release,
     ReleaseStore,
     Sources,
@@ -194,6 +195,16 @@ class Releases:
         state = await self._store.agent(tenant_id, agent)
         return state.stable_release_id if state else None
 
+    async def protection(self, tenant_id: str, pinned: LoadedRelease) -> Sequence[PoliciesFile]:
+        """The policies that hold for a conversation now: those of its own release and of the stable one.
+
+        Behaviour stays what it was when the conversation began; what protects people is tightened for all at once.
+        """
+        stable = await self.stable(tenant_id, pinned.agent)
+        if stable is None or stable == pinned.id:
+            return (pinned.policies,)
+        return (pinned.policies, (await self.load(tenant_id, stable)).policies)
+
     async def agents(self, tenant_id: str) -> Sequence[AgentState]:
         """The agents that answer, by name."""
         return [each for each in await self._store.agents(tenant_id) if each.stable_release_id]
@@ -214,6 +225,9 @@ class Releases:
         project = await asyncio.to_thread(check, sources, self._loader, tenant_id)
         head = await self._head(tenant_id, release_id, project)
         knowledge = await asyncio.to_thread(_knowledge, sources)
+        if head is not None:
+            # The first prediction loads the word vectors; no user should wait for that.
+            await asyncio.to_thread(head.predict, "hello")
         loaded = LoadedRelease(project, head, knowledge, self._models.build(project.models, offers=offers(project)))
         self._alive[tenant_id, release_id] = loaded
         return loaded

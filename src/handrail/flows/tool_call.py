@@ -79,10 +79,11 @@ async def _governed(services: Services, active: ActiveTurn, tool: Tool | None, c
     if tool is None:
         known = ", ".join(sorted(active.release.tools)) or "none"
         return _refused(call, "no_such_tool", f"there is no tool {call.name!r}; the tools are: {known}")
-    permission = decide_tool(active.principal, tool.name, active.release.policies.permissions)
-    if not permission.allowed:
-        return _refused(call, "permission_denied", permission.reason)
     turn = active.turn
+    for policies in await services.releases.protection(turn.tenant_id, active.release):
+        permission = decide_tool(active.principal, tool.name, policies.permissions)
+        if not permission.allowed:
+            return _refused(call, "permission_denied", permission.reason)
     context = ToolContext(
         active.principal,
         turn.conversation_id,

@@ -21,7 +21,7 @@ from handrail.flows.record import record, record_early_end, show_stored_end
 from handrail.flows.route import Route, decide
 from handrail.flows.services import ActiveTurn, Services
 from handrail.flows.wording import INTERRUPTED, OUT_OF_TIME, STOPPED, WENT_WRONG
-from handrail.protection.guardrails import admit_text
+from handrail.protection.guardrails import admit_text, strictest
 from handrail.serving.conversations import IdempotencyScope, TurnStatus, TurnStream
 from handrail.telemetry.logging import logger
 
@@ -46,7 +46,8 @@ async def take_turn(
         return await attach(services, principal, known)
     services.require_rate(principal, conversation.agent)
     release = await services.releases.load(conversation.tenant_id, conversation.release_id)
-    text, before = admit_text(message, release.policies.input), admit_earlier(earlier)
+    policies = await services.releases.protection(conversation.tenant_id, release)
+    text, before = admit_text(message, strictest(each.input for each in policies)), admit_earlier(earlier)
     active = await begin(services, principal, conversation, release, text, idempotency, before)
     if isinstance(active, TurnStream):
         return active

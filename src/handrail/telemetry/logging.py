@@ -20,7 +20,7 @@ Redact = Callable[[Any, str, Mapping[str, Any]], MutableMapping[str, Any]]
 
 # Their own handlers would write around the redaction; the access log repeats what metrics count.
 _LIBRARIES = ("uvicorn", "uvicorn.error", "uvicorn.access", "asyncio", "sqlalchemy", "alembic")
-_QUIET = ("uvicorn.access", "sqlalchemy", "alembic", "asyncio")
+_QUIET = ("uvicorn.error", "uvicorn.access", "sqlalchemy", "alembic", "asyncio")
 
 
 def logger() -> structlog.typing.FilteringBoundLogger:
@@ -71,7 +71,13 @@ def _bridge(processors: list[Processor], level: int, stream: TextIO) -> None:
         library = logging.getLogger(name)
         library.handlers.clear()
         library.propagate = True
+        library.filters = [_not_said_twice]
         library.setLevel(max(level, logging.WARNING) if name in _QUIET else logging.NOTSET)
+
+
+def _not_said_twice(record: logging.LogRecord) -> bool:
+    """The server repeats every exception that the API's own handler has logged with its trace id."""
+    return not record.getMessage().startswith("Exception in ASGI application")
 
 
 def _add_trace_id(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -4,6 +4,6 @@ Acts when a message arrives, before it is stored. Depends on nothing outside its
 refuses (closed).
 """
 
-from handrail.protection.guardrails.input import InputLimits, InvalidMessage, admit_text
+from handrail.protection.guardrails.input import InputLimits, InvalidMessage, admit_text, strictest
 
-__all__ = ["InputLimits", "InvalidMessage", "admit_text"]
+__all__ = ["InputLimits", "InvalidMessage", "admit_text", "strictest"]

@@ -11,6 +11,7 @@ marks (U+200E, U+200F) and the emoji selectors.
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from typing import Protocol
 
 from handrail.core.errors import UsageError
@@ -49,6 +50,11 @@ class InputLimits(Protocol):
 
     @property
     def max_characters(self) -> int: ...
+
+
+def strictest(limits: Iterable[InputLimits]) -> InputLimits:
+    """Of several limits that all hold, the one that accepts least."""
+    return min(limits, key=lambda each: each.max_characters)
 
 
 def admit_text(text: object, limits: InputLimits) -> str:
