@@ -14,7 +14,8 @@ _SYMBOLS = {"👍": "yes", "✅": "yes", "👌": "yes", "👎": "no", "❌": "no
 _YES = (
     "yes", "yep", "yeah", "yea", "yup", "ya", "aye", "y", "ok", "okay", "k", "sure thing", "sure", "of course",
     "certainly", "definitely", "absolutely", "indeed", "correct", "exactly", "right", "true", "affirmative", "agreed",
-    "confirmed", "confirm", "i confirm", "please do that", "please do it", "please do", "do that", "do it", "go ahead",
+    "confirmed", "confirm", "i confirm", "please do that", "please do it", "please do", "do that", "do it now", "do it",
+    "go ahead",
     "go for it", "proceed", "by all means", "why not", "fine", "fine by me", "sounds good", "sounds right",
     "that's right", "that's correct", "that's it", "that is right", "that is correct", "that is it", "it is",
     "it's right", "i do", "i would", "i am", "you got it", "that works", "all right", "alright", "perfect", "great",
@@ -35,7 +36,7 @@ _NO = (
 # Manners: they may stand around an answer and say nothing of their own.
 _MANNERS = (
     "please", "thanks", "thank you", "thank you very much", "thanks a lot", "many thanks", "cheers", "kindly", "well",
-    "oh", "um", "uh", "hm", "hmm", "then", "just", "now", "it",
+    "oh", "um", "uh", "hm", "hmm", "then",
 )  # fmt: skip
 _LONGEST_ANSWER = 8
 
@@ -44,6 +45,9 @@ _ORDINALS = {
     "2": 1, "two": 1, "second": 1, "2nd": 1, "latter": 1, "b": 1,
     "3": 2, "three": 2, "third": 2, "3rd": 2, "c": 2,
 }  # fmt: skip
+# "that one" and "a return" are no numbers; "option a" and "number one" are.
+_ALSO_ARTICLES = frozenset({"one", "a"})
+_COUNTED = frozenset({"number", "option", "choice", "answer"})
 _AROUND_ORDINAL = frozenset({
     "the", "option", "number", "choice", "please", "thanks", "thank", "you", "i", "i'd", "i'll", "want", "would",
     "like", "to", "take", "pick", "choose", "prefer", "mean", "meant", "it's", "it", "is", "that", "that's", "go",
@@ -116,7 +120,12 @@ def _consists_of(words: Sequence[str], phrases: Sequence[tuple[str, ...]]) -> bo
 
 
 def _place(words: Sequence[str], count: int) -> int | None:
-    places = {_ORDINALS[word] for word in words if word in _ORDINALS and not (word in {"one", "a"} and len(words) > 1)}
+    before = ("", *words)
+    places = {
+        _ORDINALS[word]
+        for previous, word in zip(before, words, strict=False)
+        if word in _ORDINALS and (word not in _ALSO_ARTICLES or len(words) == 1 or previous in _COUNTED)
+    }
     if "last" in words:
         places.add(count - 1)
     rest = [word for word in words if word not in _ORDINALS and word != "last" and word not in _AROUND_ORDINAL]

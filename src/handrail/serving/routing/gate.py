@@ -11,6 +11,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from handrail.serving.routing.linear import Linear
 from handrail.serving.routing.logistic import Numbers, fit_logistic, sigmoid
 
 Floats = NDArray[np.float32]
@@ -23,13 +24,25 @@ _PULL = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """Weights over the signals (scaled by `center` and `spread`) and over the text's vector."""
+    """Weights over the signals (scaled by `center` and `spread`) and over the text's vector.
+
+    The last signal is the gate's own: the stranger margin, from one boundary between all intents together and what is
+    out of scope. Questions out of scope have a wording of their own, which no intent's boundary looks for.
+    """
 
     center: Numbers
     spread: Numbers
     weights: Numbers
     vector_weights: Floats
     bias: float
+    stranger_terms: Floats
+    stranger_vector: Floats
+    stranger_bias: float
+
+    def margin(self, ids: NDArray[np.intp], weights: Floats, vector: Floats) -> float:
+        """The stranger margin of one text."""
+        found = weights.dot(self.stranger_terms.take(ids)) + vector.dot(self.stranger_vector)
+        return float(found) + self.stranger_bias
 
     def doubt(self, signals: Numbers, vectors: Floats) -> Numbers:
         """How likely a text is out of scope: one value for one row, or an array for many."""
@@ -37,11 +50,13 @@ class Gate:
         return sigmoid(scores + vectors @ self.vector_weights + self.bias)
 
     @classmethod
-    def fit(cls, signals: Numbers, vectors: Floats, out_of_scope: NDArray[np.bool_]) -> Self:
+    def fit(cls, signals: Numbers, vectors: Floats, out_of_scope: NDArray[np.bool_], stranger: Linear) -> Self:
         center, spread = signals.mean(axis=0), signals.std(axis=0) + 1e-3
         inputs: Numbers = np.hstack([(signals - center) / spread, vectors.astype(np.float64) * _VECTOR_WEIGHT])
         strangers = int(out_of_scope.sum())
         shares = np.where(out_of_scope, PRIOR / strangers, (1 - PRIOR) / (len(inputs) - strangers))
         weights, bias = fit_logistic(inputs, out_of_scope, shares * len(inputs), _PULL)
         count = signals.shape[1]
-        return cls(center, spread, weights[:count], (weights[count:] * _VECTOR_WEIGHT).astype(np.float32), bias)
+        of_vector = (weights[count:] * _VECTOR_WEIGHT).astype(np.float32)
+        own = (stranger.terms[:, 0], stranger.embedding[:, 0], float(stranger.bias[0]))
+        return cls(center, spread, weights[:count], of_vector, bias, *own)

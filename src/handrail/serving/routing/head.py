@@ -76,7 +76,10 @@ class IntentHead:
         chances = np.exp(logits - logits.max())
         chances /= chances.sum()
         signals = signals_of(logits, chances, terms.known_words, vector, parts.neighbours)
-        out_of_scope = 0.0 if parts.gate is None else float(parts.gate.doubt(signals, vector))
+        out_of_scope = 0.0
+        if parts.gate is not None:
+            stranger = parts.gate.margin(terms.ids, terms.weights, vector)
+            out_of_scope = float(parts.gate.doubt(np.append(signals, stranger), vector))
         confidence = parts.curve.at(float(parts.trust.chance(signals)) * (1 - out_of_scope))
         return self._prediction(chances, confidence, out_of_scope)
 
@@ -97,7 +100,7 @@ class IntentHead:
             "labels": self.labels,
             "curve": [parts.curve.slope, parts.curve.shift],
             "trust_bias": parts.trust.bias,
-            "gate_bias": None if parts.gate is None else parts.gate.bias,
+            "gate_bias": None if parts.gate is None else [parts.gate.bias, parts.gate.stranger_bias],
             "facts": self.facts,
         }
         half = {name: value.astype(np.float16) for name, value in parts.tables().items()}
@@ -113,6 +116,7 @@ class IntentHead:
         if parts.gate is not None:
             arrays["gate"] = np.stack([parts.gate.center, parts.gate.spread, parts.gate.weights])
             arrays["gate_vector"] = parts.gate.vector_weights
+            arrays["stranger_terms"], arrays["stranger_vector"] = parts.gate.stranger_terms, parts.gate.stranger_vector
         return _archive(arrays)
 
     @classmethod
@@ -177,7 +181,9 @@ class Parts:
         gate = None
         if meta["gate_bias"] is not None:
             center, spread, weights = arrays["gate"]
-            gate = Gate(center, spread, weights, arrays["gate_vector"], float(meta["gate_bias"]))
+            bias, stranger_bias = map(float, meta["gate_bias"])
+            stranger = (arrays["stranger_terms"], arrays["stranger_vector"], stranger_bias)
+            gate = Gate(center, spread, weights, arrays["gate_vector"], bias, *stranger)
         center, spread, weights = arrays["trust"]
         trust = Trust(center, spread, weights, float(meta["trust_bias"]))
         return cls._widened(arrays, arrays["starts"].astype(np.intp), trust, gate, Curve(*map(float, meta["curve"])))
@@ -216,7 +222,8 @@ def _require_shapes(arrays: Mapping[str, NDArray[Any]], terms: int, labels: int)
         "trust": (3, COUNT),
     }
     if "gate" in arrays:
-        expected |= {"gate": (3, COUNT), "gate_vector": (DIMENSIONS,)}
+        expected |= {"gate": (3, COUNT + 1), "gate_vector": (DIMENSIONS,)}
+        expected |= {"stranger_terms": (terms,), "stranger_vector": (DIMENSIONS,)}
     for name, shape in expected.items():
         if arrays[name].shape != shape:
             raise ValueError(f"{name!r} has shape {arrays[name].shape!r} instead of {shape!r}")

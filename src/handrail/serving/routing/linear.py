@@ -18,6 +18,8 @@ DIRECTIONS = 64
 NEAR_NEGATIVES = 1800
 OTHER_NEGATIVES = 600
 _COST = 1.0
+# Out-of-scope examples are few and each stands for much.
+_STRANGER_COST, _STRANGER_WEIGHT = 0.3, 5.0
 _TOLERANCE = 0.1
 
 
@@ -61,6 +63,20 @@ def fit_margins(rows: Rows, intents: Ints, count: int, seed: int) -> Linear:
     return Linear(terms, embedding, bias - center @ embedding)
 
 
+def fit_stranger(rows: Rows, out_of_scope: NDArray[np.bool_], seed: int) -> Linear:
+    """One boundary between all intents together and what is out of scope."""
+    from scipy import sparse
+
+    dense = sparse.csr_matrix(rows.embedding * EMBEDDING_WEIGHT)
+    features: Sparse = sparse.hstack([rows.terms, dense], format="csr", dtype=np.float64)
+    target = np.where(out_of_scope, 1, -1)
+    found, bias = _one_boundary(features, target, seed, _STRANGER_COST, {-1: 1.0, 1: _STRANGER_WEIGHT})
+    width = rows.terms.shape[1]
+    column = found.astype(np.float32)[:, None]
+    embedding = column[width:] * np.float32(EMBEDDING_WEIGHT)
+    return Linear(column[:width], embedding, np.array([bias], dtype=np.float32))
+
+
 def _principal_directions(centered: Floats) -> Floats:
     _, vectors = np.linalg.eigh((centered.T @ centered).astype(np.float64))
     return vectors[:, ::-1][:, : min(DIRECTIONS, len(centered))].astype(np.float32)
@@ -86,9 +102,12 @@ def _chosen_rows(nearness: Floats, own: NDArray[np.bool_], rng: np.random.Genera
     return np.sort(np.concatenate([np.flatnonzero(own), others[:NEAR_NEGATIVES], sample]))
 
 
-def _one_boundary(features: Sparse, target: Ints, seed: int) -> tuple[NDArray[np.float64], float]:
+def _one_boundary(
+    features: Sparse, target: Ints, seed: int, cost: float = _COST, class_weight: dict[int, float] | None = None
+) -> tuple[NDArray[np.float64], float]:
     from sklearn.svm import LinearSVC
 
-    model = LinearSVC(C=_COST, tol=_TOLERANCE, max_iter=5000, random_state=seed).fit(features, target)
+    model = LinearSVC(C=cost, tol=_TOLERANCE, max_iter=5000, random_state=seed, class_weight=class_weight)
+    model.fit(features, target)
     intercept = cast(NDArray[np.float64], model.intercept_)
     return model.coef_[0], float(intercept[0])

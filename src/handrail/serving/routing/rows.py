@@ -45,6 +45,16 @@ class Rows:
         )
 
 
+def stacked(*parts: Rows) -> Rows:
+    from scipy import sparse
+
+    return Rows(
+        sparse.vstack([part.terms for part in parts], format="csr"),
+        np.vstack([part.embedding for part in parts]),
+        np.concatenate([part.known_words for part in parts]),
+    )
+
+
 def seen_from(training: Rows, held_out: Rows, vocabulary: Vocabulary) -> Rows:
     """The held-out rows as a head trained on `training` alone would read them.
 
