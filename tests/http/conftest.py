@@ -1,14 +1,23 @@
 """The API over the world of the flow tests."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
+import structlog
 
 from handrail.core.clock import FrozenClock
 from handrail.db import Database
 from tests.flows.desk import Desk, desk
 from tests.flows.world import World, closed, world_over
 from tests.http.api import Api, api_over, served
+
+
+@pytest.fixture(autouse=True)
+def plain_log() -> Iterator[None]:
+    """Without the coloured tracebacks of an unconfigured log, which take seconds."""
+    structlog.configure(processors=[structlog.processors.format_exc_info, structlog.processors.KeyValueRenderer()])
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(name="desk")
@@ -44,5 +53,14 @@ async def any_api(db: Database, clock: FrozenClock, desk: Desk) -> AsyncIterator
     """In this process, on both databases."""
     made = await world_over(db, clock)
     async with api_over(made) as api:
+        yield api
+    await closed(made)
+
+
+@pytest.fixture
+async def any_live(db: Database, clock: FrozenClock, desk: Desk) -> AsyncIterator[Api]:
+    """Behind a real socket, on both databases."""
+    made = await world_over(db, clock)
+    async with served(made) as api:
         yield api
     await closed(made)

@@ -23,6 +23,7 @@ from handrail.serving.conversations import IdempotencyScope
 
 router = APIRouter()
 MOST_FRAME_BYTES = 256 * 1024
+MOST_FOLLOWED = 32
 POLICY_VIOLATION = 1008
 
 
@@ -81,12 +82,11 @@ class _Connection:
 
     async def serve(self) -> None:
         while True:
-            try:
-                text = await self._socket.receive_text()
-            except (WebSocketDisconnect, KeyError):
+            message = await self._socket.receive()
+            if message["type"] == "websocket.disconnect":
                 return
             try:
-                await self._take(text)
+                await self._take(message.get("text"))
             except HandrailError as error:
                 code = error.api_code if isinstance(error, ApiError) else error.code
                 await self._send(
@@ -101,7 +101,9 @@ class _Connection:
         for task in self._forwarders:
             task.cancel()
 
-    async def _take(self, text: str) -> None:
+    async def _take(self, text: str | None) -> None:
+        if text is None:
+            raise ApiError("invalid_request", "send frames of text, JSON in UTF-8; binary frames mean nothing here")
         if len(text) > MOST_FRAME_BYTES:
             raise ApiError("body_too_large", f"a frame has at most {MOST_FRAME_BYTES} bytes")
         frame = Frame.model_validate_json(text)
@@ -122,6 +124,7 @@ class _Connection:
             resume = Resume.model_validate(frame.data)
             turn_id = await self._own(resume)
             after = parse_event_id(resume.last_event_id)
+            self._require_room()
             self._forward(await follow_turn(self._services, self._principal, turn_id, after))
 
     async def _own(self, wanted: Cancel) -> str:
@@ -130,6 +133,12 @@ class _Connection:
         if turn.conversation_id != self._conversation_id:
             raise ApiError("not_found", f"turn {wanted.turn_id!r} is not of this conversation", param="turn_id")
         return turn.id
+
+    def _require_room(self) -> None:
+        if len(self._forwarders) >= MOST_FOLLOWED:
+            raise ApiError(
+                "invalid_request", f"a socket follows at most {MOST_FOLLOWED} turns at once; wait for an end"
+            )
 
     def _forward(self, batches: AsyncIterator[list[Event]]) -> None:
         task = asyncio.get_running_loop().create_task(self._send_all(batches))

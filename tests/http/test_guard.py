@@ -1,0 +1,101 @@
+"""A server without keys serves this machine only, and no page of another site."""
+
+import pytest
+import websockets
+
+from tests.http.api import PORT, Api
+
+LOCAL_HOSTS = [f"127.0.0.1:{PORT}", f"localhost:{PORT}", f"LOCALHOST:{PORT}", f"[::1]:{PORT}"]
+FOREIGN_HOSTS = [
+    "evil.example", f"evil.example:{PORT}", "127.0.0.1", "127.0.0.1:9", f"localhost.evil.example:{PORT}",
+    f"127.0.0.1.evil.example:{PORT}", f"127.0.0.1@evil.example:{PORT}", f"2130706433:{PORT}", f"0.0.0.0:{PORT}",
+    f"localhost.:{PORT}", "[::1", f"127.0.0.1:{PORT}x", "",
+]  # fmt: skip
+FOREIGN_ORIGINS = [
+    "https://evil.example", f"http://evil.example:{PORT}", "null", "", "http://127.0.0.1", "http://127.0.0.1:9",
+    f"file://127.0.0.1:{PORT}", f"http://127.0.0.1:{PORT}.evil.example", f"chrome-extension://127.0.0.1:{PORT}",
+]  # fmt: skip
+
+
+class TestWithoutKeys:
+    @pytest.mark.parametrize("host", LOCAL_HOSTS)
+    async def test_serves_its_own_names(self, api: Api, host: str):
+        assert (await api.get("/v1/conversations", host=host)).status_code == 200
+
+    @pytest.mark.parametrize("host", FOREIGN_HOSTS)
+    async def test_refuses_other_hosts_on_every_kind_of_route(self, api: Api, host: str):
+        """A name that was rebound to 127.0.0.1 still stands in the Host header."""
+        for path in ("/v1/conversations", "/", "/console/chat", "/metrics", "/openapi.json"):
+            answer = await api.get(path, host=host)
+            assert (answer.status_code, answer.json()["error"]["code"]) == (403, "foreign_origin"), path
+
+    @pytest.mark.parametrize("origin", FOREIGN_ORIGINS)
+    async def test_refuses_other_origins_where_something_changes(self, api: Api, origin: str):
+        conversation = await api.open()
+        for path in (
+            "/v1/conversations", f"/v1/conversations/{conversation}/turns", "/v1/chat/completions", "/console/chat",
+        ):  # fmt: skip
+            answer = await api.post(path, {}, origin=origin)
+            assert (answer.status_code, answer.json()["error"]["code"]) == (403, "foreign_origin"), path
+        assert api.world.model.requests == []
+
+    async def test_takes_posts_from_its_own_pages(self, api: Api):
+        for host in ("127.0.0.1", "localhost"):
+            assert (await api.post("/v1/conversations", {}, origin=f"http://{host}:{PORT}")).status_code == 201
+
+    async def test_refuses_a_form_post_that_a_page_could_send_without_asking(self, api: Api):
+        conversation = await api.open()
+        for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"):
+            answer = await api.client.post(
+                f"/v1/conversations/{conversation}/turns",
+                content=b'{"message":"refund A1001"}',
+                headers={"content-type": kind},
+            )
+            assert answer.status_code == 415
+
+    async def test_takes_json_with_a_character_set(self, api: Api):
+        conversation = await api.open()
+        answer = await api.client.post(
+            f"/v1/conversations/{conversation}/turns",
+            content='{"message":"grüß dich"}'.encode(),
+            headers={"content-type": "Application/JSON; charset=utf-8"},
+        )
+        assert answer.status_code == 200
+
+    async def test_lets_no_page_of_another_site_open_a_websocket(self, live: Api):
+        conversation = await live.open()
+        base = str(live.client.base_url).rstrip("/")
+        url = f"ws{base[4:]}/v1/conversations/{conversation}/ws"
+        for origin in ("https://evil.example", "null", "http://127.0.0.1:9"):
+            with pytest.raises(websockets.InvalidStatus) as refused:
+                await websockets.connect(url, additional_headers={"origin": origin})
+            assert refused.value.response.status_code == 403
+        rebound = url.replace("127.0.0.1", "evil.example")
+        with pytest.raises(websockets.InvalidStatus):
+            await websockets.connect(rebound, host="127.0.0.1")
+        async with websockets.connect(url, additional_headers={"origin": base}):
+            pass
+
+
+class TestWithKeys:
+    async def test_the_key_is_the_guard_whatever_the_host(self, api: Api):
+        key = await api.key()
+        await api.get("/v1/conversations", key=key)
+        answer = await api.get("/v1/conversations", key=key, host="agents.example.com")
+        assert answer.status_code == 200
+        assert (await api.get("/v1/conversations", host="agents.example.com")).status_code == 401
+
+    async def test_a_page_without_a_key_shows_no_conversation(self, api: Api):
+        conversation = await api.open()
+        await api.say(conversation, "my secret is plum")
+        await api.key()
+        await api.get("/v1/conversations")
+        page = await api.get(f"/console/chat?conversation={conversation}")
+        assert "plum" not in page.text
+        same_origin = {"sec-fetch-site": "same-origin"}
+        posted = await api.client.post(
+            "/console/chat",
+            data={"message": "hi", "conversation": conversation},
+            headers={"sec-fetch-site": "same-origin"},
+        )
+        assert posted.status_code == 401
