@@ -1,9 +1,71 @@
-"""Resilience: what keeps a turn within its time and tells our own time from the others'.
+"""Resilience: what keeps a turn within its time, and one failing part from taking the rest along.
 
-Acts around every model and tool call. Neither open nor closed: nothing here depends on anything that can fail. So far
-it measures waits; the hard deadline is in `core`; breakers, retries and the degradation ladder are not there yet.
+Promise: what keeps failing is not called, what is tried again is tried within the deadline and under a budget, what
+is too much is refused at once with a `Retry-After`, and what the user gets instead of the best answer is on record.
+
+Acts where a turn is admitted and around every model and tool call. Everything counts in this process's memory.
+Breakers and the last good values fail open: without news from other replicas each goes by what it sees itself.
+Bulkheads and admission fail closed: without a place nothing is begun. The hard deadline is in `core`.
 """
 
+from handrail.serving.resilience.admission import Admission, AdmissionLimits, Place, TenantOverloaded
+from handrail.serving.resilience.breaker import (
+    BreakerChange,
+    BreakerMirror,
+    BreakerOpen,
+    Breakers,
+    BreakerStatus,
+    OnChange,
+    Permit,
+    model_key,
+    tool_key,
+)
+from handrail.serving.resilience.bulkhead import Bulkhead, Overloaded, Slot
+from handrail.serving.resilience.ladder import Ladder, Rung, Step, model_ladder, tool_ladder
+from handrail.serving.resilience.last_good import LastGood, LastGoodValue, ReadKey
+from handrail.serving.resilience.policy import (
+    BreakerPolicy,
+    BreakerState,
+    NotAttempted,
+    RetryPolicy,
+    is_worth_retrying,
+    outcome_of,
+)
+from handrail.serving.resilience.retry import Retries, Retry
 from handrail.serving.resilience.waits import Waits
 
-__all__ = ["Waits"]
+__all__ = [
+    "Admission",
+    "AdmissionLimits",
+    "BreakerChange",
+    "BreakerMirror",
+    "BreakerOpen",
+    "BreakerPolicy",
+    "BreakerState",
+    "BreakerStatus",
+    "Breakers",
+    "Bulkhead",
+    "Ladder",
+    "LastGood",
+    "LastGoodValue",
+    "NotAttempted",
+    "OnChange",
+    "Overloaded",
+    "Permit",
+    "Place",
+    "ReadKey",
+    "Retries",
+    "Retry",
+    "RetryPolicy",
+    "Rung",
+    "Slot",
+    "Step",
+    "TenantOverloaded",
+    "Waits",
+    "is_worth_retrying",
+    "model_key",
+    "model_ladder",
+    "outcome_of",
+    "tool_key",
+    "tool_ladder",
+]
