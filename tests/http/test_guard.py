@@ -96,6 +96,6 @@ class TestWithKeys:
         posted = await api.client.post(
             "/console/chat",
             data={"message": "hi", "conversation": conversation},
-            headers={"sec-fetch-site": "same-origin"},
+            headers=same_origin,
         )
         assert posted.status_code == 401

@@ -136,9 +136,7 @@ class _Connection:
 
     def _require_room(self) -> None:
         if len(self._forwarders) >= MOST_FOLLOWED:
-            raise ApiError(
-                "invalid_request", f"a socket follows at most {MOST_FOLLOWED} turns at once; wait for an end"
-            )
+            raise ApiError("invalid_request", f"a socket follows at most {MOST_FOLLOWED} turns at once; wait for one")
 
     def _forward(self, batches: AsyncIterator[list[Event]]) -> None:
         task = asyncio.get_running_loop().create_task(self._send_all(batches))

@@ -145,7 +145,11 @@ def _read(body: ChatRequest) -> tuple[str, list[Message]]:
         for message in body.messages[:-1]
         if message.role in ("user", "assistant") and (text := message.text()).strip()
     ]
-    return last.text(), earlier[-MOST_EARLIER:]
+    text = last.text()
+    if not text.strip():
+        # Refused here, before a conversation is opened for it.
+        raise ApiError("invalid_message", "the last message is empty; write what you want to ask", param="messages")
+    return text, earlier[-MOST_EARLIER:]
 
 
 def _completion(result: Mapping[str, Any], model: str, headers: dict[str, str]) -> Response:
