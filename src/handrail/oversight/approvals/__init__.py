@@ -1,0 +1,78 @@
+"""Approvals: a tool call that could do harm waits for people, and runs only as they approved it.
+
+Acts on each tool call after its permission and before its intent row; what waits is stored in the batch that parks the
+turn. Closed: a rule that can't be judged matches, an approval that can't be stored fails the turn, and one that nobody
+decided in time is never executed.
+"""
+
+from handrail.oversight.approvals.policy import (
+    Ballot,
+    Edit,
+    Recorded,
+    Refusal,
+    RefusalCode,
+    Voter,
+    delegate,
+    difference,
+    escalation_teams,
+    fingerprint,
+    identical,
+    missing,
+    opened,
+    permit,
+    required,
+    strictest,
+    vote,
+)
+from handrail.oversight.approvals.records import (
+    Approval,
+    ApprovalStatus,
+    Approvers,
+    Capacity,
+    Clause,
+    GuardedCall,
+    Requirement,
+    Risk,
+    Vote,
+)
+from handrail.oversight.approvals.rules import CallFacts, ConversationFacts, Rules, compile_rules
+from handrail.oversight.approvals.schema import ApprovalRule
+from handrail.oversight.approvals.speed import DecisionSpeed
+from handrail.oversight.approvals.store import ApprovalStore, Seen
+
+__all__ = [
+    "Approval",
+    "ApprovalRule",
+    "ApprovalStatus",
+    "ApprovalStore",
+    "Approvers",
+    "Ballot",
+    "CallFacts",
+    "Capacity",
+    "Clause",
+    "ConversationFacts",
+    "DecisionSpeed",
+    "Edit",
+    "GuardedCall",
+    "Recorded",
+    "Refusal",
+    "RefusalCode",
+    "Requirement",
+    "Risk",
+    "Rules",
+    "Seen",
+    "Vote",
+    "Voter",
+    "compile_rules",
+    "delegate",
+    "difference",
+    "escalation_teams",
+    "fingerprint",
+    "identical",
+    "missing",
+    "opened",
+    "permit",
+    "required",
+    "strictest",
+    "vote",
+]
