@@ -34,7 +34,7 @@ class TurnStream:
         self._timer: asyncio.TimerHandle | None = None
         self._last_flush = 0.0
         self._loop = asyncio.get_running_loop()
-        self._changed: asyncio.Future[None] | None = None
+        self._followers: list[asyncio.Future[None]] = []
         self._done: asyncio.Future[None] | None = None
 
     @property
@@ -113,9 +113,10 @@ class TurnStream:
                 await self._change()
 
     async def _change(self) -> None:
-        if self._changed is None or self._changed.done():
-            self._changed = self._loop.create_future()
-        await asyncio.shield(self._changed)
+        """Wait for the next event; every follower has a future of its own, so one that leaves takes nothing along."""
+        changed = self._loop.create_future()
+        self._followers.append(changed)
+        await changed
 
     def _flush(self) -> None:
         if self._timer is not None:
@@ -143,8 +144,10 @@ class TurnStream:
         return whole[: len(whole) - later - pending]
 
     def _wake(self) -> None:
-        if self._changed is not None and not self._changed.done():
-            self._changed.set_result(None)
+        followers, self._followers = self._followers, []
+        for follower in followers:
+            if not follower.done():
+                follower.set_result(None)
 
 
 class Streams:
