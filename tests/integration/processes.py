@@ -1,0 +1,169 @@
+"""`handrail serve` as a process of its own, and a model provider that a test holds the pace of."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+STARTS_WITHIN = 60.0
+ENDS_WITHIN = 20.0
+
+
+class Process:
+    """One `handrail` command that serves; `address` is where."""
+
+    def __init__(self, *arguments: str, home: Path, **settings: str) -> None:
+        home.mkdir(parents=True, exist_ok=True)
+        self._log = (home / "stderr").open("ab+")
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "handrail.cli", *arguments, "--port", "0"],
+            cwd=home,
+            env=environment(home, settings),
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+        )
+        self.address = self._address()
+        self.client = httpx2.Client(base_url=self.address, timeout=20)
+
+    def open(self) -> str:
+        answer = self.client.post("/v1/conversations", json={})
+        assert answer.status_code == 201, answer.text
+        return answer.json()["id"]
+
+    def say(self, conversation: str, message: str, **headers: str) -> Any:
+        given = {name.replace("_", "-"): value for name, value in headers.items()}
+        answer = self.client.post(f"/v1/conversations/{conversation}/turns", json={"message": message}, headers=given)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def transcript(self, conversation: str) -> list[tuple[str, str]]:
+        body = self.client.get(f"/v1/conversations/{conversation}").json()
+        return [(each["role"], each["content"]) for each in body["messages"]]
+
+    def send(self, what: signal.Signals) -> None:
+        self._process.send_signal(what)
+
+    def ended(self) -> int:
+        """The exit code, once it has ended."""
+        return self._process.wait(ENDS_WITHIN)
+
+    def close(self) -> None:
+        self.client.close()
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait(ENDS_WITHIN)
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+        self._log.close()
+
+    def said(self) -> str:
+        """What it wrote to stderr."""
+        self._log.seek(0)
+        return self._log.read().decode(errors="replace")
+
+    def _address(self) -> str:
+        assert self._process.stdout is not None
+        watchdog = threading.Timer(STARTS_WITHIN, self._process.kill)
+        watchdog.start()
+        try:
+            for line in self._process.stdout:
+                if " on http://" in line:
+                    return line.rpartition(" on ")[2].strip()
+        finally:
+            watchdog.cancel()
+        raise AssertionError(f"the server did not start: {self.said()}")
+
+
+@contextlib.contextmanager
+def serving(*arguments: str, home: Path, **settings: str) -> Iterator[Process]:
+    process = Process(*arguments, home=home, **settings)
+    try:
+        yield process
+    finally:
+        process.close()
+
+
+def run(*arguments: str, home: Path, **settings: str) -> subprocess.CompletedProcess[str]:
+    """One `handrail` command to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "handrail.cli", *arguments],
+        cwd=home,
+        env=environment(home, settings),
+        capture_output=True,
+        text=True,
+        timeout=STARTS_WITHIN,
+        check=False,
+    )
+
+
+def environment(home: Path, settings: Mapping[str, str]) -> dict[str, str]:
+    """This process's environment without settings of its own, and with the data in `home`."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("HANDRAIL_")}
+    threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    return kept | threads | {"HANDRAIL_DATA_DIR": str(home / "data")} | settings
+
+
+class Provider:
+    """An OpenAI-compatible model that streams the words of `says`, `gap` seconds apart."""
+
+    def __init__(self) -> None:
+        self.says = "one two three"
+        self.gap = 0.0
+        provider = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers["content-length"]))
+                self.send_response(200)
+                self.send_header("content-type", "text/event-stream")
+                self.end_headers()
+                with contextlib.suppress(OSError):
+                    provider._stream(self)
+
+            def log_message(self, format: str, *args: object) -> None:
+                """Silence."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        self._thread.start()
+        self.url = f"http://127.0.0.1:{self._server.server_port}/v1"
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def _stream(self, handler: BaseHTTPRequestHandler) -> None:
+        words = self.says.split(" ")
+        for number, word in enumerate(words):
+            if number:
+                time.sleep(self.gap)
+            self._send(handler, {"delta": {"content": word if number == len(words) - 1 else f"{word} "}})
+        self._send(handler, {"delta": {}, "finish_reason": "stop"})
+        handler.wfile.write(b"data: [DONE]\n\n")
+
+    def _send(self, handler: BaseHTTPRequestHandler, choice: dict[str, Any]) -> None:
+        body = {"id": "c", "object": "chat.completion.chunk", "model": "mock-1", "choices": [{"index": 0, **choice}]}
+        handler.wfile.write(b"data: " + json.dumps(body).encode() + b"\n\n")
+        handler.wfile.flush()
+
+
+def agent_project(folder: Path, provider: Provider) -> Path:
+    """A project without intents, which need no training: everything goes to the provider's model."""
+    folder.mkdir()
+    model = f"{{provider: openai_compatible, base_url: '{provider.url}', model: mock-1}}"
+    (folder / "agent.yaml").write_text(f"name: talker\nmodels:\n  large: {model}\n")
+    (folder / "instructions.md").write_text("Be brief.\n")
+    return folder
