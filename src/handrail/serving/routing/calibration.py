@@ -14,9 +14,10 @@ from handrail.serving.routing.network import Floats, Ints, softmax
 USUAL_MARGIN_SCALE, USUAL_OPINION_SCALE = 3.0, 0.6
 _PULL = 3.0
 _TRUST_PULL = 1.7
+_LEAST_SLOPE, _MOST_SLOPE = 0.2, 5.0
 # Log odds added to every confidence, a choice and not a fit: one message in a hundred more is answered unasked, and
-# the last of those are right in 88 of 100 cases instead of 90. ECE out of fold stays where it was, within 0.003.
-LENIENCE = 0.2
+# the last of those are right in 89 of 100 cases instead of 90. ECE out of fold grows by 0.003 at most.
+_LENIENCE = 0.13
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,23 +84,29 @@ class Trust:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """The last step: confidence' = sigmoid(slope x log odds(confidence) + shift)."""
+    """The last step, beta calibration: log odds' = rise x log c - fall x log(1 - c) + shift.
 
-    slope: float = 1.0
+    Two slopes, because doubt about the scope bends the middle of the scale and leaves its upper end alone.
+    """
+
+    rise: float = 1.0
+    fall: float = 1.0
     shift: float = 0.0
 
     def __call__(self, confidence: Numbers) -> Numbers:
-        return sigmoid(self.slope * log_odds(confidence) + self.shift)
+        inside = np.clip(confidence, SMALLEST, 1 - SMALLEST)
+        return sigmoid(self.rise * np.log(inside) - self.fall * np.log1p(-inside) + self.shift)
 
     def at(self, confidence: float) -> float:
         """One value, without the cost of an array."""
         inside = min(max(confidence, SMALLEST), 1 - SMALLEST)
-        odds = math.log(inside) - math.log1p(-inside)
-        return 1 / (1 + math.exp(-(self.slope * odds + self.shift)))
+        return 1 / (1 + math.exp(self.fall * math.log1p(-inside) - self.rise * math.log(inside) - self.shift))
 
 
-def fit_curve(confidence: Numbers, right: NDArray[np.bool_], lenience: float) -> Curve:
-    """Slope and shift by least log loss over rows in scope, pulled towards no change; then lenience."""
-    odds = log_odds(confidence)
-    weights, shift = fit_logistic(odds[:, None], right, np.ones(len(right)), _PULL, odds)
-    return Curve(min(max(1 + float(weights[0]), 0.2), 3.0), min(max(shift, -3.0), 3.0) + lenience)
+def fit_curve(confidence: Numbers, right: NDArray[np.bool_]) -> Curve:
+    """Slopes and shift by least log loss over rows in scope, pulled towards no change; then lenience."""
+    inside = np.clip(confidence, SMALLEST, 1 - SMALLEST)
+    inputs = np.column_stack([np.log(inside), -np.log1p(-inside)])
+    weights, shift = fit_logistic(inputs, right, np.ones(len(right)), _PULL, log_odds(confidence))
+    rise, fall = np.clip(1 + weights, _LEAST_SLOPE, _MOST_SLOPE).tolist()
+    return Curve(rise, fall, min(max(shift, -3.0), 3.0) + _LENIENCE)

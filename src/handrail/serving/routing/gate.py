@@ -16,8 +16,9 @@ from handrail.serving.routing.logistic import Numbers, fit_logistic, sigmoid
 
 Floats = NDArray[np.float32]
 
-# How much of the traffic is assumed to be out of scope, whatever the number of examples.
-PRIOR = 0.15
+# How much of the traffic is assumed to be out of scope, whatever the number of examples. Whoever collects such
+# examples has such traffic; generic ones say nothing about it.
+PRIOR_GIVEN, PRIOR_GENERIC = 0.25, 0.1
 _VECTOR_WEIGHT = 1.5
 _PULL = 0.5
 
@@ -50,11 +51,13 @@ class Gate:
         return sigmoid(scores + vectors @ self.vector_weights + self.bias)
 
     @classmethod
-    def fit(cls, signals: Numbers, vectors: Floats, out_of_scope: NDArray[np.bool_], stranger: Linear) -> Self:
+    def fit(
+        cls, signals: Numbers, vectors: Floats, out_of_scope: NDArray[np.bool_], stranger: Linear, prior: float
+    ) -> Self:
         center, spread = signals.mean(axis=0), signals.std(axis=0) + 1e-3
         inputs: Numbers = np.hstack([(signals - center) / spread, vectors.astype(np.float64) * _VECTOR_WEIGHT])
         strangers = int(out_of_scope.sum())
-        shares = np.where(out_of_scope, PRIOR / strangers, (1 - PRIOR) / (len(inputs) - strangers))
+        shares = np.where(out_of_scope, prior / strangers, (1 - prior) / (len(inputs) - strangers))
         weights, bias = fit_logistic(inputs, out_of_scope, shares * len(inputs), _PULL)
         count = signals.shape[1]
         of_vector = (weights[count:] * _VECTOR_WEIGHT).astype(np.float32)

@@ -78,8 +78,10 @@ class IntentHead:
         signals = signals_of(logits, chances, terms.known_words, vector, parts.neighbours)
         out_of_scope = 0.0
         if parts.gate is not None:
-            stranger = parts.gate.margin(terms.ids, terms.weights, vector)
-            out_of_scope = float(parts.gate.doubt(np.append(signals, stranger), vector))
+            evidence = np.empty(COUNT + 1)
+            evidence[:COUNT] = signals
+            evidence[COUNT] = parts.gate.margin(terms.ids, terms.weights, vector)
+            out_of_scope = float(parts.gate.doubt(evidence, vector))
         confidence = parts.curve.at(float(parts.trust.chance(signals)) * (1 - out_of_scope))
         return self._prediction(chances, confidence, out_of_scope)
 
@@ -98,7 +100,7 @@ class IntentHead:
             "version": VERSION,
             "embedding": NAME,
             "labels": self.labels,
-            "curve": [parts.curve.slope, parts.curve.shift],
+            "curve": [parts.curve.rise, parts.curve.fall, parts.curve.shift],
             "trust_bias": parts.trust.bias,
             "gate_bias": None if parts.gate is None else [parts.gate.bias, parts.gate.stranger_bias],
             "facts": self.facts,

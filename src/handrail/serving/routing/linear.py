@@ -97,7 +97,7 @@ def _chosen_rows(nearness: Floats, own: NDArray[np.bool_], rng: np.random.Genera
     if len(own) <= int(own.sum()) + NEAR_NEGATIVES + OTHER_NEGATIVES:
         return np.arange(len(own))
     others = np.flatnonzero(~own)
-    others = others[np.argsort(-nearness[others], kind="stable")]
+    others = others[np.argpartition(-nearness[others], NEAR_NEGATIVES)]
     sample = rng.choice(others[NEAR_NEGATIVES:], OTHER_NEGATIVES, replace=False)
     return np.sort(np.concatenate([np.flatnonzero(own), others[:NEAR_NEGATIVES], sample]))
 

@@ -15,7 +15,8 @@ def log_odds(chance: Numbers) -> Numbers:
 
 
 def sigmoid(scores: Numbers) -> Numbers:
-    return 1 / (1 + np.exp(-np.clip(scores, -30, 30)))
+    # Not clip(): on a single value it costs five times as much, and this runs twice a query.
+    return 1 / (1 + np.exp(-np.minimum(np.maximum(scores, -30), 30)))
 
 
 def fit_logistic(

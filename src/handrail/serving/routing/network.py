@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 Ints = NDArray[np.intp]
 
-HIDDEN = 384
-_EPOCHS = 12
+HIDDEN = 512
+_EPOCHS = 10
 _FEWEST_STEPS = 150
 _BATCH = 256
 _LEARNING_RATE = 3e-3
 _DECAY = 1e-2
-_DROPPED = 0.35
+_DROPPED = 0.4
 _SMOOTHING = 0.1
 _WARM_UP = 0.15
 _FIRST_MOMENT, _SECOND_MOMENT = 0.9, 0.98

@@ -144,7 +144,9 @@ class Vocabulary:
         ids = rows.take(starts)
         weights = self.idf.take(ids)
         if len(ids) < len(rows):
-            counts = np.diff(starts, append=len(rows))
-            weights *= 1 + np.log(counts.astype(np.float32))
+            counts = np.empty(len(ids), dtype=np.float32)
+            np.subtract(starts[1:], starts[:-1], out=counts[:-1])
+            counts[-1] = len(rows) - starts[-1]
+            weights *= 1 + np.log(counts)
         weights *= np.float32(scale / math.sqrt(float(weights.dot(weights))))
         return ids, weights

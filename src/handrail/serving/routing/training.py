@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from importlib import resources
@@ -11,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handrail.core.errors import UsageError
-from handrail.serving.routing.calibration import LENIENCE, Blend, Curve, Trust, fit_blend, fit_curve
+from handrail.serving.routing.calibration import Blend, Curve, Trust, fit_blend, fit_curve
 from handrail.serving.routing.embedding import Embedding, shared_embedding
 from handrail.serving.routing.evaluation import Figures, figures
-from handrail.serving.routing.gate import Gate
+from handrail.serving.routing.gate import PRIOR_GENERIC, PRIOR_GIVEN, Gate
 from handrail.serving.routing.head import IntentHead, Parts
 from handrail.serving.routing.linear import Linear, fit_margins, fit_stranger, margins
 from handrail.serving.routing.network import Floats, Ints, Network, fit_network, softmax
@@ -25,7 +26,7 @@ from handrail.serving.routing.signals import COUNT, Neighbours, signals_of
 # Many, so that heads that miss a fold stand for the head on everything.
 FOLDS = 10
 # So many held-out rows fix two temperatures and a gate; more folds would only cost time, as do many intents.
-ENOUGH_HELD_OUT = 2400
+ENOUGH_HELD_OUT = 1900
 _MOST_BOUNDARIES = 600
 # With fewer out-of-scope examples of the project's own, the generic ones are added.
 ENOUGH_OUT_OF_SCOPE = 100
@@ -34,10 +35,6 @@ FEWEST_FOR_A_GATE = 20
 _SPARSE_INTENT = 10
 _GATE_FOLDS = 5
 _OTHERS = 3000
-# Above this, examples were written in runs by few people, and held-out rows still have their writer in training:
-# figures flatter, and there is no room for lenience. Shuffled collections lie below 0.01, collected runs near 0.1.
-_INDEPENDENT = 0.03
-_FEWEST_TO_COMPARE = 10
 # Two texts nearer than this share most of their words or their topic.
 _NEAR = 0.5
 
@@ -62,7 +59,6 @@ class TooFewExamples(UsageError):
 class TrainingReport:
     """How good the head is on rows it had not seen, and what to know before trusting it.
 
-    `neighbours_alike` is how much more examples resemble the one before them than others of their intent (cosine).
     `held_out` is measured out of fold, on heads trained on nine tenths of the examples.
     """
 
@@ -71,7 +67,6 @@ class TrainingReport:
     out_of_scope_examples: int
     out_of_scope_source: Source
     generic_dropped: int
-    neighbours_alike: float
     held_out: Figures | None
     warnings: tuple[str, ...]
 
@@ -196,7 +191,6 @@ class _Trainer:
         self.intents = np.array([number[example.intent] for example in examples], dtype=np.intp)
         self.vocabulary = Vocabulary.of([clean(text) for text in texts])
         self.rows = Rows.read(texts, self.vocabulary, embedding)
-        self.alike = neighbours_alike(self.rows.embedding, self.intents)
         self.outside = Rows.read([*self.given, *generic], self.vocabulary, embedding)
 
     def run(self) -> tuple[IntentHead, TrainingReport]:
@@ -208,8 +202,7 @@ class _Trainer:
             intents = self.intents[held_rows]
             blend = fit_blend(inside.margins, inside.opinions, intents)
             strangers = self._strangers(held_rows, kept)
-            lenience = LENIENCE if self.alike <= _INDEPENDENT else 0.0
-            calibrated, measured = _calibrate(inside, outside_kept, intents, blend, strangers, lenience)
+            calibrated, measured = _calibrate(inside, outside_kept, intents, blend, strangers)
         report = self._report(kept, calibrated.gate is not None, measured)
         return self._head(blend, calibrated, report), report
 
@@ -231,8 +224,10 @@ class _Trainer:
 
     def _fit(self, learn: Ints) -> tuple[Linear, Network]:
         rows, intents, count = self.rows.take(learn), self.intents[learn], len(self.labels)
-        boundaries = fit_margins(rows, intents, count, self.seed)
-        return boundaries, fit_network(rows.embedding, intents, count, self.seed)
+        # Side by side: both leave Python for most of their time, and neither sees the other's random numbers.
+        with ThreadPoolExecutor(1) as aside:
+            network = aside.submit(fit_network, rows.embedding, intents, count, self.seed)
+            return fit_margins(rows, intents, count, self.seed), network.result()
 
     def _said(self, learned: tuple[Linear, Network], learn: Ints, rows: Rows) -> _HeldOut:
         training = self.rows.take(learn)
@@ -259,7 +254,8 @@ class _Trainer:
         others = np.setdiff1d(np.arange(len(self.rows)), held_rows)
         others = others[np.linspace(0, len(others) - 1, min(len(others), _OTHERS)).astype(np.intp)]
         judged = stacked(self.rows.take(held_rows), self.outside.take(np.flatnonzero(kept)))
-        return _Strangers(judged, self.rows.take(others), int(kept.sum()), self.seed)
+        prior = PRIOR_GIVEN if len(self.given) >= ENOUGH_OUT_OF_SCOPE else PRIOR_GENERIC
+        return _Strangers(judged, self.rows.take(others), int(kept.sum()), prior, self.seed)
 
     def _report(self, kept: NDArray[np.bool_], gated: bool, measured: Figures | None) -> TrainingReport:
         source: Source = "none"
@@ -274,7 +270,6 @@ class _Trainer:
             out_of_scope_examples=int(kept.sum()) if gated else 0,
             out_of_scope_source=source,
             generic_dropped=int((~kept).sum()),
-            neighbours_alike=round(self.alike, 4),
             held_out=measured,
             warnings=tuple(_warnings(sparse, source, measured)),
         )
@@ -308,6 +303,7 @@ class _Strangers:
     judged: Rows
     others: Rows
     count: int
+    prior: float
     seed: int
 
     def fit(self, index: Ints) -> Linear:
@@ -325,7 +321,7 @@ class _Strangers:
 
 
 def _calibrate(
-    inside: _HeldOut, outside: _HeldOut | None, intents: Ints, blend: Blend, strangers: _Strangers, lenience: float
+    inside: _HeldOut, outside: _HeldOut | None, intents: Ints, blend: Blend, strangers: _Strangers
 ) -> tuple[_Calibrated, Figures]:
     """Trust, gate and curve on everything held out, and figures whose gate had not seen the row it judges."""
     signals, named = inside.judged(blend)
@@ -333,7 +329,7 @@ def _calibrate(
     trust = Trust.fit(signals, right)
     confidence = trust.chance(signals)
     if outside is None or len(outside) < FEWEST_FOR_A_GATE:
-        curve = fit_curve(confidence, right, lenience)
+        curve = fit_curve(confidence, right)
         return _Calibrated(trust, None, curve), figures(curve(confidence), right, None)
     strange, _ = outside.judged(blend)
     everything = np.column_stack([np.vstack([signals, strange]), strangers.margins()])
@@ -343,12 +339,12 @@ def _calibrate(
     confidence = np.concatenate([confidence, trust.chance(strange)])
     doubt = np.zeros(len(everything))
     for learn, test in _gate_folds(len(everything)):
-        gate = Gate.fit(everything[learn], vectors[learn], is_outside[learn], boundary)
+        gate = Gate.fit(everything[learn], vectors[learn], is_outside[learn], boundary, strangers.prior)
         doubt[test] = gate.doubt(everything[test], vectors[test])
     confidence *= 1 - doubt
-    curve = fit_curve(confidence[~is_outside], right, lenience)
+    curve = fit_curve(confidence[~is_outside], right)
     measured = figures(curve(confidence[~is_outside]), right, curve(confidence[is_outside]))
-    return _Calibrated(trust, Gate.fit(everything, vectors, is_outside, boundary), curve), measured
+    return _Calibrated(trust, Gate.fit(everything, vectors, is_outside, boundary, strangers.prior), curve), measured
 
 
 def _gate_folds(rows: int) -> Iterator[tuple[Ints, Ints]]:
@@ -356,20 +352,6 @@ def _gate_folds(rows: int) -> Iterator[tuple[Ints, Ints]]:
     for fold in range(_GATE_FOLDS):
         test = places % _GATE_FOLDS == fold
         yield np.flatnonzero(~test), np.flatnonzero(test)
-
-
-def neighbours_alike(vectors: Floats, intents: Ints) -> float:
-    """Mean cosine of neighbouring examples of an intent, less that of any two of it."""
-    excess: list[float] = []
-    for intent in range(int(intents.max()) + 1):
-        own = vectors[intents == intent]
-        count = len(own)
-        if count < _FEWEST_TO_COMPARE:
-            continue
-        total = own.sum(axis=0)
-        among_all = (float(total.dot(total)) - count) / (count * (count - 1))
-        excess.append(float((own[1:] * own[:-1]).sum(axis=1).mean()) - among_all)
-    return float(np.mean(excess)) if excess else 1.0
 
 
 def _enough_folds(folds: Ints, intents: Ints) -> list[tuple[Ints, Ints]]:
