@@ -116,7 +116,7 @@ class CompiledRule:
         try:
             outcome = self.program.execute({name: values[name] for name in self.reads})
         except _FAILS as error:
-            failure = f"{type(error).__name__}: {error}"
+            failure = f"{error} is missing" if isinstance(error, KeyError) else f"{type(error).__name__}: {error}"
         else:
             if outcome is False:
                 return None
