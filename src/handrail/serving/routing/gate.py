@@ -18,7 +18,7 @@ Floats = NDArray[np.float32]
 
 # How much of the traffic is assumed to be out of scope, whatever the number of examples. Whoever collects such
 # examples has such traffic; generic ones say nothing about it.
-PRIOR_GIVEN, PRIOR_GENERIC = 0.25, 0.1
+PRIOR_GIVEN, PRIOR_GENERIC = 0.2, 0.1
 _VECTOR_WEIGHT = 1.5
 _PULL = 0.5
 

@@ -26,7 +26,7 @@ from handrail.serving.routing.signals import COUNT, Neighbours, signals_of
 # Many, so that heads that miss a fold stand for the head on everything.
 FOLDS = 10
 # So many held-out rows fix two temperatures and a gate; more folds would only cost time, as do many intents.
-ENOUGH_HELD_OUT = 1900
+ENOUGH_HELD_OUT = 2400
 _MOST_BOUNDARIES = 600
 # With fewer out-of-scope examples of the project's own, the generic ones are added.
 ENOUGH_OUT_OF_SCOPE = 100
