@@ -74,6 +74,15 @@ class TestAdmit:
         assert not late.done()
         await end([late])
 
+    async def test_one_tenants_line_takes_every_place_that_comes_free(self):
+        admission = made(running=2, running_per_tenant=2)
+        first, second = await admission.admit("a").enter(), await admission.admit("b").enter()
+        tasks = await queue(admission, "c", "c")
+        first.leave()
+        second.leave()
+        await settle()
+        assert all(task.done() for task in tasks)
+
     async def test_a_tenant_at_its_limit_leaves_free_places_to_others(self):
         admission = made(running=3, running_per_tenant=2)
         tasks = await queue(admission, "greedy", "greedy", "greedy", "modest")
@@ -320,6 +329,18 @@ TestAnyOrder = AdmissionMachine.TestCase
 
 
 class TestMemory:
+    async def test_a_wait_that_has_ended_leaves_no_timer(self):
+        admission = made(running=1, wait_seconds=3600)
+        place = await admission.admit("acme").enter()
+        gc.collect()
+        before = sum(type(each) is asyncio.TimerHandle for each in gc.get_objects())
+        tasks = await queue(admission, "acme", "other")
+        assert sum(type(each) is asyncio.TimerHandle for each in gc.get_objects()) == before + 2
+        place.leave()
+        await end(tasks)
+        waits = [each for each in gc.get_objects() if type(each) is asyncio.TimerHandle and not each.cancelled()]
+        assert len(waits) <= before
+
     async def test_overload_from_ever_new_tenants_leaves_nothing_behind(self):
         admission = made(running=1, waiting=4, wait_seconds=0.0005)
         place = await admission.admit("long").enter()

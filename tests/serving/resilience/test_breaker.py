@@ -96,6 +96,13 @@ class TestClosed:
         fail(breakers, 3)
         assert state_of(breakers) is BreakerState.CLOSED
 
+    def test_forgets_slow_calls_that_have_left_the_window(self, clock: FrozenClock):
+        breakers = made(clock)
+        succeed(breakers, 2)
+        succeed(breakers, 2, seconds=5)
+        succeed(breakers, 8)
+        assert breakers.states()[0].slow == 0
+
     def test_opens_when_calls_succeed_too_slowly(self, clock: FrozenClock):
         breakers = made(clock)
         succeed(breakers, 1)
@@ -195,6 +202,30 @@ class TestHalfOpen:
         probe.success(0.1)
         status = breakers.states()[0]
         assert (status.state, status.calls, status.failed) == (BreakerState.HALF_OPEN, 1, 0)
+
+    def test_what_is_cancelled_late_frees_no_place_of_a_probe(self, clock: FrozenClock):
+        breakers = made(clock)
+        old = [breakers.guard(KEY) for _ in range(4)]
+        fail(breakers, 4)
+        clock.advance(60)
+        breakers.guard(KEY), breakers.guard(KEY)
+        for permit in old:
+            permit.cancelled()
+        with pytest.raises(BreakerOpen):
+            breakers.guard(KEY)
+
+    def test_a_round_may_take_long_while_its_probes_are_young(self, clock: FrozenClock):
+        breakers = self.opened(clock)
+        first = breakers.guard(KEY)
+        clock.advance(50)
+        second = breakers.guard(KEY)
+        clock.advance(50)
+        with pytest.raises(BreakerOpen) as refused:
+            breakers.guard(KEY)
+        assert refused.value.retry_after_seconds == 1.0
+        first.success(1)
+        second.success(1)
+        assert breakers.states()[0].calls == 2
 
     def test_probes_that_never_report_do_not_keep_it_shut_for_ever(self, clock: FrozenClock):
         breakers = self.opened(clock)
@@ -297,6 +328,15 @@ class TestReplicas:
         clock.advance(20)
         with pytest.raises(BreakerOpen) as refused:
             two.guard(KEY)
+        assert refused.value.retry_after_seconds == pytest.approx(40)
+
+    def test_news_that_took_its_time_does_not_keep_it_open_for_longer(self, clock: FrozenClock):
+        news = BreakerChange(KEY, "open", "down", clock.micros())
+        clock.advance(20)
+        breakers = made(clock)
+        breakers.adopt(news)
+        with pytest.raises(BreakerOpen) as refused:
+            breakers.guard(KEY)
         assert refused.value.retry_after_seconds == pytest.approx(40)
 
     def test_each_sends_its_own_probes_and_good_ones_close_both(self, clock: FrozenClock):

@@ -148,6 +148,15 @@ class TestBudget:
                 await story.run(DOWN, DOWN, DOWN, key="tool:down")
         assert await story.run(DOWN, DOWN, "fine", key="tool:other") == "fine"
 
+    def test_ten_tenths_are_a_whole_retry(self):
+        story = Story(RetryPolicy(budget_burst=1, budget_ratio=0.1))
+        assert story.retries.next_delay("x", 1, DOWN, story.deadline()) is not None
+        for _ in range(9):
+            story.retries.began("x")
+        assert story.retries.next_delay("x", 1, DOWN, story.deadline()) is None
+        story.retries.began("x")
+        assert story.retries.next_delay("x", 1, DOWN, story.deadline()) is not None
+
     def test_an_attempt_that_is_not_worth_it_costs_no_token(self):
         story = Story(RetryPolicy(budget_burst=1, budget_ratio=0))
         for _ in range(5):

@@ -60,9 +60,8 @@ class Circuit:
             self._enter(BreakerState.OPEN, reason, now)
 
     def cancel(self) -> None:
-        """A call of this generation ended without saying anything; its place is free for another probe."""
-        if self.state is BreakerState.HALF_OPEN:
-            self._probing -= 1
+        """A call of this generation ended without saying anything; a probe's place is free for another."""
+        self._probing -= 1
 
     def open(self, reason: str, since: float) -> None:
         self._enter(BreakerState.OPEN, reason, since)

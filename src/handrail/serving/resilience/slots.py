@@ -62,13 +62,13 @@ class FairSlots:
         return line.running if line else 0
 
     def take(self, key: str) -> bool:
-        """A place at once, if one is free and nobody of this key waits for it."""
+        """A place at once, if one is free. While anybody waits who could have it, none is."""
         if self.running >= self._most_running or self._closed:
             return False
         line = self._lines.get(key)
         if line is None:
             line = self._begin(key)
-        elif line.running >= line.limit or line.waiting:
+        elif line.running >= line.limit:
             return False
         self.running += 1
         line.running += 1
@@ -161,7 +161,6 @@ class FairSlots:
                 line.running += 1
                 waiter.set_result(None)
                 return
-        self._forget(line)
 
     def _expire(self, line: _Line, waiter: Waiter) -> None:
         if not waiter.done():
