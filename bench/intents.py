@@ -1,6 +1,7 @@
 """`python -m bench.intents`: what the intent head reaches on public data, beside the bars it is held to.
 
-Trains through the public command on the training files and measures on the public test files. Needs the data folder (`HANDRAIL_INTENT_DATA`, by default `../shared/data/intents`); without it, it says so and ends.
+Trains through the public command on the training files and measures on the public test files. Needs the data folder
+(`HANDRAIL_INTENT_DATA`, by default `../shared/data/intents`); without it, it says so and ends.
 """
 
 import json
