@@ -60,6 +60,25 @@ class TestLine:
             await asyncio.wait_for(stream.wait(), 10)
         assert [message.content for message in any_world.model.requests[-1].messages] == ["1", "a", "2", "b", "3"]
 
+    async def test_is_not_jumped_by_a_message_that_comes_as_the_next_turn_is_about_to_begin(self, any_world: World):
+        conversation = await any_world.open()
+        any_world.script(*slow("a", "b", "c", seconds=0.05))
+        first = await any_world.send(conversation, "1")
+        second = await any_world.send(conversation, "2")
+        held, may_begin = asyncio.Event(), asyncio.Event()
+
+        async def hold(writes: list[str]) -> None:
+            if writes == ["update turn"] and first.is_over and not held.is_set():
+                held.set()
+                await may_begin.wait()
+
+        any_world.db.before_commit = hold
+        await held.wait()
+        third = await any_world.send(conversation, "3")
+        may_begin.set()
+        answers = [(await asyncio.wait_for(each.wait(), 5))["message"]["content"] for each in (first, second, third)]
+        assert answers == ["a", "b", "c"]
+
     async def test_is_told_to_who_waits(self, world: World):
         conversation = await world.open()
         world.script(*slow("a", "b"))

@@ -75,10 +75,11 @@ async def begin(
 ) -> ActiveTurn | TurnStream:
     """Store the message as the next turn of its conversation; the other's stream when the same key was faster.
 
-    Optimistic: a turn is stored as running, and only when the database refuses does anybody look why.
+    A turn runs only if no other is open, so that none jumps the line; when that has changed meanwhile the store
+    refuses, and it is looked at again.
     """
-    status = TurnStatus.RUNNING
     for _ in range(ATTEMPTS):
+        status = await _next_status(services, conversation)
         at = services.clock.micros()
         turn = Turn(
             id=new_id("turn"),
@@ -107,7 +108,6 @@ async def begin(
             if idempotency and (known := await services.remembered(principal, idempotency)):
                 return await attach(services, principal, known)
             conversation = await services.conversations.require(principal, conversation.id)
-            status = await _next_status(services, conversation)
             continue
         if turn.seq > 1:
             # Read again now that nobody else can change it: the turn before may have ended in between, and what it
@@ -118,8 +118,13 @@ async def begin(
 
 
 async def _next_status(services: Services, conversation: Conversation) -> TurnStatus:
-    await _clear(services, conversation)
+    """Whether the next turn runs or waits, as things stand; the count of turns tells the store if they changed."""
+    if conversation.turn_count == 0:
+        return TurnStatus.RUNNING
     open_turns = await services.conversations.open_turns(conversation.tenant_id, conversation.id)
+    if open_turns:
+        await _clear(services, conversation)
+        open_turns = await services.conversations.open_turns(conversation.tenant_id, conversation.id)
     step = next_step([status for _, status in open_turns])
     if step == "refuse":
         raise ConversationBusy(
