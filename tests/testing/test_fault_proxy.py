@@ -1,7 +1,7 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 import pytest
@@ -25,6 +25,19 @@ REQUEST = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r
 EVENTS = b"data: one\n\ndata: two\n\ndata: three\n\n"
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n"
 ANSWER = HEAD + EVENTS
+
+
+@pytest.fixture(params=[False, True], ids=["asyncio", "uvloop"])
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]:
+    """Servers run on uvloop, tests on either."""
+    return "asyncio", {"use_uvloop": request.param}
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """What goes wrong in a callback of the loop is logged and raised nowhere."""
+    yield
+    assert [record.getMessage() for record in caplog.records] == []
 
 
 class Upstream:
@@ -142,6 +155,13 @@ class TestRefused:
             proxy.fault = None
             async with Client(proxy) as client:
                 assert await client.ask() == ANSWER
+
+    async def test_holds_from_the_start_when_it_was_set_before(self):
+        proxy = FaultProxy(1)
+        proxy.fault = Refused()
+        async with proxy:
+            with pytest.raises(ConnectionRefusedError):
+                await asyncio.open_connection("127.0.0.1", proxy.port)
 
     async def test_can_be_switched_back_and_forth_without_a_pause(self):
         async with proxied() as (proxy, _):

@@ -62,14 +62,17 @@ class FaultProxy:
     async def __aenter__(self) -> Self:
         self._listen()
         await asyncio.gather(*self._starting)
+        if isinstance(self._fault, Refused):
+            self._stop()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self._stop()
         await asyncio.gather(*self._starting)
-        for task in self._links:
+        links = list(self._links)
+        for task in links:
             task.cancel()
-        await asyncio.gather(*self._links, return_exceptions=True)
+        await asyncio.gather(*links, return_exceptions=True)
 
     def _listen(self) -> None:
         """Bound and listening at once: a client that comes before the server has started is kept by the kernel."""
@@ -96,19 +99,15 @@ class FaultProxy:
         for link in self._links.values():
             link.abort()
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         link = _Link(self, reader, writer)
         if not self._is_listening:
             link.abort()
             return
         self.connections += 1
-        task = asyncio.current_task()
-        assert task is not None
+        task = asyncio.create_task(link.run())
         self._links[task] = link
-        try:
-            await link.run()
-        finally:
-            del self._links[task]
+        task.add_done_callback(self._links.pop)
 
 
 class _Link:
@@ -159,7 +158,7 @@ class _Link:
                 await self._answer_itself(fault, data)
                 return False
             await self._forward(data)
-        if self._upstream is not None and self._upstream.can_write_eof():
+        if self._upstream is not None and not self._upstream.is_closing():
             self._upstream.write_eof()
         return True
 
@@ -265,6 +264,8 @@ def _end_of(fault: Reset | Truncated, answer: bytes | bytearray) -> int | None:
 def _reset(writer: asyncio.StreamWriter) -> None:
     """RST in place of FIN: what was sent and not read yet is lost, as when a process or a router dies."""
     connection = writer.get_extra_info("socket")
-    with suppress(OSError):
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    # Where the connection is gone already, uvloop has no socket to show or says ValueError.
+    if connection is not None:
+        with suppress(OSError, ValueError):
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()
