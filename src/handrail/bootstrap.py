@@ -15,7 +15,7 @@ from handrail.oversight.escalations import EscalationStore
 from handrail.protection.auth import Authenticator, KeyStore, operator_token
 from handrail.protection.rate_limits import RateLimiter
 from handrail.serving.context import extract
-from handrail.serving.conversations import ConversationStore, Streams
+from handrail.serving.conversations import ConversationStore, LeaseStore, Streams
 from handrail.serving.models import ModelConnections, ModelRegistry
 from handrail.serving.routing import train_apart
 from handrail.serving.tools import ToolRunner
@@ -37,13 +37,20 @@ async def services_from(settings: Settings, clock: Clock | None = None) -> Async
     services = Services(
         clock=clock,
         db=db,
-        limits=TurnLimits(deadline_seconds=settings.turn.deadline_seconds, owner=_owner()),
+        limits=TurnLimits(
+            deadline_seconds=settings.turn.deadline_seconds,
+            lease_seconds=settings.turn.lease_seconds,
+            sweep_seconds=settings.turn.sweep_seconds,
+            owner=_owner(),
+            sole_owner=settings.database_url is None,
+        ),
         authenticator=authenticator,
         keys=keys,
         rate_limits=RateLimiter(
             clock, per_minute=settings.rate_limit.turns_per_minute, burst=settings.rate_limit.burst
         ),
         conversations=ConversationStore(db),
+        leases=LeaseStore(db),
         streams=Streams(),
         releases=Releases(
             db,

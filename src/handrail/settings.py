@@ -15,6 +15,10 @@ class TurnSettings(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     deadline_seconds: float = Field(default=60.0, gt=0, le=3600, description="Hard limit of a turn, retries included.")
+    lease_seconds: float = Field(
+        default=15.0, gt=0, le=300, description="A turn whose process gives no sign of life for so long is taken over."
+    )
+    sweep_seconds: float = Field(default=2.0, gt=0, le=60, description="How often to look for such turns.")
     drain_seconds: float = Field(default=10.0, ge=0, le=300, description="How long a shutdown waits for running turns.")
 
 

@@ -113,7 +113,7 @@ async def begin(
             # Read again now that nobody else can change it: the turn before may have ended in between, and what it
             # used up (a confirmation) must not be used twice.
             conversation = await services.conversations.find(conversation.tenant_id, conversation.id)
-        return _active(services, principal, conversation, release, turn, text)
+        return active_turn(services, principal, conversation, release, turn, text)
     raise ConversationBusy("this conversation is very busy; wait for its answer and send again", retry_after_seconds=1)
 
 
@@ -135,26 +135,26 @@ async def _next_status(services: Services, conversation: Conversation) -> TurnSt
 
 
 async def _clear(services: Services, conversation: Conversation) -> None:
-    """End what is open in name only: a turn whose end could not be stored, or whose process died."""
+    """End what is open in name only: a turn whose end could not be stored. Dead owners are the sweeper's work."""
     record_end = services.unrecorded.get(conversation.id)
     if record_end is not None:
         # A conflict says that somebody has ended it since.
         with suppress(Conflict):
             await record_end()
         services.unrecorded.pop(conversation.id, None)
-    await services.conversations.end_expired(conversation, at=services.clock.micros())
 
 
-def _active(
+def active_turn(
     services: Services, principal: Principal, conversation: Conversation, release: LoadedRelease, turn: Turn, text: str
 ) -> ActiveTurn:
+    """What a turn has while it runs, with a fresh deadline."""
     active = ActiveTurn(
         principal=principal,
         conversation=conversation,
         release=release,
         turn=turn,
         text=text,
-        stream=services.streams.open(turn.id, 1),
+        stream=services.streams.open(turn.id, max(turn.epoch, 1)),
         deadline=Deadline.after(_seconds(services, release)),
         waits=Waits(),
         began=time.perf_counter(),
@@ -219,7 +219,7 @@ async def _claimed(services: Services, turn: Turn, release: LoadedRelease) -> Ac
     text = next(message.content for message in messages if message.position == 0)
     waited = services.waiting.pop(turn.id, None)
     principal = waited.principal if waited else Principal(turn.tenant_id, conversation.subject)
-    return _active(services, principal, conversation, release, running, text)
+    return active_turn(services, principal, conversation, release, running, text)
 
 
 async def wait_for_start(services: Services, active: ActiveTurn, run: Run) -> None:

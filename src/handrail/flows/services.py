@@ -1,7 +1,7 @@
 """What the flows work with: built by `bootstrap`, replaced part by part in tests."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,9 @@ from handrail.serving.conversations import (
     Conversation,
     ConversationStore,
     IdempotencyScope,
+    LeaseStore,
+    StoredMessage,
+    StoredToolCall,
     Streams,
     Turn,
     TurnStream,
@@ -38,15 +41,24 @@ class ShuttingDown(HandrailError):
 
 @dataclass(frozen=True, slots=True)
 class TurnLimits:
-    """Deployment settings of the turn. A lease outlives the deadline, so a turn past its lease has no live owner."""
+    """Deployment settings of the turn.
+
+    Attributes:
+        lease_seconds: how long a turn is its owner's without a sign of life; renewed at a third of it.
+        sweep_seconds: how often a process looks for turns whose owner is gone.
+        owner: unique to this process.
+        sole_owner: no other process uses this database, so a turn of anybody else is a dead one's.
+    """
 
     deadline_seconds: float = 60.0
-    lease_grace_seconds: float = 15.0
+    lease_seconds: float = 15.0
+    sweep_seconds: float = 2.0
     owner: str = "local"
+    sole_owner: bool = False
 
     @property
     def lease_micros(self) -> int:
-        return int((self.deadline_seconds + self.lease_grace_seconds) * 1_000_000)
+        return int(self.lease_seconds * 1_000_000)
 
 
 @dataclass(slots=True)
@@ -68,6 +80,7 @@ class Services:
     keys: KeyStore
     rate_limits: RateLimiter
     conversations: ConversationStore
+    leases: LeaseStore
     streams: Streams
     releases: Releases
     tool_runner: ToolRunner
@@ -105,7 +118,14 @@ class Services:
 
 @dataclass(slots=True)
 class ActiveTurn:
-    """One turn while it runs."""
+    """One turn while it runs.
+
+    Attributes:
+        position: of the last message of the turn in the transcript.
+        rounds: the rounds of tools that an earlier owner of the turn has stored; empty for a turn that begins.
+        journal: the tool calls that an earlier owner has begun or ended, by id.
+        unknown: tools of this turn whose effect nobody knows.
+    """
 
     principal: Principal
     conversation: Conversation
@@ -118,6 +138,9 @@ class ActiveTurn:
     began: float
     message_id: str
     position: int = 0
+    rounds: Sequence[StoredMessage] = ()
+    journal: Mapping[str, StoredToolCall] = field(default_factory=dict[str, StoredToolCall])
+    unknown: list[str] = field(default_factory=list[str])
     calls: list[ModelCalled] = field(default_factory=list[ModelCalled])
 
     def started(self) -> dict[str, Any]:

@@ -121,6 +121,10 @@ class Metrics:
     def escalation(self, agent: str, team: str | None) -> None:
         self._escalations.of(agent, team or NONE).inc()
 
+    def taken_over(self, agent: str) -> None:
+        """A turn of a process that is gone went on in this one."""
+        self._taken_over.of(agent).inc()
+
     def render(self) -> bytes:
         """All of it in Prometheus' text format."""
         return generate_latest(self._registry)

@@ -11,6 +11,7 @@ from handrail.serving.conversations.bodies import (
     turn_body,
     usage_body,
 )
+from handrail.serving.conversations.leases import LeaseStore, LeftWaiting
 from handrail.serving.conversations.policy import MOST_QUEUED, can_read, next_step
 from handrail.serving.conversations.records import (
     Conversation,
@@ -39,6 +40,8 @@ __all__ = [
     "Fenced",
     "IdempotencyMismatch",
     "IdempotencyScope",
+    "LeaseStore",
+    "LeftWaiting",
     "StoredMessage",
     "StoredToolCall",
     "Streams",

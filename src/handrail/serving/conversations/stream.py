@@ -27,6 +27,7 @@ class TurnStream:
         self.epoch = epoch
         self.seq = 0
         self.result: Mapping[str, Any] | None = None
+        self._abandoned: Exception | None = None
         self._events: list[Event] = []
         self._dropped = 0
         self._text: list[str] = []
@@ -44,7 +45,7 @@ class TurnStream:
 
     @property
     def is_over(self) -> bool:
-        return self.result is not None
+        return self.result is not None or self._abandoned is not None
 
     def publish(self, name: str, data: Mapping[str, Any]) -> None:
         """Append an event; text that waits to be joined goes out before it."""
@@ -69,6 +70,19 @@ class TurnStream:
             else:
                 self._timer = self._loop.call_later(wait, self._flush)
 
+    def restart(self, text: str) -> None:
+        """Begin the visible text anew with what is known of it: a turn that another process had begun goes on here."""
+        self._pending.clear()
+        self._text = [text] if text else []
+        self.publish(events.MESSAGE_RESTARTED, {"text": text})
+
+    def abandon(self, error: Exception) -> None:
+        """No more events will come from this process; whoever waits gets `error`, followers come back elsewhere."""
+        self._abandoned = error
+        self._wake()
+        if self._done is not None and not self._done.done():
+            self._done.set_result(None)
+
     def finish(self, name: str, data: Mapping[str, Any]) -> None:
         """The last event; `data` is also what a client that does not stream is given."""
         self.publish(name, data)
@@ -79,10 +93,12 @@ class TurnStream:
 
     async def wait(self) -> Mapping[str, Any]:
         """The data of the last event, once it is there."""
-        if self.result is None:
+        if not self.is_over:
             if self._done is None:
                 self._done = self._loop.create_future()
             await asyncio.shield(self._done)
+        if self._abandoned is not None:
+            raise self._abandoned
         assert self.result is not None
         return self.result
 

@@ -1,0 +1,58 @@
+"""The two clocks of every process: renew the leases of what runs here, take over what nobody runs any more."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from handrail.core.errors import HandrailError
+from handrail.flows.admission import start_next
+from handrail.flows.resume import take_over
+from handrail.flows.services import Services
+from handrail.flows.turn import run
+from handrail.telemetry.logging import logger
+
+RENEWALS_A_LEASE = 3
+
+
+def keep(services: Services) -> list["asyncio.Task[None]"]:
+    """Start both; cancel the tasks to stop."""
+    limits, loop = services.limits, asyncio.get_running_loop()
+    return [
+        loop.create_task(_every(limits.lease_seconds / RENEWALS_A_LEASE, lambda: renew(services))),
+        loop.create_task(_every(limits.sweep_seconds, lambda: sweep(services))),
+    ]
+
+
+async def renew(services: Services) -> None:
+    """Say that this process lives, for all its turns at once."""
+    if services.running:
+        await services.leases.renew(services.limits.owner, lease_micros=services.limits.lease_micros)
+
+
+async def sweep(services: Services) -> None:
+    """Take over turns whose lease has run out, and start waiting turns that nobody started."""
+    if services.draining:
+        return
+    for turn in await services.leases.expired():
+        if turn.id not in services.running:
+            await take_over(services, turn)
+    for left in await services.leases.left_waiting():
+        await start_next(services, left.tenant_id, left.conversation_id, run)
+
+
+async def recover(services: Services) -> int:
+    """At the start of a database's sole owner: every turn of another process is a dead one's. Returns how many."""
+    turns = await services.leases.of_others(services.limits.owner)
+    taken = [await take_over(services, turn) for turn in turns]
+    await sweep(services)
+    await services.conversations.sweep_keys(at=services.clock.micros())
+    return sum(taken)
+
+
+async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
+    """Again and again; an error is logged and the next time tries anew."""
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            await work()
+        except HandrailError as error:
+            logger().warning("leases could not be looked after", code=error.code, error=error.message)

@@ -1,0 +1,57 @@
+"""A turn whose owner is gone goes on here: what it needs is what is stored as its transcript.
+
+take over (compare-and-set, next epoch) -> read the rounds and tool calls it has stored -> finish what was open: a
+read runs again, a write that had begun is asked about and never run twice -> go on as any turn does.
+"""
+
+from dataclasses import replace
+
+from handrail.core.errors import HandrailError
+from handrail.core.principal import Principal
+from handrail.db import Conflict
+from handrail.flows.admission import active_turn
+from handrail.flows.services import ActiveTurn, Services
+from handrail.flows.turn import run
+from handrail.serving.conversations import Turn
+from handrail.telemetry.logging import logger
+
+
+async def take_over(services: Services, turn: Turn) -> bool:
+    """Own this turn and let it run here; False when somebody else was faster or it can't be read."""
+    try:
+        async with services.db.batch() as batch:
+            services.leases.take_over(
+                batch,
+                turn,
+                owner=services.limits.owner,
+                lease_micros=services.limits.lease_micros,
+                sole_owner=services.limits.sole_owner,
+            )
+    except Conflict:
+        return False
+    taken = replace(turn, epoch=turn.epoch + 1)
+    logger().info("a turn is taken over", turn_id=turn.id, epoch=taken.epoch)
+    services.metrics.taken_over(turn.agent)
+    try:
+        run(services, await _restored(services, taken))
+    except HandrailError as error:
+        # Its lease runs out again, and the next look tries once more.
+        logger().error("a turn that was taken over can't be read", turn_id=turn.id, code=error.code)
+        return False
+    return True
+
+
+async def _restored(services: Services, turn: Turn) -> ActiveTurn:
+    """The turn as the transcript has it. It acts with its own user's rights."""
+    conversation = await services.conversations.find(turn.tenant_id, turn.conversation_id)
+    release = await services.releases.load(turn.tenant_id, turn.release_id)
+    messages = await services.conversations.turn_messages(turn.tenant_id, turn.id)
+    calls = await services.conversations.turn_calls(turn.tenant_id, turn.id)
+    text = next(message.content for message in messages if message.position == 0)
+    active = active_turn(services, Principal(turn.tenant_id, conversation.subject), conversation, release, turn, text)
+    active.rounds = [message for message in messages if message.tool_calls]
+    active.journal = {call.id: call for call in calls}
+    active.position = max(message.position for message in messages)
+    # Words between rounds of tools are stored with their round; what a flow said, it says again.
+    active.stream.restart("\n\n".join(message.content for message in active.rounds if message.content))
+    return active
