@@ -16,6 +16,7 @@ from handrail.core.principal import Principal
 from handrail.db import Database, StoreUnavailable
 from handrail.db.postgres import PostgresDatabase
 from handrail.flows.admission import cancel_turn, follow_turn
+from handrail.flows.leases import sweep
 from handrail.serving.conversations import (
     ConversationBusy,
     IdempotencyMismatch,
@@ -124,7 +125,7 @@ class TestLine:
 
     async def test_is_left_by_a_turn_that_is_cancelled_while_it_waits(self, any_world: World):
         conversation = await any_world.open()
-        any_world.script(*slow("a", "c"))
+        any_world.script(*slow("a", "c", seconds=0.4))
         await any_world.send(conversation, "1")
         waiting = await any_world.send(conversation, "2")
         last = await any_world.send(conversation, "3")
@@ -242,19 +243,20 @@ class TestFollow:
         last = replayed[-1]
         assert await followed(world, result["id"], (last.epoch, last.seq)) == []
 
-    async def test_of_a_turn_whose_process_died_ends_when_its_lease_does(
+    async def test_of_a_turn_whose_process_died_ends_with_the_answer_of_who_took_it_over(
         self, any_world: World, clock: FrozenClock, monkeypatch: pytest.MonkeyPatch
     ):
         monkeypatch.setattr("handrail.flows.admission.POLL_SECONDS", 0.01)
-        any_world.script(Reply(text="never", delay_seconds=30))
+        any_world.script(Reply(text="never", delay_seconds=30), "Here I am again.")
         stream = await any_world.send(await any_world.open(), "hello")
-        any_world.services.streams = Streams()
+        any_world.services.streams, any_world.services.running = Streams(), {}
         follower = asyncio.create_task(followed(any_world, stream.turn_id))
         await asyncio.sleep(0.05)
         assert not follower.done()
         clock.advance(1000)
+        await sweep(any_world.services)
         seen = await asyncio.wait_for(follower, 5)
-        assert (seen[-1].name, seen[-1].data["error"]["code"]) == ("turn.failed", "interrupted")
+        assert (seen[-1].name, text_of(seen)) == ("turn.completed", "Here I am again.")
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -392,10 +394,11 @@ class TestTwoReplicas:
         conversation = await one.open()
         one.script(Reply(text="never", delay_seconds=30))
         dead = await one.send(conversation, "hello")
-        two.script("Here I am.")
+        two.script("Here I am.", "And here.")
         waiting = await two.send(conversation, "anybody?")
         await asyncio.sleep(0.1)
         assert not waiting.is_over
         clock.advance(1000)
-        assert (await asyncio.wait_for(waiting.wait(), 5))["message"]["content"] == "Here I am."
-        assert (await two.stored(dead.turn_id)).error_code == "interrupted"
+        await sweep(two.services)
+        assert (await asyncio.wait_for(waiting.wait(), 5))["message"]["content"] == "And here."
+        assert await two.answer(dead.turn_id) == "Here I am."

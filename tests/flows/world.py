@@ -22,7 +22,15 @@ from handrail.oversight.escalations import EscalationStore
 from handrail.protection.auth import Authenticator, KeyStore
 from handrail.protection.rate_limits import RateLimiter
 from handrail.serving.context import extract
-from handrail.serving.conversations import Conversation, ConversationStore, StoredMessage, Streams, Turn, TurnStream
+from handrail.serving.conversations import (
+    Conversation,
+    ConversationStore,
+    LeaseStore,
+    StoredMessage,
+    Streams,
+    Turn,
+    TurnStream,
+)
 from handrail.serving.models import ModelConnections, ModelRegistry, ScriptedModel
 from handrail.serving.models.scripted import Script
 from handrail.serving.routing import train_here
@@ -250,6 +258,7 @@ async def world_over(
     deadline_seconds: float = 5.0,
     burst: int = 10_000,
     project: Mapping[str, str] = PROJECT,
+    sole_owner: bool = False,
 ) -> World:
     """Services as `bootstrap` builds them, but over this database and clock, with the project made and used."""
     counting = CountingDatabase(db)
@@ -257,11 +266,12 @@ async def world_over(
     services = Services(
         clock=clock,
         db=counting,
-        limits=TurnLimits(deadline_seconds=deadline_seconds, owner=f"test-{next(_owners)}"),
+        limits=TurnLimits(deadline_seconds=deadline_seconds, owner=f"test-{next(_owners)}", sole_owner=sole_owner),
         authenticator=Authenticator(keys, clock, OPERATOR_TOKEN),
         keys=keys,
         rate_limits=RateLimiter(clock, per_minute=60, burst=burst),
         conversations=ConversationStore(counting),
+        leases=LeaseStore(counting),
         streams=Streams(),
         releases=Releases(counting, ModelRegistry(ModelConnections(), {}, extract=extract), clock, train=_train_once),
         tool_runner=ToolRunner(most_threads=4),

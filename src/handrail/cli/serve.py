@@ -20,9 +20,10 @@ from handrail.core.errors import UsageError
 from handrail.core.principal import Principal
 from handrail.db.owner import OwnerLock
 from handrail.delivery.releases import Release
+from handrail.flows.leases import keep, recover
 from handrail.flows.releases import create_and_use
 from handrail.flows.services import Services
-from handrail.flows.shutdown import drain, recover
+from handrail.flows.shutdown import drain
 from handrail.http.app import create_app
 from handrail.protection.auth import LOCAL_OPERATOR
 from handrail.protection.privacy import redact_event
@@ -67,8 +68,6 @@ async def _serve(
 ) -> None:
     async with services_from(settings) as services:
         _require_safe_binding(settings, services)
-        if lock is not None:
-            await recover(services)
         release = await _make_releases(services, project, tenants)
         services.default_agent = release.agent
         listener = _listen(settings.host, settings.port)
@@ -79,8 +78,14 @@ async def _serve(
         _say_hello(address, release.agent, release.id, services, welcome=welcome)
         server = _Server(services, port, settings.turn.drain_seconds)
         _settle_memory()
+        if lock is not None:
+            await recover(services)
+        keepers = keep(services)
         await server.serve(sockets=[listener])
+        # Leases are renewed while turns end; nothing is taken over any more.
         await drain(services, 0.0 if server.force_exit else settings.turn.drain_seconds)
+        for keeper in keepers:
+            keeper.cancel()
 
 
 def _settle_memory() -> None:

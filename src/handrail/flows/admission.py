@@ -276,10 +276,11 @@ async def follow_turn(
 
 async def _follow(services: Services, turn: Turn, after: tuple[int, int] | None) -> AsyncIterator[list[Event]]:
     stream = services.streams.find(turn.id)
-    if stream is not None and (after is None or after[1] <= stream.seq):
+    if stream is not None and (after is None or after[0] != stream.epoch or after[1] <= stream.seq):
         async for batch in stream.batches(after[1] if after and after[0] == stream.epoch else 0):
             yield batch
-        return
+        if stream.result is not None or services.draining:
+            return
     async for batch in _from_transcript(services, turn, after):
         yield batch
 

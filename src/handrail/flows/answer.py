@@ -8,7 +8,7 @@ from functools import partial
 from handrail.core import events, json
 from handrail.core.answers import AnswerEvent, Awaiting, Handoff, ModelCalled, Outcome, Said
 from handrail.core.ids import new_id
-from handrail.core.messages import Message, ToolCall
+from handrail.core.messages import Message, ToolCall, ToolResult
 from handrail.flows.model_call import GovernedModel
 from handrail.flows.route import AWAITING_MICROS, Route
 from handrail.flows.services import ActiveTurn, Services
@@ -35,6 +35,9 @@ async def answer(services: Services, active: ActiveTurn, route: Route) -> Outcom
             services.metrics.model_call(active.turn.agent, event)
         else:
             outcome = event
+    if active.unknown and outcome.handoff is None:
+        reason = f"it is not known whether {', '.join(dict.fromkeys(active.unknown))} took effect"
+        outcome = replace(outcome, handoff=Handoff(reason, active.release.config.handoff.team))
     if outcome.handoff is not None:
         word = customer_word(outcome.handoff, message=active.release.config.handoff.message)
         active.stream.say(f"\n\n{word}" if active.stream.text else word)
@@ -111,6 +114,10 @@ def _as_lines(value: object) -> str:
     return str(value)
 
 
+def _answered(result: ToolResult) -> str:
+    return result.provider_id or result.tool_call_id
+
+
 async def _agent(services: Services, active: ActiveTurn, route: Route) -> AsyncIterator[AnswerEvent]:
     release, limits = active.release, active.release.config.limits
     stored = await services.conversations.history(active.turn, limit=limits.history_messages)
@@ -118,6 +125,11 @@ async def _agent(services: Services, active: ActiveTurn, route: Route) -> AsyncI
     if any(message.tool_calls for message in stored):
         calls = await services.conversations.conversation_calls(active.turn.tenant_id, active.turn.conversation_id)
     messages = [*as_messages(stored, calls), Message("user", route.message)]
+    for asked in active.rounds:
+        # Rounds of an earlier owner of this turn: what is open in them is finished first, then the loop goes on.
+        results = await call_tools(services, active, Message("assistant", asked.content), asked.tool_calls)
+        messages.append(Message("assistant", asked.content, "agent", asked.tool_calls))
+        messages += [Message("tool", each.content, "tool", tool_call_id=_answered(each)) for each in results]
     request = LoopRequest(
         instructions=release.instructions_for(route.intent, services.clock),
         messages=fit(messages, limits.history_messages, limits.history_characters),

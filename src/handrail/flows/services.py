@@ -9,7 +9,9 @@ from handrail.core.answers import ModelCalled
 from handrail.core.clock import Clock
 from handrail.core.deadline import Deadline
 from handrail.core.errors import HandrailError
+from handrail.core.messages import ToolCall
 from handrail.core.principal import Principal
+from handrail.core.tools import ToolContext
 from handrail.db import Database
 from handrail.flows.releases import LoadedRelease, Releases
 from handrail.insight.costs import UsageStore
@@ -142,6 +144,19 @@ class ActiveTurn:
     journal: Mapping[str, StoredToolCall] = field(default_factory=dict[str, StoredToolCall])
     unknown: list[str] = field(default_factory=list[str])
     calls: list[ModelCalled] = field(default_factory=list[ModelCalled])
+
+    def tool_context(self, call: ToolCall) -> ToolContext:
+        """What the tool is told; the idempotency key is the same on every attempt, whoever makes it."""
+        turn = self.turn
+        return ToolContext(
+            self.principal,
+            turn.conversation_id,
+            turn.id,
+            call.id,
+            f"{turn.id}:{call.id}",
+            turn.release_id,
+            self.deadline,
+        )
 
     def started(self) -> dict[str, Any]:
         turn = self.turn

@@ -1,19 +1,17 @@
-"""How a process ends and begins again: nothing is left running that nobody runs."""
+"""How a process ends: turns end or are handed over, and nothing is left running that nobody runs."""
 
 import asyncio
 
 from handrail.core.errors import HandrailError
-from handrail.flows import wording
-from handrail.flows.record import record_early_end
-from handrail.flows.services import ActiveTurn, Services
-from handrail.serving.conversations import TurnStatus
+from handrail.db import Conflict
+from handrail.flows.services import ActiveTurn, Services, ShuttingDown
 from handrail.telemetry.logging import logger
 
-INTERRUPTED = "the server stopped before this turn ended; send the message again"
+HANDED_OVER = "the server is stopping; the answer goes on when it is back: follow the turn's events"
 
 
 async def drain(services: Services, seconds: float) -> None:
-    """Admit nothing more, let turns end, and stop those that do not within `seconds`; those that wait never begin."""
+    """Admit nothing more, let turns end, hand over those that do not within `seconds`; those that wait stay stored."""
     services.draining = True
     running = dict(services.running)
     if running:
@@ -26,24 +24,19 @@ async def drain(services: Services, seconds: float) -> None:
         if late:
             await asyncio.wait(late.values(), timeout=5.0)
     for active in list(services.waiting.values()):
-        await _end_waiting(services, active)
-
-
-async def _end_waiting(services: Services, active: ActiveTurn) -> None:
-    try:
-        active.conversation = await services.conversations.find(active.turn.tenant_id, active.turn.conversation_id)
-        await record_early_end(services, active, None, TurnStatus.FAILED, "interrupted", wording.INTERRUPTED)
-    except HandrailError as error:
-        # Another process has just begun it, or the store is gone: then whoever opens it next finds it waiting.
-        logger().warning("a waiting turn could not be ended", turn_id=active.turn.id, code=error.code)
-    finally:
+        active.stream.abandon(ShuttingDown(HANDED_OVER, retry_after_seconds=5))
         services.waiting.pop(active.turn.id, None)
         services.streams.close(active.turn.id)
 
 
-async def recover(services: Services) -> None:
-    """End the turns that a killed process left open. Only the sole owner of a database may call this."""
-    ended = await services.conversations.interrupt_orphans(INTERRUPTED, at=services.clock.micros())
-    await services.conversations.sweep_keys(at=services.clock.micros())
-    if ended:
-        logger().warning("turns of a stopped process were ended as interrupted", turns=ended)
+async def hand_over(services: Services, active: ActiveTurn) -> None:
+    """Let go of a turn's lease, so that another process, or this one when it is back, takes it over at once."""
+    try:
+        async with services.db.batch() as batch:
+            services.leases.let_go(batch, active.turn)
+    except Conflict:
+        logger().info("a turn had another owner already", turn_id=active.turn.id)
+    except HandrailError as error:
+        # Its lease runs out by itself; that takes a little longer.
+        logger().warning("a turn's lease could not be let go", turn_id=active.turn.id, code=error.code)
+    active.stream.abandon(ShuttingDown(HANDED_OVER, retry_after_seconds=5))

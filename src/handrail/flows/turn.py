@@ -14,15 +14,17 @@ from handrail.core.deadline import DeadlineExceeded
 from handrail.core.errors import HandrailError
 from handrail.core.messages import Message
 from handrail.core.principal import Principal
+from handrail.db import Conflict
 from handrail.flows.admission import admit_earlier, attach, begin, start_next, wait_for_start
 from handrail.flows.answer import answer
 from handrail.flows.conversations import require_own
 from handrail.flows.record import record, record_early_end, show_stored_end
 from handrail.flows.route import Route, decide
 from handrail.flows.services import ActiveTurn, Services
-from handrail.flows.wording import INTERRUPTED, OUT_OF_TIME, STOPPED, WENT_WRONG
+from handrail.flows.shutdown import hand_over
+from handrail.flows.wording import OUT_OF_TIME, STOPPED, WENT_WRONG
 from handrail.protection.guardrails import admit_text, strictest
-from handrail.serving.conversations import IdempotencyScope, TurnStatus, TurnStream
+from handrail.serving.conversations import Fenced, IdempotencyScope, TurnStatus, TurnStream
 from handrail.telemetry.logging import logger
 
 
@@ -84,11 +86,14 @@ async def _run(services: Services, active: ActiveTurn) -> None:
         await record(services, active, route, outcome)
     except asyncio.CancelledError:
         if services.draining:
-            await _end_early(services, active, route, TurnStatus.FAILED, "interrupted", INTERRUPTED)
+            await hand_over(services, active)
         else:
             await _end_early(services, active, route, TurnStatus.CANCELLED, "cancelled", STOPPED)
     except (TimeoutError, DeadlineExceeded):
         await _end_early(services, active, route, TurnStatus.FAILED, "deadline_exceeded", OUT_OF_TIME)
+    except Conflict:
+        # Somebody else owns the turn now, or it was ended: this process has nothing more to say in it.
+        await _end_fenced(services, active)
     except HandrailError as error:
         logger().warning("turn failed", turn_id=turn.id, code=error.code, error=error.message)
         await _end_early(services, active, route, TurnStatus.FAILED, error.code, WENT_WRONG)
@@ -100,6 +105,12 @@ async def _run(services: Services, active: ActiveTurn) -> None:
         services.running.pop(turn.id, None)
         services.ending.discard(turn.id)
     await start_next(services, turn.tenant_id, turn.conversation_id, run)
+
+
+async def _end_fenced(services: Services, active: ActiveTurn) -> None:
+    logger().warning("a turn is owned by another process now", turn_id=active.turn.id, epoch=active.turn.epoch)
+    if not await show_stored_end(services, active):
+        active.stream.abandon(Fenced("this turn goes on in another process; follow its events to see the answer"))
 
 
 async def _end_early(

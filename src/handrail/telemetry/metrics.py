@@ -75,6 +75,9 @@ class Metrics:
         self._fallbacks = _Counters(
             self._registry, "model_fallbacks", "Answers taken from the next model.", ("model", "to", "error_type")
         )
+        self._taken_over = _Counters(
+            self._registry, "turns_taken_over", "Turns of a process that was gone, gone on with here.", ("agent",)
+        )
         self._escalations = _Counters(
             self._registry, "escalations", "Conversations handed to people.", ("agent", "team")
         )

@@ -48,6 +48,16 @@ _TAKE_OVER = Prepared(
     )
     .values(owner=bindparam("owner_"), epoch=_t.c.epoch + 1, lease_expires_at=_LEASE)
 )
+_LET_GO = Prepared(
+    update(_t)
+    .where(
+        _t.c.tenant_id == bindparam("tenant_id"),
+        _t.c.id == bindparam("id_"),
+        _t.c.epoch == bindparam("seen_epoch"),
+        _RUNNING,
+    )
+    .values(lease_expires_at=now() - 1)
+)
 _CONTINUE = Prepared(
     update(_t)
     .where(
@@ -105,6 +115,10 @@ class LeaseStore:
             },
             expect=1,
         )
+
+    def let_go(self, batch: Batch, turn: Turn) -> None:
+        """The lease ends now; `Conflict` when it was not this owner's any more."""
+        batch.add(_LET_GO, {"tenant_id": turn.tenant_id, "id_": turn.id, "seen_epoch": turn.epoch}, expect=1)
 
     def go_on(self, batch: Batch, turn: Turn, *, owner: str, lease_micros: int) -> None:
         """A parked turn runs again under the next epoch; `Conflict` when another turn runs or was faster."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 from handrail.core import json
 from handrail.core.answers import Awaiting
@@ -179,10 +179,15 @@ class StoredToolCall:
     name: str
     effect: str
     arguments: str
-    status: str
+    status: Literal["intent", "completed", "failed", "unknown"]
     result: str | None
     created_at: int
     ended_at: int | None
+
+    @property
+    def outcome(self) -> Literal["completed", "failed", "unknown"]:
+        """How an ended call ended; what has no result is unknown."""
+        return self.status if self.status in ("completed", "failed") else "unknown"
 
     @classmethod
     def of(cls, row: Row) -> "StoredToolCall":

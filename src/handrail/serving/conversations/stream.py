@@ -175,7 +175,7 @@ class Streams:
 
     def open(self, turn_id: str, epoch: int) -> TurnStream:
         stream = self._running.get(turn_id)
-        if stream is None:
+        if stream is None or stream.epoch != epoch:
             stream = self._running[turn_id] = TurnStream(turn_id, epoch)
         return stream
 

@@ -5,7 +5,8 @@ import inspect
 import logging
 import traceback
 from collections.abc import Awaitable, Callable
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any, Literal, get_type_hints
 
 from handrail.core.messages import ToolCall, ToolResult
 from handrail.core.tools import Tool, ToolContext
@@ -53,6 +54,33 @@ class ToolRunner:
             return self._raised(tool, call, context, raised.error)
         return _result(call, as_json(value, self._most_result_bytes), "completed")
 
+    async def reconcile(self, tool: Tool, call: ToolCall, context: ToolContext) -> ToolResult | None:
+        """Ask the tool whether an earlier attempt of this call took effect: its result, or None when it did not.
+
+        The project's `reconcile` takes the tool's own arguments, and its context if it declares a `ToolContext`; it
+        returns what the tool would have returned, or None. When it can't tell (it raises, or takes too long) the
+        outcome stays `unknown`.
+        """
+        assert tool.reconcile is not None, "the caller looks first"
+        asks = replace(tool, function=tool.reconcile, is_async=inspect.iscoroutinefunction(tool.reconcile))
+        try:
+            parsed = tool.parse(decode(call.arguments))
+        except InvalidArguments as error:
+            return _failed(call, error.code, error.message)
+        name = _context_parameter(tool.reconcile)
+        if name:
+            parsed[name] = context
+        try:
+            value = await self._call(asks, parsed, context.deadline.within(tool.timeout_seconds))
+        except _TimedOut:
+            return _result(
+                call, error_json("unknown", f"{tool.name} could not say in time what became of it"), "unknown"
+            )
+        except _Raised as raised:
+            self._on_error(tool, context, raised.error)
+            return _result(call, error_json("unknown", f"{tool.name} could not say what became of it"), "unknown")
+        return None if value is None else _result(call, as_json(value, self._most_result_bytes), "completed")
+
     def close(self) -> None:
         """Let idle threads go; a tool that is still running is left to itself."""
         self._threads.close()
@@ -97,6 +125,12 @@ def log_error(tool: Tool, context: ToolContext, error: BaseException) -> None:
         context.tool_call_id,
         context.release_id,
     )
+
+
+def _context_parameter(function: Callable[..., Any]) -> str | None:
+    """The parameter that takes the `ToolContext`, if the function declares one."""
+    hints = get_type_hints(function)
+    return next((name for name in inspect.signature(function).parameters if hints.get(name) is ToolContext), None)
 
 
 class _TimedOut(Exception):
