@@ -11,6 +11,7 @@ from handrail.db.open import open_database
 from handrail.flows.releases import Releases
 from handrail.flows.services import Services, TurnLimits
 from handrail.insight.costs import UsageStore
+from handrail.oversight.approvals import ApprovalStore
 from handrail.oversight.escalations import EscalationStore
 from handrail.protection.auth import Authenticator, KeyStore, operator_token
 from handrail.protection.rate_limits import RateLimiter
@@ -61,6 +62,7 @@ async def services_from(settings: Settings, clock: Clock | None = None) -> Async
         tool_runner=tools,
         escalations=EscalationStore(db),
         usage=UsageStore(db),
+        approvals=ApprovalStore(db),
         metrics=metrics,
     )
     try:

@@ -18,6 +18,7 @@ from handrail.flows.releases import LoadedRelease, Releases
 from handrail.flows.services import Services, TurnLimits
 from handrail.flows.turn import take_turn
 from handrail.insight.costs import UsageStore
+from handrail.oversight.approvals import ApprovalStore
 from handrail.oversight.escalations import EscalationStore
 from handrail.protection.auth import Authenticator, KeyStore
 from handrail.protection.rate_limits import RateLimiter
@@ -277,6 +278,7 @@ async def world_over(
         tool_runner=ToolRunner(most_threads=4),
         escalations=EscalationStore(counting),
         usage=UsageStore(counting),
+        approvals=ApprovalStore(counting),
         metrics=Metrics(),
         default_agent="shop",
     )

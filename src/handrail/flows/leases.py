@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from handrail.core.errors import HandrailError
+from handrail.db import Conflict
 from handrail.flows.admission import start_next
-from handrail.flows.resume import take_over
+from handrail.flows.resume import go_on, take_over
 from handrail.flows.services import Services
 from handrail.flows.turn import run
 from handrail.telemetry.logging import logger
@@ -35,8 +37,22 @@ async def sweep(services: Services) -> None:
     for turn in await services.leases.expired():
         if turn.id not in services.running:
             await take_over(services, turn)
+    await _approvals(services)
     for left in await services.leases.left_waiting():
         await start_next(services, left.tenant_id, left.conversation_id, run)
+
+
+async def _approvals(services: Services) -> None:
+    """Note what nobody decided in time, ask further people where a rule says so, and let decided turns go on."""
+    async with services.db.batch() as batch:
+        services.approvals.expire_due(batch)
+    for approval in await services.approvals.due_for_escalation():
+        with suppress(Conflict):
+            async with services.db.batch() as batch:
+                services.approvals.escalate(batch, approval)
+            logger().warning("an approval waits too long and goes to more people", approval_id=approval.id)
+    for approval in await services.approvals.decided_not_resumed():
+        await go_on(services, approval)
 
 
 async def recover(services: Services) -> int:

@@ -8,8 +8,9 @@ from handrail.core.answers import Awaiting
 from handrail.core.clock import Clock, as_datetime
 from handrail.core.models import ModelClient
 from handrail.core.tools import Tool
-from handrail.delivery.releases import PoliciesFile
+from handrail.flows.policies import Policies
 from handrail.flows.project import CheckedProject
+from handrail.oversight.approvals import Rules
 from handrail.serving.agents import LoopLimits
 from handrail.serving.agents.schema import AgentConfig
 from handrail.serving.context import Knowledge
@@ -69,8 +70,12 @@ class LoadedRelease:
         return self._project.flows
 
     @property
-    def policies(self) -> PoliciesFile:
+    def policies(self) -> Policies:
         return self._project.policies
+
+    @property
+    def approval_rules(self) -> Rules:
+        return self._project.approval_rules
 
     def target(self, intent: str | None) -> Target:
         """What answers this intent; the agent loop when there is none."""

@@ -7,7 +7,9 @@ from typing import Any, TypeVar
 from handrail.core.documents import Document, Problem, ProjectError, parse_yaml, validate
 from handrail.core.tools import Tool
 from handrail.delivery.evals import TestFile
-from handrail.delivery.releases import LoadedPackage, Loader, PoliciesFile, Sources, project_path
+from handrail.delivery.releases import LoadedPackage, Loader, Sources, project_path
+from handrail.flows.policies import Policies
+from handrail.oversight.approvals import Rules, compile_rules
 from handrail.serving.agents.schema import NO_MODEL, AgentConfig
 from handrail.serving.context import Instructions
 from handrail.serving.dialogue import Flow, FlowFile, load_flow
@@ -30,7 +32,8 @@ class CheckedProject:
     tools: Mapping[str, Tool]
     flows: Mapping[str, Flow]
     intents: Intents | None
-    policies: PoliciesFile
+    policies: Policies
+    approval_rules: Rules
     tests: Mapping[str, TestFile]
 
 
@@ -59,7 +62,8 @@ class _Check:
         tools = package and self._try(lambda: collect(package.tools) if package.tools else {})
         flows = self._flows(tools)
         intents = self._optional("intents.yaml", Intents)
-        policies = self._optional("policies.yaml", PoliciesFile) or PoliciesFile()
+        policies = self._optional("policies.yaml", Policies) or Policies()
+        rules = self._approval_rules(policies, tools)
         tests = self._tests()
         if tools is not None:
             self._problems.extend(self._policy_problems(policies, tools))
@@ -78,6 +82,7 @@ class _Check:
             flows={flow.name: flow for flow in flows.values() if flow is not None},
             intents=intents,
             policies=policies,
+            approval_rules=rules or Rules(),
             tests={path: test for path, test in tests.items() if test is not None},
         )
 
@@ -136,7 +141,12 @@ class _Check:
     def _tests(self) -> dict[str, TestFile | None]:
         return {path: self._optional(path, TestFile) for path in self._sources.under("tests", ".yaml")}
 
-    def _policy_problems(self, policies: PoliciesFile, tools: Mapping[str, Tool]) -> Iterator[Problem]:
+    def _approval_rules(self, policies: Policies, tools: Mapping[str, Tool] | None) -> Rules | None:
+        if not policies.approvals:
+            return Rules()
+        return self._try(lambda: compile_rules(policies.approvals, self._document("policies.yaml"), tools))
+
+    def _policy_problems(self, policies: Policies, tools: Mapping[str, Tool]) -> Iterator[Problem]:
         for name in policies.permissions:
             if name not in tools:
                 path = ("permissions", name)

@@ -1,6 +1,8 @@
 """Commit (d): the answer, how the turn ended, what it used, and who takes over, in one batch; then the last events."""
 
 import time
+from collections.abc import Mapping
+from typing import Any
 
 from handrail.core import events
 from handrail.core.answers import Outcome
@@ -15,6 +17,7 @@ from handrail.serving.conversations import TurnEnd, TurnStatus, stored_turn_body
 LAST_EVENTS = 2
 _ENDINGS = {
     TurnStatus.COMPLETED: events.COMPLETED,
+    TurnStatus.REQUIRES_ACTION: events.REQUIRES_ACTION,
     TurnStatus.FAILED: events.FAILED,
     TurnStatus.CANCELLED: events.CANCELLED,
 }
@@ -40,6 +43,11 @@ async def record_early_end(
     await _record(services, active, route, outcome, status, (code, message or active.stream.text))
 
 
+async def record_parked(services: Services, active: ActiveTurn, route: Route | None, parked: Mapping[str, Any]) -> None:
+    """Store a turn that waits for people; `parked` is what begins it again, and which approvals it waits for."""
+    await _record(services, active, route, Outcome("asked"), TurnStatus.REQUIRES_ACTION, None, parked)
+
+
 async def show_stored_end(services: Services, active: ActiveTurn) -> bool:
     """Whether the turn has ended without us, which a process that lost its lease finds out here; then the client is
     shown the end that is stored."""
@@ -63,6 +71,7 @@ async def _record(
     outcome: Outcome,
     status: TurnStatus,
     error: tuple[str, str] | None,
+    parked: Mapping[str, Any] | None = None,
 ) -> None:
     stream, turn, at = active.stream, active.turn, services.clock.micros()
     stream.flush()
@@ -84,6 +93,7 @@ async def _record(
         awaiting=outcome.awaiting,
         failures=route.failures if route else active.conversation.failures,
         escalation_id=escalation.id if escalation else None,
+        parked=parked,
     )
     async with services.db.batch() as batch:
         services.conversations.end(batch, turn, end, at=at)
@@ -99,6 +109,7 @@ async def _record(
         turn, status=status.value, message_id=active.message_id, content=stream.text, route=end.route, usage=usage,
         overhead_micros=overhead, sources=outcome.sources, error=error,
         awaiting=end.awaiting.kind if end.awaiting else None, escalation_id=end.escalation_id,
+        approvals=parked["approvals"] if parked else (),
     )  # fmt: skip
     if not stream.is_over:
         stream.publish(

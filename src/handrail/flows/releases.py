@@ -26,7 +26,6 @@ from handrail.delivery.releases import (
     GitState,
     Loader,
     NewRelease,
-    PoliciesFile,
     Release,
     ReleaseStore,
     Sources,
@@ -195,15 +194,15 @@ class Releases:
         state = await self._store.agent(tenant_id, agent)
         return state.stable_release_id if state else None
 
-    async def protection(self, tenant_id: str, pinned: LoadedRelease) -> Sequence[PoliciesFile]:
-        """The policies that hold for a conversation now: those of its own release and of the stable one.
+    async def protection(self, tenant_id: str, pinned: LoadedRelease) -> Sequence[LoadedRelease]:
+        """The releases whose policies hold for a conversation now: its own and the stable one.
 
         Behaviour stays what it was when the conversation began; what protects people is tightened for all at once.
         """
         stable = await self.stable(tenant_id, pinned.agent)
         if stable is None or stable == pinned.id:
-            return (pinned.policies,)
-        return (pinned.policies, (await self.load(tenant_id, stable)).policies)
+            return (pinned,)
+        return (pinned, await self.load(tenant_id, stable))
 
     async def agents(self, tenant_id: str) -> Sequence[AgentState]:
         """The agents that answer, by name."""

@@ -6,13 +6,15 @@ read runs again, a write that had begun is asked about and never run twice -> go
 
 from dataclasses import replace
 
+from handrail.core.answers import Awaiting
 from handrail.core.errors import HandrailError
 from handrail.core.principal import Principal
 from handrail.db import Conflict
 from handrail.flows.admission import active_turn
 from handrail.flows.services import ActiveTurn, Services
 from handrail.flows.turn import run
-from handrail.serving.conversations import Turn
+from handrail.oversight.approvals import Approval
+from handrail.serving.conversations import Turn, TurnStatus
 from handrail.telemetry.logging import logger
 
 
@@ -41,6 +43,32 @@ async def take_over(services: Services, turn: Turn) -> bool:
     return True
 
 
+async def go_on(services: Services, approval: Approval) -> bool:
+    """A parked turn hears of a decision and runs again, once; False when another turn of its conversation runs now.
+
+    The decision is used in the same batch that claims the turn, so that no two processes act on it.
+    """
+    turn = await services.conversations.find_turn(approval.call.tenant_id, approval.call.turn_id)
+    assert turn is not None, "approvals refer to their turn"
+    waits = turn.status is TurnStatus.REQUIRES_ACTION
+    if turn.status in (TurnStatus.RUNNING, TurnStatus.QUEUED):
+        return False
+    try:
+        async with services.db.batch() as batch:
+            services.approvals.mark_resumed(batch, approval.call.tenant_id, approval.id)
+            if waits:
+                services.leases.go_on(
+                    batch, turn, owner=services.limits.owner, lease_micros=services.limits.lease_micros
+                )
+    except Conflict:
+        return False
+    services.metrics.approval_decided(approval.call.agent, approval.status.value)
+    if waits:
+        going = replace(turn, status=TurnStatus.RUNNING, epoch=turn.epoch + 1)
+        run(services, await _restored(services, going))
+    return True
+
+
 async def _restored(services: Services, turn: Turn) -> ActiveTurn:
     """The turn as the transcript has it. It acts with its own user's rights."""
     conversation = await services.conversations.find(turn.tenant_id, turn.conversation_id)
@@ -49,6 +77,11 @@ async def _restored(services: Services, turn: Turn) -> ActiveTurn:
     calls = await services.conversations.turn_calls(turn.tenant_id, turn.id)
     text = next(message.content for message in messages if message.position == 0)
     active = active_turn(services, Principal(turn.tenant_id, conversation.subject), conversation, release, turn, text)
+    if turn.parked is not None:
+        # It begins where the conversation stood then, whatever was said since.
+        then = turn.parked["awaiting"]
+        awaiting = Awaiting(**then) if then else None
+        active.conversation = replace(conversation, awaiting=awaiting, failures=turn.parked["failures"])
     active.rounds = [message for message in messages if message.tool_calls]
     active.journal = {call.id: call for call in calls}
     active.position = max(message.position for message in messages)

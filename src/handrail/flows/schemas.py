@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field, create_model
 
 from handrail.core.errors import UsageError
 from handrail.delivery.evals import TestFile
-from handrail.delivery.releases import PoliciesFile
+from handrail.flows.policies import Policies
 from handrail.serving.agents.schema import AgentConfig
 from handrail.serving.dialogue import FlowFile
 from handrail.serving.models.schema import ModelConfig
@@ -21,7 +21,7 @@ def project_schemas() -> dict[str, dict[str, Any]]:
         "agent.yaml": _agent_with_models(),
         "intents.yaml": Intents,
         "flow.yaml": FlowFile,
-        "policies.yaml": PoliciesFile,
+        "policies.yaml": Policies,
         "test.yaml": TestFile,
     }
     schemas = {

@@ -15,6 +15,7 @@ from handrail.core.tools import ToolContext
 from handrail.db import Database
 from handrail.flows.releases import LoadedRelease, Releases
 from handrail.insight.costs import UsageStore
+from handrail.oversight.approvals import ApprovalStore
 from handrail.oversight.escalations import EscalationStore
 from handrail.protection.auth import Authenticator, KeyStore
 from handrail.protection.rate_limits import RateLimited, RateLimiter
@@ -88,6 +89,7 @@ class Services:
     tool_runner: ToolRunner
     escalations: EscalationStore
     usage: UsageStore
+    approvals: ApprovalStore
     metrics: Metrics
     default_agent: str | None = None
     running: dict[str, "asyncio.Task[None]"] = field(default_factory=dict[str, "asyncio.Task[None]"])
@@ -139,11 +141,16 @@ class ActiveTurn:
     waits: Waits
     began: float
     message_id: str
+    intent: str | None = None
     position: int = 0
     rounds: Sequence[StoredMessage] = ()
     journal: Mapping[str, StoredToolCall] = field(default_factory=dict[str, StoredToolCall])
     unknown: list[str] = field(default_factory=list[str])
     calls: list[ModelCalled] = field(default_factory=list[ModelCalled])
+
+    def writes(self, call: ToolCall) -> bool:
+        tool = self.release.tools.get(call.name)
+        return tool is not None and tool.effect == "write"
 
     def tool_context(self, call: ToolCall) -> ToolContext:
         """What the tool is told; the idempotency key is the same on every attempt, whoever makes it."""

@@ -18,6 +18,8 @@ from handrail.db import Conflict
 from handrail.flows.admission import admit_earlier, attach, begin, start_next, wait_for_start
 from handrail.flows.answer import answer
 from handrail.flows.conversations import require_own
+from handrail.flows.gate import ApprovalPending
+from handrail.flows.park import park
 from handrail.flows.record import record, record_early_end, show_stored_end
 from handrail.flows.route import Route, decide
 from handrail.flows.services import ActiveTurn, Services
@@ -48,8 +50,9 @@ async def take_turn(
         return await attach(services, principal, known)
     services.require_rate(principal, conversation.agent)
     release = await services.releases.load(conversation.tenant_id, conversation.release_id)
-    policies = await services.releases.protection(conversation.tenant_id, release)
-    text, before = admit_text(message, strictest(each.input for each in policies)), admit_earlier(earlier)
+    protecting = await services.releases.protection(conversation.tenant_id, release)
+    text = admit_text(message, strictest(each.policies.input for each in protecting))
+    before = admit_earlier(earlier)
     active = await begin(services, principal, conversation, release, text, idempotency, before)
     if isinstance(active, TurnStream):
         return active
@@ -80,10 +83,13 @@ async def _run(services: Services, active: ActiveTurn) -> None:
         async with asyncio.timeout(active.deadline.remaining()):
             active.stream.publish(events.STARTED, active.started())
             route = decide(services, active)
+            active.intent = route.intent
             active.stream.publish(events.ROUTE_DECIDED, route.public())
             outcome = await answer(services, active, route)
         services.ending.add(turn.id)
         await record(services, active, route, outcome)
+    except ApprovalPending as pending:
+        await park(services, active, route, pending)
     except asyncio.CancelledError:
         if services.draining:
             await hand_over(services, active)

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
+
 DECLINED = "All right, I won't do that. What can I do for you instead?"
 LOST = "I'm sorry, I still don't understand what you need."
 OUT_OF_TIME = "I'm sorry, this took longer than it may. Please send your message again, or ask for a person."
@@ -21,3 +23,22 @@ def clarify_question(titles: Sequence[str]) -> str:
     if len(titles) < 2:
         return "I'm not sure what you need. Could you say it in other words?"
     return f"I'm not sure what you need. Do you want to (1) {titles[0]}, or (2) {titles[1]}?"
+
+
+def waits_for_approval(tools: Sequence[str], seconds: float) -> str:
+    """What waits for a person, and until when; what was not approved by then is not done."""
+    what = " and ".join(tool.replace("_", " ") for tool in dict.fromkeys(tools))
+    return (
+        f"This needs a person's approval first: {what}. I have asked for it, and nothing of it is done yet. "
+        f"You will see the decision here; without one within {_span(seconds)} it is not done. "
+        "You can go on writing meanwhile."
+    )
+
+
+def _span(seconds: float) -> str:
+    """A duration in words, rounded down: no more time is promised than there is."""
+    for unit, name in ((DAY, "day"), (HOUR, "hour"), (MINUTE, "minute")):
+        if seconds >= unit:
+            count = int(seconds // unit)
+            return f"{count} {name}{'' if count == 1 else 's'}"
+    return "a minute"

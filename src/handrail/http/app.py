@@ -17,7 +17,7 @@ from handrail.core.errors import HandrailError
 from handrail.flows.services import Services
 from handrail.http import errors, websocket
 from handrail.http.guard import Guard
-from handrail.http.routes import agents, chat_completions, conversations, health, keys, releases
+from handrail.http.routes import agents, approvals, chat_completions, conversations, health, keys, releases
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -34,7 +34,7 @@ def create_app(services: Services, *, port: int, lifespan: Lifespan | None = Non
     )
     app.state.services = services
     app.router.routes.extend(_hot_routes())
-    for module in (conversations, chat_completions, agents, releases, keys, health, websocket):
+    for module in (conversations, chat_completions, agents, approvals, releases, keys, health, websocket):
         app.include_router(module.router)
     mount(app)
     for kind in (HandrailError, ValidationError, Exception):

@@ -75,6 +75,12 @@ class Metrics:
         self._fallbacks = _Counters(
             self._registry, "model_fallbacks", "Answers taken from the next model.", ("model", "to", "error_type")
         )
+        self._approvals_asked = _Counters(
+            self._registry, "approvals_asked", "Tool calls that wait for people.", ("agent", "tool")
+        )
+        self._approvals_decided = _Counters(
+            self._registry, "approvals_decided", "Approvals that were decided or expired.", ("agent", "status")
+        )
         self._taken_over = _Counters(
             self._registry, "turns_taken_over", "Turns of a process that was gone, gone on with here.", ("agent",)
         )
@@ -123,6 +129,12 @@ class Metrics:
 
     def escalation(self, agent: str, team: str | None) -> None:
         self._escalations.of(agent, team or NONE).inc()
+
+    def approval_asked(self, agent: str, tool: str) -> None:
+        self._approvals_asked.of(agent, tool).inc()
+
+    def approval_decided(self, agent: str, status: str) -> None:
+        self._approvals_decided.of(agent, status).inc()
 
     def taken_over(self, agent: str) -> None:
         """A turn of a process that is gone went on in this one."""

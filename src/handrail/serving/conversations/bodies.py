@@ -1,6 +1,6 @@
 """The API's picture of conversations and turns, the same live and replayed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from handrail.core.clock import iso
@@ -36,6 +36,7 @@ def turn_body(
     error: tuple[str, str] | None = None,
     awaiting: str | None = None,
     escalation_id: str | None = None,
+    approvals: Sequence[str] = (),
 ) -> dict[str, Any]:
     """`awaiting` is the kind of answer the conversation waits for now, if the turn asked for one."""
     body: dict[str, Any] = {
@@ -55,6 +56,8 @@ def turn_body(
         body["error"] = {"code": error[0], "message": error[1]}
     if awaiting:
         body["awaiting"] = awaiting
+    if approvals:
+        body["approvals"] = list(approvals)
     if escalation_id:
         body["escalation_id"] = escalation_id
     return body
@@ -74,6 +77,7 @@ def stored_turn_body(turn: Turn, answer: StoredMessage | None) -> dict[str, Any]
         error=(turn.error_code, turn.error_message or "") if turn.error_code else None,
         awaiting=turn.awaiting,
         escalation_id=turn.escalation_id,
+        approvals=turn.parked["approvals"] if turn.parked else (),
     )
 
 

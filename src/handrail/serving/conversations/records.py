@@ -84,6 +84,7 @@ class Turn:
     event_seq: int = 0
     awaiting: str | None = None
     escalation_id: str | None = None
+    parked: Mapping[str, Any] | None = None
     error_code: str | None = None
     error_message: str | None = None
     usage: Usage = field(default_factory=Usage)
@@ -110,6 +111,7 @@ class Turn:
             event_seq=row["event_seq"],
             awaiting=row["awaiting"],
             escalation_id=row["escalation_id"],
+            parked=json.loads(row["parked"]) if row["parked"] else None,
             error_code=row["error_code"],
             error_message=row["error_message"],
             usage=Usage(row["input_tokens"], row["output_tokens"]),
@@ -137,6 +139,7 @@ class TurnEnd:
     awaiting: Awaiting | None = None
     failures: int = 0
     escalation_id: str | None = None
+    parked: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,6 +56,7 @@ turn = Table(
     Column("event_seq", Integer, nullable=False),
     Column("awaiting", Text),
     Column("escalation_id", Text),
+    json_text("parked"),
     Column("error_code", Text),
     Column("error_message", Text),
     Column("input_tokens", Integer),

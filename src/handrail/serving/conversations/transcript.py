@@ -15,10 +15,13 @@ def as_messages(messages: Sequence[StoredMessage], tool_calls: Iterable[StoredTo
     said between two rounds of tools stands in the turn's last message too, so it is left out here once that is there.
     """
     results = {call.id: call for call in tool_calls}
-    ended = {stored.turn_id for stored in messages if stored.role == "assistant" and not stored.tool_calls}
+    # A turn that waited for people has said so in a message of its own; its last one holds all that counts.
+    last = {stored.turn_id: stored.id for stored in messages if stored.role == "assistant" and not stored.tool_calls}
     out: list[Message] = []
     for stored in messages:
-        content = "" if stored.tool_calls and stored.turn_id in ended else stored.content
+        if stored.role == "assistant" and not stored.tool_calls and last[stored.turn_id] != stored.id:
+            continue
+        content = "" if stored.tool_calls and stored.turn_id in last else stored.content
         out.append(Message(stored.role, content, stored.provenance, stored.tool_calls))
         for call in stored.tool_calls:
             done = results.get(call.id)

@@ -1,0 +1,136 @@
+"""Before a tool call may act: its permission, and the approval of people where a rule asks for one.
+
+Both are judged now, by the conversation's own release and by the stable one; the stricter wins.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from handrail.core import json
+from handrail.core.errors import TurnPaused
+from handrail.core.messages import ToolCall, ToolResult
+from handrail.core.tools import Tool
+from handrail.db import Conflict
+from handrail.flows.services import ActiveTurn, Services
+from handrail.oversight.approvals import (
+    Approval,
+    ApprovalStatus,
+    CallFacts,
+    GuardedCall,
+    Requirement,
+    opened,
+    permit,
+    required,
+    strictest,
+)
+from handrail.protection.auth import decide_tool
+from handrail.serving.tools import InvalidArguments, decode
+
+
+class ApprovalPending(TurnPaused):
+    """This call waits for people; its turn parks."""
+
+    def __init__(self, approval: Approval) -> None:
+        super().__init__(f"approval {approval.id} is pending")
+        self.approval = approval
+
+
+async def admitted(services: Services, active: ActiveTurn, call: ToolCall) -> ToolCall | ToolResult:
+    """The call as it may run (an approver may have edited it), or the result that says why it may not.
+
+    Raises:
+        ApprovalPending: it waits for people.
+    """
+    tool = active.release.tools.get(call.name)
+    if tool is None:
+        known = ", ".join(sorted(active.release.tools)) or "none"
+        return refused(call, "no_such_tool", f"there is no tool {call.name!r}; the tools are: {known}")
+    releases = await services.releases.protection(active.turn.tenant_id, active.release)
+    for each in releases:
+        permission = decide_tool(active.principal, tool.name, each.policies.permissions)
+        if not permission.allowed:
+            return refused(call, "permission_denied", permission.reason)
+    if not any(each.approval_rules.rules for each in releases):
+        return call
+    arguments = _decoded(tool, call)
+    if arguments is None:
+        return call
+    asked = await services.approvals.find_by_call(active.turn.tenant_id, call.id)
+    if asked is not None:
+        return _decided(active, call, asked, arguments)
+    facts = CallFacts(tool.name, arguments, active.principal, active.conversation, active.intent)
+    requirement: Requirement | None = None
+    for each in releases:
+        requirement = strictest(requirement, required(each.approval_rules, facts))
+    if requirement is None:
+        return call
+    raise ApprovalPending(await _ask(services, active, call, arguments, requirement))
+
+
+def refused(call: ToolCall, code: str, message: str) -> ToolResult:
+    content = json.dumps({"error": {"code": code, "message": message}})
+    return ToolResult(call.id, call.name, content, "failed", call.provider_id)
+
+
+async def _ask(
+    services: Services, active: ActiveTurn, call: ToolCall, arguments: Mapping[str, Any], requirement: Requirement
+) -> Approval:
+    """Store the question, before anything of the call has happened."""
+    approval = opened(_guarded(active, call, arguments), requirement, services.clock.micros())
+    try:
+        async with services.db.batch() as batch:
+            services.conversations.still_mine(batch, active.turn, lease_micros=services.limits.lease_micros)
+            services.approvals.open(batch, approval)
+    except Conflict:
+        known = await services.approvals.find_by_call(active.turn.tenant_id, call.id)
+        if known is None:
+            raise
+        return known
+    services.metrics.approval_asked(active.turn.agent, call.name)
+    return approval
+
+
+def _decided(
+    active: ActiveTurn, call: ToolCall, approval: Approval, arguments: Mapping[str, Any]
+) -> ToolCall | ToolResult:
+    """What people decided about this very call."""
+    asked_for = approval.original_arguments if approval.original_arguments is not None else approval.call.arguments
+    if json.canonical(asked_for) != json.canonical(arguments):
+        return refused(call, "changed", f"approval {approval.id} is for other arguments; ask anew")
+    if approval.status is ApprovalStatus.PENDING:
+        raise ApprovalPending(approval)
+    if approval.status is ApprovalStatus.APPROVED:
+        refusal = permit(approval, _guarded(active, call, approval.call.arguments))
+        if refusal is not None:
+            return refused(call, refusal.code.value, refusal.message)
+        return replace(call, arguments=json.dumps(dict(approval.call.arguments)))
+    why = f": {approval.decision_reason}" if approval.decision_reason else ""
+    if approval.status is ApprovalStatus.REJECTED:
+        return refused(call, "rejected", f"a person decided against this{why}; do not try it again")
+    return refused(call, "approval_expired", f"nobody approved this in time{why}; it was not done")
+
+
+def _guarded(active: ActiveTurn, call: ToolCall, arguments: Mapping[str, Any]) -> GuardedCall:
+    turn = active.turn
+    return GuardedCall(
+        tenant_id=turn.tenant_id,
+        conversation_id=turn.conversation_id,
+        turn_id=turn.id,
+        tool_call_id=call.id,
+        agent=turn.agent,
+        release_id=turn.release_id,
+        requester=active.principal.subject,
+        tool=call.name,
+        arguments=arguments,
+    )
+
+
+def _decoded(tool: Tool, call: ToolCall) -> Mapping[str, Any] | None:
+    """The arguments as JSON values; None when they don't fit the tool, which the runner then tells the model."""
+    try:
+        arguments = decode(call.arguments)
+        tool.parse(arguments)
+    except InvalidArguments:
+        return None
+    return arguments

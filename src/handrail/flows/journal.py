@@ -1,0 +1,84 @@
+"""What a tool call leaves in the transcript, and what the transcript says of calls that were made before."""
+
+from collections.abc import Mapping, Sequence
+
+from handrail.core import events, json
+from handrail.core.messages import Message, ToolCall, ToolResult
+from handrail.db import Batch
+from handrail.flows.services import ActiveTurn, Services
+from handrail.serving.conversations import StoredToolCall
+
+
+def store_asked(services: Services, active: ActiveTurn, batch: Batch, asked: Message, position: int) -> None:
+    """The model's message that asks for a round of tools."""
+    _fence(services, active, batch)
+    services.conversations.add_message(
+        batch,
+        active.turn,
+        position,
+        "assistant",
+        asked.content,
+        "agent",
+        at=services.clock.micros(),
+        tool_calls=asked.tool_calls,
+    )
+
+
+def store_results(
+    services: Services, active: ActiveTurn, batch: Batch, calls: Sequence[ToolCall], results: Mapping[str, object]
+) -> None:
+    """Whole rows of calls that needed no intent: reads, and what was refused."""
+    _fence(services, active, batch)
+    for call in calls:
+        result = results[call.id]
+        assert isinstance(result, ToolResult)
+        effect, at = "write" if active.writes(call) else "read", services.clock.micros()
+        services.conversations.add_call(batch, active.turn, call, effect=effect, at=at, result=result)
+
+
+async def intend(services: Services, active: ActiveTurn, call: ToolCall) -> None:
+    """The intent row of a write, stored before its effect."""
+    async with services.db.batch() as batch:
+        _fence(services, active, batch)
+        services.conversations.add_call(batch, active.turn, call, effect="write", at=services.clock.micros())
+
+
+async def end(services: Services, active: ActiveTurn, result: ToolResult) -> ToolResult:
+    """The result row of a write whose intent is stored."""
+    if result.status == "unknown":
+        active.unknown.append(result.name)
+    async with services.db.batch() as batch:
+        _fence(services, active, batch)
+        services.conversations.end_call(batch, active.turn, result, at=services.clock.micros())
+    return result
+
+
+def replayed(active: ActiveTurn, call: ToolCall, recorded: StoredToolCall) -> ToolResult:
+    """What an earlier owner of the turn was told."""
+    result = ToolResult(call.id, call.name, recorded.result or "", recorded.outcome, call.provider_id)
+    active.stream.publish(events.TOOL_STARTED, started(call))
+    active.stream.publish(events.TOOL_COMPLETED, {"id": call.id, "name": call.name, "status": result.status})
+    return result
+
+
+def tell(services: Services, active: ActiveTurn, call: ToolCall, result: ToolResult) -> None:
+    """A call that was not let through is shown and counted like any other."""
+    active.stream.publish(events.TOOL_STARTED, started(call))
+    active.stream.publish(events.TOOL_COMPLETED, {"id": call.id, "name": call.name, "status": result.status})
+    known = call.name if call.name in active.release.tools else "unknown"
+    services.metrics.tool_call(active.turn.agent, known, result.status)
+
+
+def started(call: ToolCall) -> dict[str, object]:
+    return {"id": call.id, "name": call.name, "arguments": _readable(call.arguments)}
+
+
+def _fence(services: Services, active: ActiveTurn, batch: Batch) -> None:
+    services.conversations.still_mine(batch, active.turn, lease_micros=services.limits.lease_micros)
+
+
+def _readable(arguments: str) -> object:
+    try:
+        return json.loads(arguments)
+    except ValueError:
+        return arguments

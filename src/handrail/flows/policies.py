@@ -1,0 +1,14 @@
+"""`policies.yaml` with the parts of every room that protects."""
+
+from pydantic import Field
+
+from handrail.delivery.releases import PoliciesFile
+from handrail.oversight.approvals import ApprovalRule
+
+
+class Policies(PoliciesFile):
+    """Permissions, limits, and what waits for a person."""
+
+    approvals: list[ApprovalRule] = Field(
+        default_factory=list[ApprovalRule], description="Tool calls that wait until people have approved them."
+    )
