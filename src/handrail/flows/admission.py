@@ -325,6 +325,8 @@ async def cancel_turn(services: Services, principal: Principal, turn_id: str) ->
         await require_own(services, principal, turn.conversation_id)
     if turn.status is TurnStatus.QUEUED and turn_id not in services.running:
         await _cancel_queued(services, turn)
+    elif turn.status is TurnStatus.REQUIRES_ACTION:
+        await _cancel_parked(services, turn)
     elif (task := services.running.get(turn_id)) is not None:
         # A task that is cancelled before its first step never runs, and this one has an end to store.
         await asyncio.sleep(0)
@@ -337,6 +339,16 @@ async def cancel_turn(services: Services, principal: Principal, turn_id: str) ->
     if turn.status is not TurnStatus.CANCELLED:
         raise TurnOver(f"turn {turn_id!r} has ended ({turn.status.value}); there is nothing to cancel")
     return turn
+
+
+async def _cancel_parked(services: Services, turn: Turn) -> None:
+    """A turn that waits for people: what it asked for is withdrawn and can't be approved any more."""
+    try:
+        async with services.db.batch() as batch:
+            services.approvals.withdraw(batch, turn.tenant_id, turn.id, "the turn was cancelled")
+            services.conversations.cancel_parked(batch, turn, at=services.clock.micros())
+    except Conflict as error:
+        raise TurnOver(f"turn {turn.id!r} has just gone on or ended; ask for its state and try again") from error
 
 
 async def _cancel_queued(services: Services, turn: Turn) -> None:

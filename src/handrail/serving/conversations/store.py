@@ -137,6 +137,11 @@ _CANCEL_QUEUED = Prepared(
     .where(_t.c.tenant_id == bindparam("tenant_id"), _t.c.id == bindparam("id_"), _t.c.status == "queued")
     .values(status="cancelled", ended_at=bindparam("at"))
 )
+_CANCEL_PARKED = Prepared(
+    update(_t)
+    .where(_t.c.tenant_id == bindparam("tenant_id"), _t.c.id == bindparam("id_"), _t.c.status == "requires_action")
+    .values(status="cancelled", error_code="cancelled", parked=None, ended_at=bindparam("at"))
+)
 # Fencing for batches that do not end the turn: touches the row only if this owner still holds it.
 _STILL_MINE = Prepared(
     update(_t)
@@ -422,6 +427,10 @@ class ConversationStore:
 
     def cancel_queued(self, batch: Batch, turn: Turn, *, at: int) -> None:
         batch.add(_CANCEL_QUEUED, {"tenant_id": turn.tenant_id, "id_": turn.id, "at": at}, expect=1)
+
+    def cancel_parked(self, batch: Batch, turn: Turn, *, at: int) -> None:
+        """A turn that waits for people ends; `Conflict` when it has gone on."""
+        batch.add(_CANCEL_PARKED, {"tenant_id": turn.tenant_id, "id_": turn.id, "at": at}, expect=1)
 
     def still_mine(self, batch: Batch, turn: Turn, *, lease_micros: int) -> None:
         """Fence this batch by the turn's epoch, and renew the lease on the way."""
