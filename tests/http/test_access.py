@@ -16,10 +16,11 @@ from starlette.routing import BaseRoute, Route
 
 from handrail.core.principal import Role
 from handrail.http.app import create_app
+from handrail.oversight.approvals import Clause, GuardedCall, Requirement, Risk, opened
 from tests.flows.world import OPERATOR_TOKEN, World
 from tests.http.api import ORIGIN, PORT, Api
 
-Who = Literal["everybody", "any key", "owner", "staff", "operator", "admin", "local operator", "page"]
+Who = Literal["everybody", "any key", "owner", "staff", "approver", "operator", "admin", "local operator", "page"]
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,13 @@ EXPECTATIONS: dict[str, Expects] = {
     "POST /v1/chat/completions": Expects(
         "any key", {"model": "shop", "messages": [{"role": "user", "content": "hello"}]}
     ),
+    "GET /console/approvals": Expects("page"),
+    "POST /console/approvals/{approval_id}": Expects("page"),
+    "GET /v1/approvals": Expects("staff"),
+    "GET /v1/approvals/{approval_id}": Expects("staff"),
+    "POST /v1/approvals/{approval_id}/decision": Expects(
+        "approver", {"decision": "info", "fingerprint": "not what was shown", "reason": "which customer?"}
+    ),
     "GET /v1/releases": Expects("staff"),
     "GET /v1/releases/{release_id}": Expects("staff"),
     "GET /v1/releases/{release_id}/diff": Expects("staff", query="?new={release_id}"),
@@ -65,7 +73,13 @@ EXPECTATIONS: dict[str, Expects] = {
     "DELETE /v1/keys/{key_id}": Expects("admin"),
 }
 STAFF = (Role.VIEWER, Role.REVIEWER, Role.APPROVER, Role.OPERATOR, Role.ADMIN)
-LET_IN: dict[Who, tuple[Role, ...]] = {"staff": STAFF, "operator": (Role.OPERATOR,), "admin": (Role.ADMIN,)}
+APPROVERS = (Role.APPROVER, Role.OPERATOR, Role.ADMIN)
+LET_IN: dict[Who, tuple[Role, ...]] = {
+    "staff": STAFF,
+    "approver": APPROVERS,
+    "operator": (Role.OPERATOR,),
+    "admin": (Role.ADMIN,),
+}
 
 
 def routes_of(routes: list[BaseRoute]) -> Iterator[str]:
@@ -100,6 +114,17 @@ class Building:
         )
 
 
+async def waiting_approval(api: Api, conversation: str, turn: str) -> str:
+    """Something that waits for a person, asked for by the owner."""
+    clause = Clause("mails", 1, frozenset({Role.APPROVER}))
+    requirement = Requirement(Risk.HIGH, (clause,), False, 3600, "a mail")
+    call = GuardedCall("default", conversation, turn, "call_x", "shop", "rel_x", "ana", "send_mail", {"text": "plum"})
+    approval = opened(call, requirement, api.world.services.clock.micros())
+    async with api.world.services.db.batch() as batch:
+        api.world.services.approvals.open(batch, approval)
+    return approval.id
+
+
 @pytest.fixture
 async def building(api: Api) -> Building:
     owner = await api.key("ana")
@@ -117,6 +142,7 @@ async def building(api: Api) -> Building:
         "turn_id": turn["id"],
         "release_id": api.world.release.id,
         "key_id": key.id,
+        "approval_id": await waiting_approval(api, conversation, turn["id"]),
         "fingerprint": "x",
         "name": "x",
     }
@@ -139,7 +165,7 @@ def closed_to(*who: Who) -> list[str]:
     return [route for route, expects in EXPECTATIONS.items() if expects.who in who and route[:2] != "WE"]
 
 
-GUARDED = closed_to("any key", "owner", "staff", "operator", "admin", "local operator")
+GUARDED = closed_to("any key", "owner", "staff", "approver", "operator", "admin", "local operator")
 
 
 @pytest.mark.parametrize("route", GUARDED)
@@ -171,7 +197,7 @@ async def test_what_is_one_user_s_is_theirs(building: Building, route: str):
     assert answer.status_code in (200, 409), answer.text
 
 
-@pytest.mark.parametrize("route", closed_to("staff", "operator", "admin", "local operator"))
+@pytest.mark.parametrize("route", closed_to("staff", "approver", "operator", "admin", "local operator"))
 async def test_what_is_for_staff_is_refused_to_every_lower_role(building: Building, route: str):
     let_in = LET_IN.get(EXPECTATIONS[route].who, ())
     low = [building.owner, *(key for role, key in building.staff.items() if role not in let_in)]
@@ -185,6 +211,14 @@ async def test_what_is_for_staff_lets_them_in(building: Building, route: str):
     for role in LET_IN[EXPECTATIONS[route].who]:
         answer = await building.ask(route, building.staff[role])
         assert answer.status_code in (200, 201), f"{role}: {answer.text}"
+
+
+@pytest.mark.parametrize("route", closed_to("approver"))
+async def test_what_is_for_approvers_asks_for_what_was_shown(building: Building, route: str):
+    answer = await building.ask(route, building.staff[Role.APPROVER])
+    assert (answer.status_code, answer.json()["error"]["code"]) == (409, "approval_conflict")
+    stranger = await building.ask(route, building.others["another tenant's admin"])
+    assert (stranger.status_code, stranger.json()["error"]["code"]) == (404, "not_found")
 
 
 @pytest.mark.parametrize("route", closed_to("staff", "admin", "operator"))

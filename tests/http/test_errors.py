@@ -173,7 +173,7 @@ class TestHealth:
     async def test_says_what_is_off_and_that_turns_are_taken(self, api: Api):
         answer = await api.get("/readyz")
         assert (answer.status_code, answer.json()["status"]) == (200, "ready")
-        assert "approvals" in answer.json()["off"]
+        assert "budgets" in answer.json()["off"]
 
     async def test_is_not_ready_while_shutting_down_and_still_alive(self, api: Api):
         api.world.services.draining = True

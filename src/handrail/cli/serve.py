@@ -83,7 +83,7 @@ async def _serve(
         keepers = keep(services)
         await server.serve(sockets=[listener])
         # Leases are renewed while turns end; nothing is taken over any more.
-        await drain(services, 0.0 if server.force_exit else settings.turn.drain_seconds)
+        await server.drained()
         for keeper in keepers:
             keeper.cancel()
 
@@ -154,11 +154,14 @@ class _Server(uvicorn.Server):
             log_config=None,
             server_header=False,
             timeout_keep_alive=75,
-            timeout_graceful_shutdown=max(1, round(drain_seconds)),
+            # The turns that the drain stops at its end still have their clients to tell.
+            timeout_graceful_shutdown=round(drain_seconds) + 2,
             ws_max_size=256 * 1024,
         )
         super().__init__(config)
         self._services = services
+        self._drain_seconds = drain_seconds
+        self._draining: asyncio.Task[None] | None = None
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
@@ -172,5 +175,14 @@ class _Server(uvicorn.Server):
                 loop.remove_signal_handler(number)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self._services.draining = True
+        # At once, beside uvicorn's own wait for connections: those of running turns end with their turns.
+        if self._draining is None:
+            self._draining = asyncio.get_running_loop().create_task(drain(self._services, self._drain_seconds))
         super().handle_exit(sig, frame)
+
+    async def drained(self) -> None:
+        """Wait for the turns to end; after a second signal stop them now."""
+        if self._draining is not None and not self.force_exit:
+            await self._draining
+        else:
+            await drain(self._services, 0.0)

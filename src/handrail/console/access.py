@@ -23,6 +23,17 @@ async def customer_of(request: Request) -> Principal | None:
         return None
 
 
+async def operator_of(request: Request) -> Principal | None:
+    """The operator at this machine, or nobody once keys exist: signing in is not there yet."""
+    client = request.client
+    loopback = client is not None and client.host in ("127.0.0.1", "::1")
+    try:
+        authenticator = services_of(request).authenticator
+        return await authenticator.authenticate(None, loopback=loopback, surface="console")
+    except Unauthenticated:
+        return None
+
+
 def is_same_origin(request: Request) -> bool:
     """Whether a form post came from our own page: what the browser says first, else its Origin; neither is a no."""
     site = request.headers.get("sec-fetch-site")
