@@ -23,6 +23,7 @@ from handrail.core import events
 from handrail.core.errors import HandrailError
 from handrail.delivery.releases import Loader, Sources
 from handrail.flows.project import check
+from handrail.flows.readiness import OFF
 from handrail.http.errors import STATUS
 from handrail.http.routes import agents, chat_completions, conversations, health, keys, releases
 from handrail.settings import Settings
@@ -138,7 +139,8 @@ GUIDE = ROOT / "docs/guide.md"
 FILE_FENCE = re.compile(r'^```\w+ title="(?P<path>[^"]+)"\n(?P<content>.*?)^```', re.MULTILINE | re.DOTALL)
 # Not errors that were raised, so no class carries them: how a turn or a tool call ended.
 ENDINGS = {
-    *("agent_failed", "cancelled", "confirmation_changed", "interrupted"),
+    *("agent_failed", "cancelled", "confirmation_changed"),
+    *("rejected", "approval_expired", "changed"),
     *("model_answer_too_long", "model_content_filter"),
     *("no_such_tool", "timeout", "tool_failed", "tools_busy", "unknown"),
 }
@@ -290,3 +292,9 @@ class TestExamples:
         assert len(yaml_blocks) == sum(
             found["path"].endswith(".yaml") for found in FILE_FENCE.finditer(GUIDE.read_text())
         )
+
+
+def test_the_status_page_and_readiness_agree_on_what_is_off() -> None:
+    page = (ROOT / "docs/status.md").read_text()
+    rows = re.findall(r"^\| (\w+) \|", page[page.index("## Off") :], re.MULTILINE)
+    assert sorted(set(rows) - {"part"}) == sorted(OFF)

@@ -432,13 +432,12 @@ async def test_an_owner_that_lost_its_turn_writes_nothing_more_and_tells_its_cli
     conversation = await any_world.open()
     any_world.script(Reply(text="Too late.", delay_seconds=0.1))
     stream = await any_world.send(conversation, "hello")
-    clock.advance(1000)
-    await any_world.services.conversations.end_expired(conversation, at=clock.micros())
+    await any_world.end_elsewhere(stream.turn_id)
     result = await asyncio.wait_for(stream.wait(), 2)
     assert result["status"] == "failed"
     stored = await any_world.stored(stream.turn_id)
-    assert (stored.status, stored.error_code) == (TurnStatus.FAILED, "interrupted")
-    assert result["error"]["code"] == "interrupted"
+    assert (stored.status, stored.error_code) == (TurnStatus.FAILED, "elsewhere")
+    assert result["error"]["code"] == "elsewhere"
     assert await any_world.answer(stream.turn_id) == ""
     assert text_of(await events_of(stream)) == ""
 

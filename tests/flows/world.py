@@ -4,7 +4,7 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
@@ -30,6 +30,8 @@ from handrail.serving.conversations import (
     StoredMessage,
     Streams,
     Turn,
+    TurnEnd,
+    TurnStatus,
     TurnStream,
 )
 from handrail.serving.models import ModelConnections, ModelRegistry, ScriptedModel
@@ -220,6 +222,14 @@ class World:
         result = await asyncio.wait_for(stream.wait(), 10)
         await self.settle(stream.turn_id)
         return result
+
+    async def end_elsewhere(self, turn_id: str) -> None:
+        """What another process does that takes a turn over and ends it."""
+        services, turn = self.services, await self.stored(turn_id)
+        end = TurnEnd(TurnStatus.FAILED, error_code="elsewhere", error_message="ended by another process")
+        async with services.db.batch() as batch:
+            services.leases.take_over(batch, turn, owner="another", lease_micros=1_000_000, sole_owner=True)
+            services.conversations.end(batch, replace(turn, epoch=turn.epoch + 1), end, at=services.clock.micros())
 
     async def settle(self, turn_id: str) -> None:
         """Wait until the turn's task is gone, which is a little after its last event."""

@@ -92,7 +92,8 @@ def _settle_memory() -> None:
     """What is loaded by now stays: the collector need not look at it again with every thousandth object."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(10_000, 50, 50)
+    gc.set_threshold(50_000, 50, 100)
+    sys.setswitchinterval(0.0005)
 
 
 async def _make_releases(services: Services, project: Path, tenants: Sequence[str]) -> Release:

@@ -8,7 +8,6 @@ DECLINED = "All right, I won't do that. What can I do for you instead?"
 LOST = "I'm sorry, I still don't understand what you need."
 OUT_OF_TIME = "I'm sorry, this took longer than it may. Please send your message again, or ask for a person."
 WENT_WRONG = "I'm sorry, something went wrong on my side and I could not finish. Please try again, or ask for a person."
-INTERRUPTED = "I'm sorry, the server had to stop before I was done. Please send your message again in a moment."
 STOPPED = "(Stopped here.)"
 NO_LOOKUP = "I'm sorry, I can't look that up right now."
 

@@ -17,6 +17,7 @@ from handrail.serving.conversations import (
     ConversationStore,
     IdempotencyMismatch,
     IdempotencyScope,
+    LeaseStore,
     Turn,
     TurnEnd,
     TurnStatus,
@@ -134,7 +135,8 @@ class TestEnd:
         conversation = await added(store, db, a_conversation(clock))
         turn = await begun(store, db, a_turn(conversation, 1, clock))
         clock.advance(11)
-        await store.end_expired(conversation, at=clock.micros())
+        async with db.batch() as batch:
+            LeaseStore(db).take_over(batch, turn, owner="other", lease_micros=LEASE)
 
         async def end() -> None:
             async with db.batch() as batch:
@@ -151,18 +153,8 @@ class TestEnd:
             await go_on()
         stored = await store.find_turn("acme", turn.id)
         assert stored is not None
-        assert stored.error_code == "interrupted"
+        assert (stored.status, stored.epoch) == (TurnStatus.RUNNING, 2)
         assert [each.role for each in await store.turn_messages("acme", turn.id)] == ["user"]
-
-    async def test_an_expiry_check_leaves_a_live_lease_alone(self, db: Database, clock: FrozenClock):
-        store = ConversationStore(db)
-        conversation = await added(store, db, a_conversation(clock))
-        turn = await begun(store, db, a_turn(conversation, 1, clock))
-        clock.advance(9)
-        await store.end_expired(conversation, at=clock.micros())
-        stored = await store.find_turn("acme", turn.id)
-        assert stored is not None
-        assert stored.status is TurnStatus.RUNNING
 
 
 class TestQueue:
@@ -185,14 +177,6 @@ class TestQueue:
         stored = await store.find_turn("acme", waiting.id)
         assert stored is not None
         assert (stored.status, stored.epoch) == (TurnStatus.RUNNING, 1)
-
-    async def test_orphans_of_a_dead_process_are_ended(self, db: Database, clock: FrozenClock):
-        store = ConversationStore(db)
-        conversation = await added(store, db, a_conversation(clock))
-        await begun(store, db, a_turn(conversation, 1, clock))
-        await begun(store, db, a_turn(conversation, 2, clock, TurnStatus.QUEUED))
-        assert await store.interrupt_orphans("stopped", at=clock.micros()) == 2
-        assert await store.open_turns("acme", conversation.id) == []
 
 
 class TestToolCalls:

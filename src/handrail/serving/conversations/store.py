@@ -153,36 +153,6 @@ _STILL_MINE = Prepared(
     )
     .values(lease_expires_at=now() + bindparam("lease_micros", type_=_t.c.started_at.type))
 )
-_ORPHANS = Prepared(
-    select(_t.c.id, _t.c.tenant_id, _t.c.conversation_id, _t.c.epoch, _t.c.status).where(_IS_OPEN).order_by(_t.c.id)
-)
-_INTERRUPT = Prepared(
-    update(_t)
-    .where(_t.c.id == bindparam("id_"), _t.c.epoch == bindparam("seen_epoch"), _IS_OPEN)
-    .values(
-        status="failed",
-        epoch=_t.c.epoch + 1,
-        error_code="interrupted",
-        error_message=bindparam("message_"),
-        ended_at=bindparam("at"),
-    )
-)
-_END_EXPIRED = Prepared(
-    update(_t)
-    .where(
-        _t.c.tenant_id == bindparam("tenant_id"),
-        _t.c.conversation_id == bindparam("conversation_id_"),
-        _t.c.status == "running",
-        _t.c.lease_expires_at < now(),
-    )
-    .values(
-        status="failed",
-        epoch=_t.c.epoch + 1,
-        error_code="interrupted",
-        error_message=bindparam("message_"),
-        ended_at=bindparam("at"),
-    )
-)
 _ADD_MESSAGE = Prepared(insert(_m))
 _HISTORY = Prepared(
     scoped(_m)
@@ -439,27 +409,6 @@ class ConversationStore:
             {"tenant_id": turn.tenant_id, "id_": turn.id, "seen_epoch": turn.epoch, "lease_micros": lease_micros},
             expect=1,
         )
-
-    async def interrupt_orphans(self, message: str, *, at: int) -> int:
-        """End what a dead process left open; only for the sole owner of a database file. Returns how many."""
-        rows = await self._db.scan(_ORPHANS, {})
-        for row in rows:
-            async with self._db.batch() as batch:
-                batch.add(_INTERRUPT, {"id_": row["id"], "seen_epoch": row["epoch"], "message_": message, "at": at})
-        return len(rows)
-
-    async def end_expired(self, conversation: Conversation, *, at: int) -> None:
-        """End a running turn of this conversation whose lease ran out: its owner is dead or long past its deadline."""
-        async with self._db.batch() as batch:
-            batch.add(
-                _END_EXPIRED,
-                {
-                    "tenant_id": conversation.tenant_id,
-                    "conversation_id_": conversation.id,
-                    "message_": "the process that answered this turn stopped before it ended",
-                    "at": at,
-                },
-            )
 
     # messages and tool calls
 
