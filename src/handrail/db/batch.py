@@ -1,6 +1,6 @@
 """What both databases promise: atomic batches and plain reads."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, ClassVar, Protocol
 
@@ -44,6 +44,26 @@ class Batch:
     def add(self, statement: Prepared, parameters: Mapping[str, Any], *, expect: int | None = None) -> None:
         """Append a statement; with `expect`, another number of affected rows raises `Conflict`."""
         self.statements.append((statement, parameters, expect))
+
+
+class OpenBatch:
+    """The block in which a batch is collected; leaving it without an error commits.
+
+    A class and not a generator: one is opened for every commit, and this costs a third.
+    """
+
+    __slots__ = ("_batch", "_commit")
+
+    def __init__(self, commit: Callable[[Batch], Awaitable[None]]) -> None:
+        self._batch = Batch()
+        self._commit = commit
+
+    async def __aenter__(self) -> Batch:
+        return self._batch
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None and self._batch.statements:
+            await self._commit(self._batch)
 
 
 class Database(Protocol):

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import asyncpg
 
 from handrail.core.clock import Clock, SystemClock
-from handrail.db.batch import Batch, Conflict, Row, StoreUnavailable
+from handrail.db.batch import Batch, Conflict, OpenBatch, Row, StoreUnavailable
 from handrail.db.prepared import DialectName, Prepared
 
 _LOST = (
@@ -40,12 +40,8 @@ class PostgresDatabase:
             raise StoreUnavailable(f"can't reach PostgreSQL: {error or type(error).__name__}") from error
         return cls(pool, clock)
 
-    @asynccontextmanager
-    async def batch(self) -> AsyncGenerator[Batch]:
-        batch = Batch()
-        yield batch
-        if batch.statements:
-            await self._commit(batch)
+    def batch(self) -> OpenBatch:
+        return OpenBatch(self._commit)
 
     async def fetch_one(self, statement: Prepared, parameters: Mapping[str, Any]) -> Row | None:
         sql, values = statement.bind("postgresql", parameters)

@@ -9,13 +9,12 @@ import contextlib
 import queue
 import sqlite3
 import threading
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 from handrail.core.clock import Clock
-from handrail.db.batch import Batch, Conflict, Row, StoreUnavailable
+from handrail.db.batch import Batch, Conflict, OpenBatch, Row, StoreUnavailable
 from handrail.db.prepared import DialectName, Prepared
 
 MOST_BATCHES_A_COMMIT = 256
@@ -47,12 +46,8 @@ class SqliteDatabase:
         self._thread = threading.Thread(target=self._write_forever, name="handrail-sqlite-writer", daemon=True)
         self._thread.start()
 
-    @asynccontextmanager
-    async def batch(self) -> AsyncGenerator[Batch]:
-        batch = Batch()
-        yield batch
-        if batch.statements:
-            await self._commit(batch)
+    def batch(self) -> OpenBatch:
+        return OpenBatch(self._commit)
 
     async def fetch_one(self, statement: Prepared, parameters: Mapping[str, Any]) -> Row | None:
         self._require_open()
@@ -102,8 +97,8 @@ class SqliteDatabase:
         self._require_open()
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._queue.put(_Waiting(batch, future))
-        # A cancelled turn must not leave its writer's answer to nobody: the commit goes on, the waiter is let go.
-        await asyncio.shield(future)
+        # A turn that is cancelled here cancels the future alone: the commit goes on, and nobody is told.
+        await future
 
     def _require_open(self) -> None:
         if self._closed:
