@@ -6,6 +6,7 @@ changes nothing, and what it missed is replayed to it.
 """
 
 import asyncio
+import time
 from collections.abc import Sequence
 from functools import partial
 
@@ -44,6 +45,7 @@ async def take_turn(
     Raises:
         NotFound, RateLimited, InvalidMessage, ConversationBusy, IdempotencyMismatch, StoreUnavailable, ShuttingDown.
     """
+    began = time.perf_counter()
     services.require_admitting()
     conversation = await require_own(services, principal, conversation_id)
     if idempotency is not None and (known := await services.remembered(principal, idempotency)):
@@ -56,7 +58,9 @@ async def take_turn(
     active = await begin(services, principal, conversation, release, text, idempotency, before)
     if isinstance(active, TurnStream):
         return active
+    # Overhead counts from the request on; of a turn that waits in line it counts from its start.
     if active.turn.status is TurnStatus.RUNNING:
+        active.began = began
         run(services, active)
     else:
         wait(services, active)
