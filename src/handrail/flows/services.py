@@ -101,7 +101,6 @@ class Services:
     )
     watchers: set["asyncio.Task[None]"] = field(default_factory=set["asyncio.Task[None]"])
     draining: bool = False
-    on_close: list[Callable[[], Awaitable[Any]]] = field(default_factory=list[Callable[[], Awaitable[Any]]])
 
     async def remembered(self, principal: Principal, idempotency: IdempotencyScope) -> str | None:
         """What this Idempotency-Key made before, if it did."""
