@@ -1,8 +1,9 @@
 """Settings to real objects: the only place that builds adapters."""
 
 import os
+import random
 import socket
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
 from handrail.core.clock import Clock, SystemClock
@@ -18,9 +19,20 @@ from handrail.protection.rate_limits import RateLimiter
 from handrail.serving.context import extract
 from handrail.serving.conversations import ConversationStore, LeaseStore, Streams
 from handrail.serving.models import ModelConnections, ModelRegistry
+from handrail.serving.resilience import (
+    Admission,
+    AdmissionLimits,
+    BreakerPolicy,
+    Breakers,
+    Bulkhead,
+    LastGood,
+    Retries,
+    RetryPolicy,
+    is_model_key,
+)
 from handrail.serving.routing import train_apart
 from handrail.serving.tools import ToolRunner
-from handrail.settings import Settings
+from handrail.settings import AdmissionSettings, ResilienceSettings, Settings
 from handrail.telemetry.metrics import Metrics
 
 
@@ -32,6 +44,7 @@ async def services_from(settings: Settings, clock: Clock | None = None) -> Async
     metrics = Metrics()
     connections = ModelConnections()
     tools = ToolRunner(most_threads=settings.tools.threads)
+    resilience = settings.resilience
     keys = KeyStore(db)
     authenticator = Authenticator(keys, clock, operator_token(settings.data_dir))
     await authenticator.start()
@@ -63,6 +76,11 @@ async def services_from(settings: Settings, clock: Clock | None = None) -> Async
         escalations=EscalationStore(db),
         usage=UsageStore(db),
         approvals=ApprovalStore(db),
+        breakers=Breakers(clock, _breaker_policies(resilience), on_change=metrics.breaker_changed),
+        retries=Retries(random.Random(), _retry_policy(resilience), on_retry=metrics.retried),
+        bulkhead=Bulkhead(lambda key: resilience.tool_calls, wait_seconds=resilience.tool_wait_seconds),
+        admission=_admission(settings.admission, clock, metrics),
+        last_good=LastGood(clock, ttl_seconds=resilience.last_good_seconds),
         metrics=metrics,
     )
     try:
@@ -71,6 +89,31 @@ async def services_from(settings: Settings, clock: Clock | None = None) -> Async
         await connections.close()
         tools.close()
         await db.close()
+
+
+def _breaker_policies(settings: ResilienceSettings) -> Callable[[str], BreakerPolicy]:
+    """Models are slow at another length than tools."""
+    model, tool = (
+        BreakerPolicy(
+            failure_rate=settings.failure_rate,
+            slow_seconds=slow_seconds,
+            slow_rate=settings.slow_rate,
+            open_seconds=settings.open_seconds,
+        )
+        for slow_seconds in (settings.slow_model_seconds, settings.slow_tool_seconds)
+    )
+    return lambda key: model if is_model_key(key) else tool
+
+
+def _retry_policy(settings: ResilienceSettings) -> RetryPolicy:
+    backoff = settings.backoff_seconds
+    return RetryPolicy(attempts=settings.attempts, base_seconds=backoff, most_seconds=max(5.0, backoff))
+
+
+def _admission(settings: AdmissionSettings, clock: Clock, metrics: Metrics) -> Admission:
+    admission = Admission(clock, AdmissionLimits(**settings.model_dump()))
+    metrics.watch_admission(lambda: admission.running, lambda: admission.waiting)
+    return admission
 
 
 def _owner() -> str:

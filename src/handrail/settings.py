@@ -39,6 +39,35 @@ class ToolSettings(BaseModel):
     threads: int = Field(default=16, ge=1, le=256, description="Threads for tools that are not async.")
 
 
+class AdmissionSettings(BaseModel):
+    """`HANDRAIL_ADMISSION__...`: of one process."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    running: int = Field(default=256, ge=1, description="Turns at once.")
+    running_per_tenant: int = Field(default=128, ge=1, description="Of these, one tenant's.")
+    waiting: int = Field(default=1024, ge=0, description="Turns that wait for a place.")
+    waiting_per_tenant: int = Field(default=256, ge=0, description="Of these, one tenant's.")
+    wait_seconds: float = Field(default=5.0, ge=0, le=60, description="How long one waits before it is refused.")
+
+
+class ResilienceSettings(BaseModel):
+    """`HANDRAIL_RESILIENCE__...`: of every model and every tool."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    attempts: int = Field(default=3, ge=1, le=10, description="Calls in all, the first included.")
+    backoff_seconds: float = Field(default=0.2, gt=0, le=60, description="Longest wait after the first failure.")
+    failure_rate: float = Field(default=0.5, gt=0, le=1, description="This share of failed calls opens a breaker.")
+    slow_rate: float = Field(default=0.8, gt=0, le=1, description="This share of slow calls opens a breaker.")
+    slow_model_seconds: float = Field(default=30.0, gt=0, description="A model call of this length is slow.")
+    slow_tool_seconds: float = Field(default=10.0, gt=0, description="A tool call of this length is slow.")
+    open_seconds: float = Field(default=60.0, gt=0, le=3600, description="How long an open breaker refuses calls.")
+    tool_calls: int = Field(default=32, ge=1, description="Calls of one tool at once.")
+    tool_wait_seconds: float = Field(default=1.0, ge=0, le=60, description="How long a further call waits.")
+    last_good_seconds: float = Field(default=3600.0, gt=0, description="How old a last good value may be.")
+
+
 class Settings(BaseSettings):
     """Everything a deployment sets."""
 
@@ -52,6 +81,8 @@ class Settings(BaseSettings):
     turn: TurnSettings = TurnSettings()
     rate_limit: RateLimitSettings = RateLimitSettings()
     tools: ToolSettings = ToolSettings()
+    admission: AdmissionSettings = AdmissionSettings()
+    resilience: ResilienceSettings = ResilienceSettings()
 
     @property
     def url(self) -> str:

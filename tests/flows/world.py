@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import random
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -36,6 +37,7 @@ from handrail.serving.conversations import (
 )
 from handrail.serving.models import ModelConnections, ModelRegistry, ScriptedModel
 from handrail.serving.models.scripted import Script
+from handrail.serving.resilience import Admission, AdmissionLimits, Breakers, Bulkhead, LastGood, Retries
 from handrail.serving.routing import train_here
 from handrail.serving.tools import ToolRunner
 from handrail.telemetry.metrics import Metrics
@@ -270,9 +272,10 @@ async def world_over(
     burst: int = 10_000,
     project: Mapping[str, str] = PROJECT,
     sole_owner: bool = False,
+    admission: AdmissionLimits = AdmissionLimits(),
 ) -> World:
     """Services as `bootstrap` builds them, but over this database and clock, with the project made and used."""
-    counting = CountingDatabase(db)
+    counting, metrics = CountingDatabase(db), Metrics()
     keys = KeyStore(counting)
     services = Services(
         clock=clock,
@@ -289,7 +292,12 @@ async def world_over(
         escalations=EscalationStore(counting),
         usage=UsageStore(counting),
         approvals=ApprovalStore(counting),
-        metrics=Metrics(),
+        breakers=Breakers(clock, on_change=metrics.breaker_changed),
+        retries=Retries(random.Random(0), on_retry=metrics.retried),
+        bulkhead=Bulkhead(lambda key: 8),
+        admission=Admission(clock, admission),
+        last_good=LastGood(clock),
+        metrics=metrics,
         default_agent="shop",
     )
     await services.authenticator.start()

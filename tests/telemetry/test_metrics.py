@@ -6,6 +6,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from handrail.core.answers import ModelCalled
 from handrail.core.models import ModelUnavailable
 from handrail.core.usage import Usage
+from handrail.serving.resilience import BreakerChange, Retry
+from handrail.serving.resilience.breaker import Became
 from handrail.telemetry.metrics import LATENCY_BUCKETS, MOST_VALUES, OVERHEAD_BUCKETS, Metrics
 
 
@@ -98,7 +100,7 @@ class TestRender:
     def test_is_of_this_object_alone(self, metrics: Metrics) -> None:
         metrics.turn("shop", "a", "simple", 0.1, 0.003)
 
-        assert _samples(Metrics()) == {}
+        assert set(_samples(Metrics()).values()) == {0.0}
 
     def test_has_no_label_that_names_a_person_or_a_tenant(self, metrics: Metrics) -> None:
         metrics.turn("shop", "a", "simple", 0.1, 0.003, "x")
@@ -121,3 +123,43 @@ class TestBuckets:
         assert {0.5, 2.0, 5.0} <= set(LATENCY_BUCKETS)
         for buckets in (LATENCY_BUCKETS, OVERHEAD_BUCKETS):
             assert list(buckets) == sorted(set(buckets))
+
+
+class TestResilience:
+    @pytest.mark.parametrize(
+        ("became", "value"),
+        [("open", 1), ("half_open", 0.5), ("closed", 0), ("forced_open", 1), ("released", 0)],
+    )
+    def test_shows_each_breaker_as_it_is_and_counts_its_changes(
+        self, metrics: Metrics, became: Became, value: float
+    ) -> None:
+        metrics.breaker_changed(BreakerChange("tool:get_order", became, "a test", 1))
+
+        samples = _samples(metrics)
+        assert samples["handrail_breaker_state{breaker=tool:get_order}"] == value
+        assert samples[f"handrail_breaker_changes_total{{became={became},breaker=tool:get_order}}"] == 1
+
+    def test_never_names_a_tenant(self, metrics: Metrics) -> None:
+        metrics.breaker_changed(BreakerChange("tenant:acme", "forced_open", "unpaid", 1))
+
+        assert "acme" not in metrics.render().decode()
+        assert _samples(metrics)["handrail_breaker_state{breaker=tenant}"] == 1
+
+    def test_asks_admission_when_the_page_is_read(self, metrics: Metrics) -> None:
+        now = {"running": 3, "waiting": 0}
+        metrics.watch_admission(lambda: now["running"], lambda: now["waiting"])
+        now["waiting"] = 7
+
+        samples = _samples(metrics)
+        assert samples["handrail_admission_running{}"] == 3
+        assert samples["handrail_admission_waiting{}"] == 7
+
+    def test_counts_refusals_retries_and_rungs(self, metrics: Metrics) -> None:
+        metrics.refused("overloaded")
+        metrics.retried(Retry("tool:get_order", 1, 0.1, ModelUnavailable("down")))
+        metrics.rung("shop", "tool", "cached")
+
+        samples = _samples(metrics)
+        assert samples["handrail_admission_refused_total{code=overloaded}"] == 1
+        assert samples["handrail_retries_total{breaker=tool:get_order}"] == 1
+        assert samples["handrail_rungs_total{agent=shop,kind=tool,rung=cached}"] == 1

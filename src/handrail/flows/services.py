@@ -30,7 +30,7 @@ from handrail.serving.conversations import (
     Turn,
     TurnStream,
 )
-from handrail.serving.resilience import Waits
+from handrail.serving.resilience import Admission, Breakers, Bulkhead, LastGood, Retries, Waits
 from handrail.serving.tools import ToolRunner
 from handrail.telemetry.metrics import Metrics
 
@@ -90,6 +90,11 @@ class Services:
     escalations: EscalationStore
     usage: UsageStore
     approvals: ApprovalStore
+    breakers: Breakers
+    retries: Retries
+    bulkhead: Bulkhead
+    admission: Admission
+    last_good: LastGood
     metrics: Metrics
     default_agent: str | None = None
     running: dict[str, "asyncio.Task[None]"] = field(default_factory=dict[str, "asyncio.Task[None]"])

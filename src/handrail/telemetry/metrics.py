@@ -3,10 +3,10 @@
 Label values come from the agent project or are capped: never a tenant, a user, an id or a text.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 
 from handrail.core.answers import ModelCalled
 from handrail.core.errors import HandrailError
@@ -21,6 +21,28 @@ LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0,
 OVERHEAD_BUCKETS = (
     0.0005, 0.001, 0.0015, 0.002, 0.0025, 0.003, 0.004, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 1.0,
 )  # fmt: skip
+
+
+# What a breaker's change is worth on a graph; a released one is what its circuit says, which the next change tells.
+_BREAKER_STATES: Mapping[str, float] = {
+    "closed": 0.0,
+    "released": 0.0,
+    "half_open": 0.5,
+    "open": 1.0,
+    "forced_open": 1.0,
+}
+
+
+class _BreakerChange(Protocol):
+    @property
+    def key(self) -> str: ...
+    @property
+    def became(self) -> str: ...
+
+
+class _Retry(Protocol):
+    @property
+    def key(self) -> str: ...
 
 
 class _Named(Protocol):
@@ -87,6 +109,23 @@ class Metrics:
         self._escalations = _Counters(
             self._registry, "escalations", "Conversations handed to people.", ("agent", "team")
         )
+        self._breakers = _Gauges(
+            self._registry, "handrail_breaker_state", "0 closed, 0.5 half open, 1 open or forced open.", ("breaker",)
+        )
+        self._breaker_changes = _Counters(
+            self._registry, "handrail_breaker_changes", "What breakers became.", ("breaker", "became")
+        )
+        self._retries = _Counters(self._registry, "handrail_retries", "Calls that were made again.", ("breaker",))
+        self._rungs = _Counters(
+            self._registry, "handrail_rungs", "Rungs of the degradation ladder that gave the answer.",
+            ("agent", "kind", "rung"),
+        )  # fmt: skip
+        self._refused = _Counters(
+            self._registry, "handrail_admission_refused", "Turns that found no place, by error code.", ("code",)
+        )
+        registry = self._registry
+        self._admission_running = Gauge("handrail_admission_running", "Turns that have a place.", registry=registry)
+        self._admission_waiting = Gauge("handrail_admission_waiting", "Turns that wait for one.", registry=registry)
 
     def turn(
         self,
@@ -140,6 +179,29 @@ class Metrics:
         """A turn of a process that is gone went on in this one."""
         self._taken_over.of(agent).inc()
 
+    def breaker_changed(self, change: _BreakerChange) -> None:
+        """A breaker opened, closed, began to probe or was switched. Only models, tools and agents are told apart."""
+        kind = change.key.partition(":")[0]
+        breaker = change.key if kind in ("model", "tool", "agent") else kind
+        self._breakers.of(breaker).set(_BREAKER_STATES[change.became])
+        self._breaker_changes.of(breaker, change.became).inc()
+
+    def retried(self, retry: _Retry) -> None:
+        self._retries.of(retry.key).inc()
+
+    def rung(self, agent: str, kind: str, rung: str) -> None:
+        """This rung of a `model`'s or a `tool`'s ladder gave the answer."""
+        self._rungs.of(agent, kind, rung).inc()
+
+    def refused(self, code: str) -> None:
+        """Admission had no place for a turn."""
+        self._refused.of(code).inc()
+
+    def watch_admission(self, running: Callable[[], int], waiting: Callable[[], int]) -> None:
+        """How many turns have and want a place, asked when the page is."""
+        self._admission_running.set_function(running)
+        self._admission_waiting.set_function(waiting)
+
     def render(self) -> bytes:
         """All of it in Prometheus' text format."""
         return generate_latest(self._registry)
@@ -179,6 +241,11 @@ class _Labelled:
 class _Counters(_Labelled):
     def __init__(self, registry: CollectorRegistry, name: str, help: str, labels: Sequence[str]) -> None:
         super().__init__(Counter(name, help, labels, registry=registry))
+
+
+class _Gauges(_Labelled):
+    def __init__(self, registry: CollectorRegistry, name: str, help: str, labels: Sequence[str]) -> None:
+        super().__init__(Gauge(name, help, labels, registry=registry))
 
 
 class _Histograms(_Labelled):

@@ -17,6 +17,7 @@ from handrail.serving.resilience.breaker import (
     BreakerStatus,
     OnChange,
     Permit,
+    is_model_key,
     model_key,
     tool_key,
 )
@@ -62,6 +63,7 @@ __all__ = [
     "Step",
     "TenantOverloaded",
     "Waits",
+    "is_model_key",
     "is_worth_retrying",
     "model_key",
     "model_ladder",

@@ -78,6 +78,11 @@ def model_key(provider: str, model: str, credential: str | None) -> str:
     return f"model:{provider}|{model}|{digest}"
 
 
+def is_model_key(key: str) -> bool:
+    """Whether `model_key` made it."""
+    return key.startswith("model:")
+
+
 def tool_key(tool: str) -> str:
     """The key of a tool's breaker."""
     return f"tool:{tool}"
