@@ -31,6 +31,7 @@ def _json(arguments: list[str], data_dir: Path) -> Any:
 class TestOnTheDatabase:
     def test_a_key_is_made_listed_without_its_secret_and_revoked(self, tmp_path: Path) -> None:
         options = ["--tenant", "acme", "--subject", "ann", "--role", "approver", "--scope", "a", "--scope", "b"]
+        options += ["--team", "payments", "--team", "payments", "--team", "fraud"]
         made = _json(["create", *options, "--expires-in-days", "30", "--note", "ours"], tmp_path)
         (listed,) = _json(["list", "--tenant", "acme"], tmp_path)["data"]
         revoked = _json(["revoke", made["id"], "--tenant", "acme"], tmp_path)
@@ -40,6 +41,7 @@ class TestOnTheDatabase:
         assert listed == made
         assert (made["tenant_id"], made["subject"], made["role"]) == ("acme", "ann", "approver")
         assert (made["scopes"], made["note"]) == (["a", "b"], "ours")
+        assert made["teams"] == ["payments", "fraud"]
         assert made["expires_at"] > made["created_at"]
         assert revoked["revoked_at"] is not None
 
@@ -142,6 +144,7 @@ class TestThroughTheServer:
         assert made == {**self.KEY, "key": "hr_abcdefgh_0"}
         wanted = {
             "tenant": "acme", "subject": "ann", "role": "viewer", "scopes": [], "expires_in_days": None, "note": None,
+            "teams": [],
         }  # fmt: skip
         assert server.asked == [("POST", "/v1/keys", f"Bearer {operator_token(tmp_path)}", wanted)]
         assert not (tmp_path / "handrail.db").exists(), "the server's database was opened behind its back"

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -21,12 +22,14 @@ from tests.flows.world import ANA, PROJECT, World, closed, events_of, text_of, u
 
 OLGA = Principal("default", "olga", frozenset({Role.APPROVER}))
 OTTO = Principal("default", "otto", frozenset({Role.APPROVER}))
+WAREHOUSE = frozenset({"warehouse"})
 RULES = """
 permissions: {close_account: {roles: [operator]}}
 input: {max_characters: 500}
 approvals:
 - {name: mails, tools: [send_mail], risk: high, expires_after: 2h, reason: "Mail: {{ args.text }}"}
 - {name: refunds, tools: [refund], when: "args.order != \'A1001\'", expires_after: 1h}
+- {name: stock, tools: [get_stock], approvers: {teams: [warehouse]}}
 """
 GUARDED = {**PROJECT, "policies.yaml": RULES}
 
@@ -88,16 +91,61 @@ class TestWaiting:
         await decided(guarded, approval, "reject", reason="not today")
         assert await ended(guarded, parked["id"]) == "That is settled."
 
+    async def test_a_decision_that_meets_a_running_turn_is_acted_on_when_that_one_ends(
+        self, guarded: World, desk: Desk
+    ):
+        free = asyncio.Event()
+
+        async def slowly(order: str) -> str:
+            await free.wait()
+            return order
+
+        desk.acts["refund"] = slowly
+        guarded.script(
+            calls(("send_mail", {"text": "x"})), calls(("refund", {"order": "A1001"})), *["That is settled."] * 3
+        )
+        conversation = await guarded.open()
+        parked = await guarded.say(conversation, "send it")
+        running = await guarded.send(conversation, "and another thing")
+        waiting = await guarded.send(conversation, "and a third one")
+        await until(lambda: desk.names() == ["refund"])
+        (approval,) = await guarded.services.approvals.of_turn("default", parked["id"])
+        await decided(guarded, approval)
+        assert (await guarded.stored(parked["id"])).status is TurnStatus.REQUIRES_ACTION
+        free.set()
+        for stream in (running, waiting):
+            assert (await asyncio.wait_for(stream.wait(), 5))["status"] == "completed"
+        assert (await guarded.stored(parked["id"])).status is TurnStatus.COMPLETED
+        assert desk.names() == ["refund", "send_mail"]
+
+    async def test_a_rejection_holds_although_the_rule_is_gone_since(
+        self, db: Database, guarded: World, clock: FrozenClock, desk: Desk
+    ):
+        """The rule was the stable release's alone, and another one without it is stable when people decide."""
+        ruleless = {**PROJECT, "policies.yaml": "permissions: {close_account: {roles: [operator]}}\n"}
+        other = await world_over(db, clock, project=ruleless)
+        conversation = await other.open()
+        await guarded.services.releases.use("default", guarded.release.id)
+        other.script(calls(("send_mail", {"text": "x"})), "That is settled.")
+        parked = await other.say(conversation, "send it")
+        assert parked["status"] == "requires_action"
+        await other.services.releases.use("default", other.release.id)
+        (approval,) = await other.services.approvals.of_turn("default", parked["id"])
+        await decided(other, approval, "reject", reason="not today")
+        assert await ended(other, parked["id"]) == "That is settled."
+        assert desk.seen == []
+        await closed(other)
+
     async def test_siblings_that_need_nobody_are_done_and_not_repeated(self, guarded: World, desk: Desk):
-        desk.acts["get_stock"] = lambda item: {"left": item}
+        desk.acts["get_order"] = lambda order: {"left": order}
         desk.acts["send_mail"] = lambda text: {"sent": text}
-        guarded.script(calls(("get_stock", {"item": "a"}), ("send_mail", {"text": "x"})), "Done.")
+        guarded.script(calls(("get_order", {"order": "a"}), ("send_mail", {"text": "x"})), "Done.")
         result = await guarded.say(await guarded.open(), "both")
-        assert [name for name, _ in desk.seen] == ["get_stock"]
+        assert [name for name, _ in desk.seen] == ["get_order"]
         (approval,) = await guarded.services.approvals.of_turn("default", result["id"])
         await decided(guarded, approval)
         assert await ended(guarded, result["id"]) == "Done."
-        assert [name for name, _ in desk.seen] == ["get_stock", "send_mail"]
+        assert [name for name, _ in desk.seen] == ["get_order", "send_mail"]
 
 
 class TestDecided:
@@ -145,7 +193,10 @@ class TestDecided:
         await sweep(guarded.services)
         await ended(guarded, turn_id)
         told = [m.content for m in guarded.model.requests[-1].messages if m.role == "tool"]
-        assert json.loads(told[-1])["error"]["code"] == "approval_expired"
+        error = json.loads(told[-1])["error"]
+        assert error["code"] == "approval_expired"
+        assert "timed out" in error["message"]
+        assert "nobody refused it" in error["message"]
         assert desk.seen == []
 
     async def test_a_turn_with_two_questions_parks_again_until_both_are_answered(self, guarded: World, desk: Desk):
@@ -182,6 +233,19 @@ class TestDecided:
         assert seen[0].name == "message.restarted"
         assert text_of(seen) == await guarded.answer(turn_id)
         assert seen[-1].name == "turn.completed"
+
+
+class TestTeams:
+    async def test_a_member_of_the_rule_s_team_decides_whatever_their_role(self, guarded: World, desk: Desk):
+        desk.acts["get_stock"] = lambda item: {"left": 3}
+        guarded.script(calls(("get_stock", {"item": "a"})), "Three are left.")
+        parked = await guarded.say(await guarded.open(), "how many?")
+        (approval,) = await guarded.services.approvals.of_turn("default", parked["id"])
+        for other in (OLGA, replace(OLGA, teams=frozenset({"payments"}))):
+            with pytest.raises(NotEntitled, match="warehouse"):
+                await decided(guarded, approval, by=other)
+        await decided(guarded, approval, by=Principal("default", "wes", frozenset({Role.VIEWER}), teams=WAREHOUSE))
+        assert await ended(guarded, parked["id"]) == "Three are left."
 
 
 class TestProcesses:

@@ -70,6 +70,7 @@ class LocalDesk:
             at=at,
             expires_at=at + days * DAY_MICROS if days else None,
             note=wanted["note"],
+            teams=wanted["teams"],
         )
         return created.body()
 

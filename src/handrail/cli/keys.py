@@ -28,6 +28,9 @@ def create(
     tenant: Tenant = "default",
     role: Annotated[Role, typer.Option(help="What they may do.")] = Role.END_USER,
     scope: Annotated[list[str] | None, typer.Option(help="A scope of the key; may be given several times.")] = None,
+    team: Annotated[
+        list[str] | None, typer.Option(help="A team that decides approvals; may be given several times.")
+    ] = None,
     expires_in_days: Annotated[int | None, typer.Option(min=1, max=3650, help="Never, when left out.")] = None,
     note: Annotated[str | None, typer.Option(help="What the key is for.")] = None,
     data_dir: DataDir = None,
@@ -42,6 +45,7 @@ def create(
         "scopes": scope or [],
         "expires_in_days": expires_in_days,
         "note": note,
+        "teams": team or [],
     }
     made = _ask(lambda desk: desk.create(wanted), data_dir, database_url)
     if as_json:
@@ -101,7 +105,8 @@ def _line(key: dict[str, Any]) -> str:
     used = f"used {key['last_used_at'] or 'never'}"
     note = f"  {key['note']}" if key["note"] else ""
     who = f"{key['tenant_id']}/{key['subject']}"
-    return f"{key['id']}  hr_{key['prefix']}_...  {who}  {key['role']}  {state}  {used}{note}"
+    teams = f" of {', '.join(key['teams'])}" if key.get("teams") else ""
+    return f"{key['id']}  hr_{key['prefix']}_...  {who}  {key['role']}{teams}  {state}  {used}{note}"
 
 
 def _print_json(body: Any) -> None:

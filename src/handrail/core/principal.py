@@ -17,13 +17,14 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Tenant and subject never come from a request body or an unsigned header."""
+    """Tenant and subject never come from a request body or an unsigned header. Teams decide approvals."""
 
     tenant_id: str
     subject: str
     roles: frozenset[Role] = frozenset({Role.END_USER})
     scopes: frozenset[str] = frozenset()
     key_id: str | None = None
+    teams: frozenset[str] = frozenset()
 
     def has_role(self, *roles: Role) -> bool:
         return not self.roles.isdisjoint(roles)

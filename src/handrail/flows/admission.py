@@ -173,11 +173,13 @@ def _seconds(services: Services, release: LoadedRelease) -> float:
 
 
 async def start_next(services: Services, tenant_id: str, conversation_id: str, run: Run) -> None:
-    """Start the conversation's oldest waiting turn, if nothing runs. Whoever loses the race leaves it to the winner;
-    when the store fails, the turn that waits looks again."""
+    """Start the conversation's oldest waiting turn, if nothing runs; a parked one that was decided meanwhile is older.
+    Whoever loses the race leaves it to the winner; when the store fails, the turn that waits looks again."""
     if services.draining:
         return
     try:
+        if (go_on := services.held_back.pop(conversation_id, None)) is not None:
+            await go_on()
         for turn_id, status in await services.conversations.open_turns(tenant_id, conversation_id):
             if status is TurnStatus.RUNNING:
                 return

@@ -71,7 +71,7 @@ async def decide(
             raise NotFound(f"there is no approval {approval_id!r}")
         edit = await _edit(services, principal, seen.approval, arguments) if decision == "edit" else None
         ballot = Ballot(decision, fingerprint, reason, edit)
-        outcome = vote(seen.approval, seen.votes, Voter(principal), ballot, seen.at)
+        outcome = vote(seen.approval, seen.votes, Voter(principal, principal.teams), ballot, seen.at)
         if isinstance(outcome, Refusal):
             raise _refused(outcome)
         try:

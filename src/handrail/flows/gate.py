@@ -51,7 +51,8 @@ async def admitted(services: Services, active: ActiveTurn, call: ToolCall) -> To
         permission = decide_tool(active.principal, tool.name, each.policies.permissions)
         if not permission.allowed:
             return refused(call, "permission_denied", permission.reason)
-    if not any(each.approval_rules.rules for each in releases):
+    # A turn that goes on may have asked under a rule that is gone since; what people decided then still holds.
+    if active.turn.epoch <= 1 and not any(each.approval_rules.rules for each in releases):
         return call
     arguments = _decoded(tool, call)
     if arguments is None:
@@ -108,7 +109,8 @@ def _decided(
     why = f": {approval.decision_reason}" if approval.decision_reason else ""
     if approval.status is ApprovalStatus.REJECTED:
         return refused(call, "rejected", f"a person decided against this{why}; do not try it again")
-    return refused(call, "approval_expired", f"nobody approved this in time{why}; it was not done")
+    text = f"the approval of this timed out{why}; it was not done, and nobody refused it: the user may ask for it again"
+    return refused(call, "approval_expired", text)
 
 
 def _guarded(active: ActiveTurn, call: ToolCall, arguments: Mapping[str, Any]) -> GuardedCall:

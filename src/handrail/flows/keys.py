@@ -19,6 +19,7 @@ class KeyWanted:
     scopes: list[str] = field(default_factory=list[str])
     expires_in_days: int | None = None
     note: str | None = None
+    teams: list[str] = field(default_factory=list[str])
 
 
 def tenant_of(operator: Principal, wanted: str | None) -> str:
@@ -44,6 +45,7 @@ async def make_key(services: Services, operator: Principal, wanted: KeyWanted) -
         scopes=wanted.scopes,
         expires_at=at + wanted.expires_in_days * DAY_MICROS if wanted.expires_in_days else None,
         note=wanted.note,
+        teams=wanted.teams,
     )
     services.authenticator.forget()
     return created

@@ -51,8 +51,20 @@ async def _approvals(services: Services) -> None:
             async with services.db.batch() as batch:
                 services.approvals.escalate(batch, approval)
             logger().warning("an approval waits too long and goes to more people", approval_id=approval.id)
+            services.metrics.approval_escalated(approval.call.agent)
+    for approval in await services.approvals.due_for_reminder():
+        with suppress(Conflict):
+            async with services.db.batch() as batch:
+                services.approvals.mark_reminded(batch, approval)
+            logger().warning("an approval still waits for its people", approval_id=approval.id)
+    # What is still held back holds itself back anew.
+    services.held_back.clear()
     for approval in await services.approvals.decided_not_resumed():
-        await go_on(services, approval)
+        try:
+            await go_on(services, approval)
+        except HandrailError as error:
+            # One that can't go on (its release is damaged) must not keep the others.
+            logger().error("a decided turn can't go on yet", approval_id=approval.id, code=error.code)
 
 
 async def recover(services: Services) -> int:

@@ -5,6 +5,7 @@ read runs again, a write that had begun is asked about and never run twice -> go
 """
 
 from dataclasses import replace
+from functools import partial
 
 from handrail.core.answers import Awaiting
 from handrail.core.errors import HandrailError
@@ -53,6 +54,9 @@ async def go_on(services: Services, approval: Approval) -> bool:
     waits = turn.status is TurnStatus.REQUIRES_ACTION
     if turn.status in (TurnStatus.RUNNING, TurnStatus.QUEUED):
         return False
+    if waits:
+        # Before the turn is claimed: one whose release can't be loaded must not count as running.
+        await services.releases.load(turn.tenant_id, turn.release_id)
     try:
         async with services.db.batch() as batch:
             services.approvals.mark_resumed(batch, approval.call.tenant_id, approval.id)
@@ -61,8 +65,12 @@ async def go_on(services: Services, approval: Approval) -> bool:
                     batch, turn, owner=services.limits.owner, lease_micros=services.limits.lease_micros
                 )
     except Conflict:
+        if waits:
+            # Another turn of the conversation runs, here as a rule; the end of that one begins this one.
+            services.held_back[turn.conversation_id] = partial(go_on, services, approval)
         return False
-    services.metrics.approval_decided(approval.call.agent, approval.status.value)
+    seconds = ((approval.decided_at or approval.created_at) - approval.created_at) / 1e6
+    services.metrics.approval_decided(approval.call.agent, approval.status.value, seconds)
     if waits:
         going = replace(turn, status=TurnStatus.RUNNING, epoch=turn.epoch + 1)
         run(services, await _restored(services, going))

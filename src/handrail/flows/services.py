@@ -73,6 +73,7 @@ class Services:
         ending: those of them whose end is being stored: they can't be stopped any more.
         waiting: turns of this process's clients that wait for the turn before them; `watchers` look after them.
         starting: those of them that this process is about to run.
+        held_back: by conversation, how to go on with a parked turn that was decided while another turn ran.
         unrecorded: by conversation, how to store the end of a turn that the database did not take when it ended.
     """
 
@@ -103,6 +104,9 @@ class Services:
     starting: set[str] = field(default_factory=set[str])
     unrecorded: dict[str, Callable[[], Awaitable[None]]] = field(
         default_factory=dict[str, Callable[[], Awaitable[None]]]
+    )
+    held_back: dict[str, Callable[[], Awaitable[bool]]] = field(
+        default_factory=dict[str, Callable[[], Awaitable[bool]]]
     )
     watchers: set["asyncio.Task[None]"] = field(default_factory=set["asyncio.Task[None]"])
     draining: bool = False

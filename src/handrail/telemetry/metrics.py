@@ -17,6 +17,8 @@ NONE = "none"
 
 # The three targets (0.5, 2 and 5 s) are bucket edges, so that a share within its target is read off exactly.
 LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0)
+# People: from a click without a look (3 s) to the longest default expiry (72 h).
+DECISION_BUCKETS = (3.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0, 86_400.0, 259_200.0)
 # What Handrail itself takes is a few milliseconds.
 OVERHEAD_BUCKETS = (
     0.0005, 0.001, 0.0015, 0.002, 0.0025, 0.003, 0.004, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 1.0,
@@ -103,6 +105,16 @@ class Metrics:
         self._approvals_decided = _Counters(
             self._registry, "approvals_decided", "Approvals that were decided or expired.", ("agent", "status")
         )
+        self._approval_seconds = _Histograms(
+            self._registry,
+            "approval_decision_seconds",
+            "From the asking to the decision, or to the end of the time for it.",
+            ("agent", "status"),
+            DECISION_BUCKETS,
+        )
+        self._approvals_escalated = _Counters(
+            self._registry, "approvals_escalated", "Approvals that waited too long and went to more people.", ("agent",)
+        )
         self._taken_over = _Counters(
             self._registry, "turns_taken_over", "Turns of a process that was gone, gone on with here.", ("agent",)
         )
@@ -172,8 +184,13 @@ class Metrics:
     def approval_asked(self, agent: str, tool: str) -> None:
         self._approvals_asked.of(agent, tool).inc()
 
-    def approval_decided(self, agent: str, status: str) -> None:
+    def approval_decided(self, agent: str, status: str, seconds: float) -> None:
+        """An approval was decided or ran out of time, so long after it was asked for."""
         self._approvals_decided.of(agent, status).inc()
+        self._approval_seconds.of(agent, status).observe(seconds)
+
+    def approval_escalated(self, agent: str) -> None:
+        self._approvals_escalated.of(agent).inc()
 
     def taken_over(self, agent: str) -> None:
         """A turn of a process that is gone went on in this one."""

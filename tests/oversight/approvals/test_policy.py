@@ -87,6 +87,14 @@ approvals:
         assert (asked.requester_may_approve, asked.rules, asked.reason) == (False, ("a", "b"), "A\nB")
         assert (asked.remind_after_seconds, asked.escalate_after_seconds) == (HOUR, HOUR // 2)
 
+    def test_the_highest_risk_of_a_call_that_a_rule_can_t_judge(self) -> None:
+        text = "approvals:\n  - {name: a, when: args.missing > 100, risk: low, expires_after: 72h}"
+
+        asked = required(rules(text), facts(amount=1))
+
+        assert asked is not None
+        assert (asked.risk, asked.expires_after_seconds) == (Risk.CRITICAL, HOUR)
+
 
 class TestStrictest:
     def test_keeps_what_either_release_asks_for(self) -> None:

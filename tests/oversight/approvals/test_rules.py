@@ -62,6 +62,7 @@ class TestMatching:
 
         assert "could not be judged" in match.reason
         assert said in match.reason
+        assert not match.is_judged
 
     def test_no_intent_is_no_intent_of_any_name(self) -> None:
         assert not _matches("intent == 'refund'", facts(intent=None))

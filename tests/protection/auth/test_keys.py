@@ -3,7 +3,7 @@ import re
 import pytest
 
 from handrail.core.clock import FrozenClock
-from handrail.core.errors import NotFound
+from handrail.core.errors import NotFound, UsageError
 from handrail.core.principal import Role
 from handrail.db import Database, Prepared
 from handrail.protection.auth import CreatedKey, KeyStore
@@ -49,6 +49,17 @@ class TestCreate:
 
         assert len({text.split("_")[1] for text in texts}) == len({text.split("_")[2] for text in texts}) == 20
 
+    async def test_puts_staff_into_teams_and_an_end_user_into_none(self, keys: KeyStore, clock: FrozenClock) -> None:
+        made = {"tenant_id": "acme", "subject": "ann", "at": clock.micros(), "teams": ["fraud", "fraud"]}
+        created = await keys.create(role=Role.VIEWER, **made)
+
+        found = await keys.find(created.key.prefix)
+
+        assert found is not None
+        assert found.key.principal.teams == {"fraud"}
+        with pytest.raises(UsageError, match="end user"):
+            await keys.create(role=Role.END_USER, **made)
+
     async def test_keeps_the_text_out_of_representations(self, keys: KeyStore, clock: FrozenClock) -> None:
         created = await _create(keys, clock)
 
@@ -68,6 +79,7 @@ class TestBody:
             "subject": "ann",
             "role": "end_user",
             "scopes": ["chat"],
+            "teams": [],
             "prefix": created.key.prefix,
             "note": "for tests",
             "created_at": "2026-01-01T00:00:00.000Z",

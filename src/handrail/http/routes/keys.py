@@ -27,6 +27,9 @@ class KeyCreate(BaseModel):
     scopes: list[str] = Field(default_factory=list)
     expires_in_days: int | None = Field(None, ge=1, le=3650)
     note: Note | None = None
+    teams: list[Name] = Field(
+        default_factory=list, max_length=20, description="Teams whose approvals this principal may decide."
+    )
 
 
 @router.post(

@@ -254,12 +254,13 @@ def identical(left: Approval, right: Approval) -> bool:
 
 
 def _asked(match: Match) -> Requirement:
-    rule = match.rule
+    """What one rule asks for; of a call that it can't judge nothing is known, so the highest risk is assumed."""
+    rule, risk = match.rule, match.rule.risk if match.is_judged else Risk.CRITICAL
     return Requirement(
-        risk=rule.risk,
+        risk=risk,
         clauses=(match.clause,),
         requester_may_approve=rule.requester_may_approve,
-        expires_after_seconds=rule.expires_after_seconds,
+        expires_after_seconds=rule.expires_after_seconds if match.is_judged else rule.expires_unjudged_seconds,
         reason=match.reason,
         remind_after_seconds=rule.remind_after_seconds,
         escalate_after_seconds=rule.escalate_after_seconds,

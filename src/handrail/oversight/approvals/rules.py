@@ -1,6 +1,6 @@
 """Approval rules, compiled when a release is checked and judged at every tool call.
 
-A rule that can't be judged matches: an argument that is not there must not be the way past an approval.
+A rule that can't be judged matches, at the highest risk: an argument that is not there must not be the way past it.
 """
 
 import re
@@ -88,10 +88,11 @@ class CallFacts:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A rule that asks for an approval, and what approvers are told."""
+    """A rule that asks for an approval, and what approvers are told; `is_judged` is false when it could not be."""
 
     rule: ApprovalRule
     reason: str
+    is_judged: bool = True
 
     @property
     def clause(self) -> Clause:
@@ -122,7 +123,7 @@ class CompiledRule:
                 return None
             if outcome is not True:
                 failure = f"it gave {outcome!r}, not true or false"
-        return Match(self.rule, self._reason(values, failure))
+        return Match(self.rule, self._reason(values, failure), failure is None)
 
     def _reason(self, values: Mapping[str, Any], failure: str | None) -> str:
         if failure is not None:
@@ -150,7 +151,7 @@ class Rules:
             return ()
         if _nests_deeper(facts.arguments, MOST_NESTING):
             text = f"The arguments nest deeper than {MOST_NESTING} levels, so no rule can be judged and all match."
-            return tuple(Match(each.rule, text) for each in concerned)
+            return tuple(Match(each.rule, text, False) for each in concerned)
         values = facts.values()
         return tuple(match for each in concerned if (match := each.judge(values)) is not None)
 

@@ -74,6 +74,11 @@ class ApprovalRule(_Strict):
         return seconds(self.expires_after or _EXPIRES[self.risk])
 
     @property
+    def expires_unjudged_seconds(self) -> int:
+        """When the call is as risky as can be because the rule can't judge it: never later than the rule says."""
+        return min(self.expires_after_seconds, seconds(_EXPIRES[Risk.CRITICAL]))
+
+    @property
     def remind_after_seconds(self) -> int | None:
         return seconds(self.remind_after) if self.remind_after else None
 

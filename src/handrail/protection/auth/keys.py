@@ -12,7 +12,7 @@ from sqlalchemy import bindparam, func, insert, select, update
 
 from handrail.core import json
 from handrail.core.clock import iso
-from handrail.core.errors import NotFound
+from handrail.core.errors import NotFound, UsageError
 from handrail.core.ids import new_id
 from handrail.core.principal import Principal, Role
 from handrail.db import Batch, Database, Prepared, Row, now, scoped
@@ -56,6 +56,7 @@ class ApiKey:
     revoked_at: int | None = None
     last_used_at: int | None = None
     note: str | None = None
+    teams: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, row: Row) -> "ApiKey":
@@ -72,11 +73,13 @@ class ApiKey:
             revoked_at=row["revoked_at"],
             last_used_at=row["last_used_at"],
             note=row["note"],
+            teams=tuple(json.loads(row["teams"] or "[]")),
         )
 
     @property
     def principal(self) -> Principal:
-        return Principal(self.tenant_id, self.subject, frozenset({self.role}), frozenset(self.scopes), self.id)
+        roles, scopes, teams = frozenset({self.role}), frozenset(self.scopes), frozenset(self.teams)
+        return Principal(self.tenant_id, self.subject, roles, scopes, self.id, teams)
 
     def matches(self, text: str) -> bool:
         """Whether `text` is this key, in a time that does not depend on where they differ."""
@@ -91,6 +94,7 @@ class ApiKey:
             "subject": self.subject,
             "role": self.role.value,
             "scopes": list(self.scopes),
+            "teams": list(self.teams),
             "prefix": self.prefix,
             "note": self.note,
             "created_at": iso(self.created_at),
@@ -138,8 +142,18 @@ class KeyStore:
         scopes: Sequence[str] = (),
         expires_at: int | None = None,
         note: str | None = None,
+        teams: Sequence[str] = (),
     ) -> CreatedKey:
-        """Make a key for a principal. Nothing of its text is stored that would let anybody use it."""
+        """Make a key for a principal. Nothing of its text is stored that would let anybody use it.
+
+        Raises:
+            UsageError: an end user was to be in a team; teams decide, end users ask.
+        """
+        if teams and role is Role.END_USER:
+            raise UsageError(
+                f"an end user can't be in a team ({', '.join(teams)}); give the key another role, such as 'viewer'",
+                param="teams",
+            )
         prefix = "".join(secrets.choice(_PREFIX_LETTERS) for _ in range(8))
         text = f"hr_{prefix}_{secrets.token_hex(32)}"
         key = ApiKey(
@@ -153,6 +167,7 @@ class KeyStore:
             created_at=at,
             expires_at=expires_at,
             note=note,
+            teams=tuple(dict.fromkeys(teams)),
         )
         async with self._db.batch() as batch:
             self._add(batch, key)
@@ -199,6 +214,7 @@ class KeyStore:
                 "subject": key.subject,
                 "role": key.role.value,
                 "scopes": json.dumps(key.scopes),
+                "teams": json.dumps(key.teams),
                 "prefix": key.prefix,
                 "hash": key.hash,
                 "created_at": key.created_at,

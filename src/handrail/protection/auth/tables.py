@@ -12,6 +12,7 @@ api_key = Table(
     Column("subject", Text, nullable=False),
     Column("role", Text, nullable=False),
     json_text("scopes", nullable=False),
+    json_text("teams"),
     Column("prefix", Text, nullable=False, unique=True),
     Column("hash", Text, nullable=False),
     Column("note", Text),
