@@ -94,7 +94,7 @@ class Loader:
 
     def _forget(self, name: str) -> None:
         self._finder.remove(name)
-        for module in [each for each in sys.modules if each == name or each.startswith(f"{name}.")]:
+        for module in [each for each in list(sys.modules) if each == name or each.startswith(f"{name}.")]:
             del sys.modules[module]
 
 
