@@ -53,6 +53,7 @@ async def services_from(settings: Settings, clock: Clock | None = None) -> Async
         db=db,
         limits=TurnLimits(
             deadline_seconds=settings.turn.deadline_seconds,
+            first_token_seconds=resilience.first_token_seconds,
             lease_seconds=settings.turn.lease_seconds,
             sweep_seconds=settings.turn.sweep_seconds,
             owner=_owner(),
@@ -68,7 +69,7 @@ async def services_from(settings: Settings, clock: Clock | None = None) -> Async
         streams=Streams(),
         releases=Releases(
             db,
-            ModelRegistry(connections, os.environ, extract=extract, on_fallback=metrics.fallback),
+            ModelRegistry(connections, os.environ, extract=extract),
             clock,
             train=train_apart,
         ),

@@ -58,6 +58,7 @@ class ResilienceSettings(BaseModel):
 
     attempts: int = Field(default=3, ge=1, le=10, description="Calls in all, the first included.")
     backoff_seconds: float = Field(default=0.2, gt=0, le=60, description="Longest wait after the first failure.")
+    first_token_seconds: float = Field(default=20.0, gt=0, description="A model's time until its first token.")
     failure_rate: float = Field(default=0.5, gt=0, le=1, description="This share of failed calls opens a breaker.")
     slow_rate: float = Field(default=0.8, gt=0, le=1, description="This share of slow calls opens a breaker.")
     slow_model_seconds: float = Field(default=30.0, gt=0, description="A model call of this length is slow.")

@@ -181,7 +181,7 @@ class TestLoad:
         assert (loaded.id, loaded.agent) == (made.id, "shop")
         assert loaded.config.name == "shop"
         assert [each.name for each in loaded.tool_list] == ["get_order"]
-        assert loaded.model.model == "scripted"
+        assert [tier.client.model for tier in loaded.chain] == ["scripted"]
         assert (loaded.loop_limits.max_steps, loaded.loop_limits.max_tool_calls) == (3, 5)
         assert loaded.policies.input.max_characters == 4000
         assert loaded.instructions_for(None, FrozenClock()) == "You are shop. 2026-01-01"

@@ -161,7 +161,7 @@ class TestAdmission:
 class TestModelFailure:
     async def test_before_any_text_is_a_polite_answer_and_a_recorded_error(self, any_world: World):
         conversation = await any_world.open()
-        any_world.script(ModelUnavailable("503 from the provider at 10.0.0.7"))
+        any_world.script(ModelUnavailable("503 from the provider at 10.0.0.7"), repeats=True)
         result = await any_world.say(conversation, "hello")
         assert result["status"] == "failed"
         assert result["error"]["code"] == "model_unavailable"

@@ -35,9 +35,9 @@ from handrail.serving.conversations import (
     TurnStatus,
     TurnStream,
 )
-from handrail.serving.models import ModelConnections, ModelRegistry, ScriptedModel
+from handrail.serving.models import ModelConnections, ModelRegistry, ModelTier, ScriptedModel
 from handrail.serving.models.scripted import Script
-from handrail.serving.resilience import Admission, AdmissionLimits, Breakers, Bulkhead, LastGood, Retries
+from handrail.serving.resilience import Admission, AdmissionLimits, Breakers, Bulkhead, LastGood, Retries, RetryPolicy
 from handrail.serving.routing import train_here
 from handrail.serving.tools import ToolRunner
 from handrail.telemetry.metrics import Metrics
@@ -203,14 +203,22 @@ class World:
 
     @property
     def model(self) -> ScriptedModel:
-        assert isinstance(self.release.model, ScriptedModel)
-        return self.release.model
+        first = self.release.chain[0].client
+        assert isinstance(first, ScriptedModel)
+        return first
 
     def script(self, *script: Any, repeats: bool = False) -> ScriptedModel:
         """What the model says from here on: replies one after another, or a function of the request."""
         given: Script = script[0] if len(script) == 1 and callable(script[0]) else list(script)
-        self.release.model = ScriptedModel(given, repeats=repeats)
-        return self.release.model
+        model = ScriptedModel(given, repeats=repeats)
+        self.release.chain = (ModelTier("large", model),)
+        return model
+
+    def script_chain(self, *scripts: Script) -> list[ScriptedModel]:
+        """A chain of models, `model-1` first, each with a script of its own; the last reply is repeated."""
+        models = [ScriptedModel(each, model=f"model-{place}", repeats=True) for place, each in enumerate(scripts, 1)]
+        self.release.chain = tuple(ModelTier(f"tier-{place}", each) for place, each in enumerate(models, 1))
+        return models
 
     async def open(self, who: Principal = ANA) -> Conversation:
         return await open_conversation(self.services, who, "shop")
@@ -293,7 +301,7 @@ async def world_over(
         usage=UsageStore(counting),
         approvals=ApprovalStore(counting),
         breakers=Breakers(clock, on_change=metrics.breaker_changed),
-        retries=Retries(random.Random(0), on_retry=metrics.retried),
+        retries=Retries(random.Random(0), RetryPolicy(base_seconds=0.001), on_retry=metrics.retried),
         bulkhead=Bulkhead(lambda key: 8),
         admission=Admission(clock, admission),
         last_good=LastGood(clock),

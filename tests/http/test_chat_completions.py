@@ -6,6 +6,7 @@ from typing import Any
 import openai
 import pytest
 
+from handrail.http.routes.chat_completions import BEGINS_ANEW
 from handrail.serving.models import Reply, calls
 from tests.flows.desk import Desk
 from tests.http.api import Api
@@ -129,6 +130,19 @@ class TestConversation:
         with pytest.raises(openai.UnprocessableEntityError):
             await sdk.chat.completions.create(model="shop", messages=[user("  ")])
         assert (await live.get("/v1/conversations")).json()["data"] == []
+
+
+class TestAnAnswerThatBeginsAnew:
+    async def test_says_so_because_this_protocol_takes_nothing_back(self, live: Api, sdk: openai.AsyncOpenAI):
+        live.world.script_chain([Reply(text="It is lost", breaks_after=7)], ["It is on its way."])
+        stream = await sdk.chat.completions.create(model="shop", messages=[user("where is it")], stream=True)
+        said = [chunk.choices[0].delta.content or "" async for chunk in stream if chunk.choices]
+        assert "".join(said) == f"It is l{BEGINS_ANEW}It is on its way."
+
+    async def test_is_whole_without_streaming(self, live: Api, sdk: openai.AsyncOpenAI):
+        live.world.script_chain([Reply(text="It is lost", breaks_after=7)], ["It is on its way."])
+        completion = await sdk.chat.completions.create(model="shop", messages=[user("where is it")])
+        assert completion.choices[0].message.content == "It is on its way."
 
 
 class TestTrust:

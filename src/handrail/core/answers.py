@@ -38,6 +38,13 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
+class TakenBack:
+    """The last `characters` that were said are void: the model broke off, and another one says it anew."""
+
+    characters: int
+
+
+@dataclass(frozen=True, slots=True)
 class ModelCalled:
     """One model call has ended: what the ledger needs to know."""
 
@@ -59,4 +66,4 @@ class Outcome:
     error_code: str | None = None
 
 
-AnswerEvent = Said | ModelCalled | Outcome
+AnswerEvent = Said | TakenBack | ModelCalled | Outcome

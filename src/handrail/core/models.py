@@ -61,14 +61,25 @@ class ModelAnswer:
     sources: tuple[str, ...] = ()
 
 
-ModelEvent = TextDelta | ReasoningDelta | ModelAnswer
+@dataclass(frozen=True, slots=True)
+class Restarted:
+    """The text that this call has given so far is void: another model begins the answer anew."""
+
+
+ModelEvent = TextDelta | ReasoningDelta | ModelAnswer | Restarted
 
 
 class ModelClient(Protocol):
-    """One configured model. Safe to share between all turns of a process."""
+    """One configured model. Safe to share between all turns of a process.
+
+    `origin` is who answers: a host, or the provider's name where there is none. `account` tells apart whose limits a
+    call counts against; no key can be read from it.
+    """
 
     provider: str
     model: str
+    origin: str
+    account: str | None
 
     def stream(self, request: ModelRequest, deadline: Deadline) -> AsyncIterator[ModelEvent]:
         """Text and reasoning as they come, then one `ModelAnswer`.
@@ -98,6 +109,18 @@ class ModelUnavailable(ModelError):
     code = "model_unavailable"
 
 
+class ModelTooSlow(ModelUnavailable):
+    """No first word within the time that leaves enough for another model."""
+
+    code = "model_too_slow"
+
+
+class ModelNotConfigured(ModelUnavailable):
+    """There is nothing to call: a key or a URL is not set."""
+
+    retryable = False
+
+
 class ModelRateLimited(ModelUnavailable):
     """The provider said 429; `retry_after_seconds` when it told."""
 
@@ -109,6 +132,10 @@ class ModelRefused(ModelError):
 
     code = "model_refused"
     retryable = False
+
+
+class ModelDenied(ModelRefused):
+    """The provider refused the key or does not know the model: no use trying there again, but another may answer."""
 
 
 class ModelMalformed(ModelError):

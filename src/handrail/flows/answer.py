@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 
 from handrail.core import events, json
-from handrail.core.answers import AnswerEvent, Awaiting, Handoff, ModelCalled, Outcome, Said
+from handrail.core.answers import AnswerEvent, Awaiting, Handoff, ModelCalled, Outcome, Said, TakenBack
 from handrail.core.ids import new_id
 from handrail.core.messages import Message, ToolCall, ToolResult
 from handrail.flows.model_call import GovernedModel
@@ -30,11 +30,15 @@ async def answer(services: Services, active: ActiveTurn, route: Route) -> Outcom
     async for event in _speak(services, active, route):
         if isinstance(event, Said):
             active.stream.say(event.text)
+        elif isinstance(event, TakenBack):
+            active.stream.take_back(event.characters)
         elif isinstance(event, ModelCalled):
             active.calls.append(event)
             services.metrics.model_call(active.turn.agent, event)
         else:
             outcome = event
+    if outcome.result == "failed" and active.is_unanswered:
+        outcome = await _for_people(services, active, outcome)
     if active.unknown and outcome.handoff is None:
         reason = f"it is not known whether {', '.join(dict.fromkeys(active.unknown))} took effect"
         outcome = replace(outcome, handoff=Handoff(reason, active.release.config.handoff.team))
@@ -42,6 +46,16 @@ async def answer(services: Services, active: ActiveTurn, route: Route) -> Outcom
         word = customer_word(outcome.handoff, message=active.release.config.handoff.message)
         active.stream.say(f"\n\n{word}" if active.stream.text else word)
     return outcome
+
+
+async def _for_people(services: Services, active: ActiveTurn, outcome: Outcome) -> Outcome:
+    """No model answered: by the project's word people do, unless they have this conversation already."""
+    handoff, turn = active.release.config.handoff, active.turn
+    if outcome.handoff is not None or not handoff.when_unanswered:
+        return outcome
+    if await services.escalations.is_open(turn.tenant_id, turn.conversation_id):
+        return outcome
+    return replace(outcome, handoff=Handoff(f"no model answered ({outcome.error_code})", handoff.team))
 
 
 def _speak(services: Services, active: ActiveTurn, route: Route) -> AsyncIterator[AnswerEvent]:
@@ -138,7 +152,7 @@ async def _agent(services: Services, active: ActiveTurn, route: Route) -> AsyncI
     )
     loop = answer_by_loop(
         request,
-        client=GovernedModel(release.model, active.waits),
+        client=GovernedModel(services, active),
         call_tools=partial(call_tools, services, active),
         deadline=active.deadline,
         limits=release.loop_limits,

@@ -1,12 +1,11 @@
 """One release as the turns use it: its parts, and which of them answers an intent."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from handrail.core.answers import Awaiting
 from handrail.core.clock import Clock, as_datetime
-from handrail.core.models import ModelClient
 from handrail.core.tools import Tool
 from handrail.flows.policies import Policies
 from handrail.flows.project import CheckedProject
@@ -16,7 +15,7 @@ from handrail.serving.agents.schema import AgentConfig
 from handrail.serving.context import Knowledge
 from handrail.serving.dialogue import Flow, leaves_flow
 from handrail.serving.dialogue.policy import find_value, skips
-from handrail.serving.models import Models
+from handrail.serving.models import Models, ModelTier
 from handrail.serving.routing import Thresholds, parse_yes_no
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ class LoadedRelease:
         self.head = head
         self.knowledge = knowledge
         self.models = models
-        self.model: ModelClient = models.client(config.default_model)
+        self.chain: Sequence[ModelTier] = models.chain(config.default_model)
         self.tool_list: tuple[Tool, ...] = tuple(project.tools.values())
         self.loop_limits = LoopLimits(max_steps=config.limits.max_steps, max_tool_calls=config.limits.max_tool_calls)
 

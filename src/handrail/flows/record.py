@@ -94,6 +94,7 @@ async def _record(
         failures=route.failures if route else active.conversation.failures,
         escalation_id=escalation.id if escalation else None,
         parked=parked,
+        ladder=active.ladder,
     )
     async with services.db.batch() as batch:
         services.conversations.end(batch, turn, end, at=at)
@@ -109,7 +110,7 @@ async def _record(
         turn, status=status.value, message_id=active.message_id, content=stream.text, route=end.route, usage=usage,
         overhead_micros=overhead, sources=outcome.sources, error=error,
         awaiting=end.awaiting.kind if end.awaiting else None, escalation_id=end.escalation_id,
-        approvals=parked["approvals"] if parked else (),
+        approvals=parked["approvals"] if parked else (), ladder=end.ladder,
     )  # fmt: skip
     if not stream.is_over:
         stream.publish(

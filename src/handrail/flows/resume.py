@@ -91,6 +91,7 @@ async def _restored(services: Services, turn: Turn) -> ActiveTurn:
         awaiting = Awaiting(**then) if then else None
         active.conversation = replace(conversation, awaiting=awaiting, failures=turn.parked["failures"])
     active.rounds = [message for message in messages if message.tool_calls]
+    active.ladder = [dict(step) for step in turn.ladder]
     active.journal = {call.id: call for call in calls}
     active.position = max(message.position for message in messages)
     # Words between rounds of tools are stored with their round; what a flow said, it says again.

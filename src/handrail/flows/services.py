@@ -30,7 +30,7 @@ from handrail.serving.conversations import (
     Turn,
     TurnStream,
 )
-from handrail.serving.resilience import Admission, Breakers, Bulkhead, LastGood, Retries, Waits
+from handrail.serving.resilience import Admission, Breakers, Bulkhead, LastGood, Retries, Rung, Waits
 from handrail.serving.tools import ToolRunner
 from handrail.telemetry.metrics import Metrics
 
@@ -50,10 +50,12 @@ class TurnLimits:
         lease_seconds: how long a turn is its owner's without a sign of life; renewed at a third of it.
         sweep_seconds: how often a process looks for turns whose owner is gone.
         owner: unique to this process.
+        first_token_seconds: how long a model may take until its first token, unless its tier says otherwise.
         sole_owner: no other process uses this database, so a turn of anybody else is a dead one's.
     """
 
     deadline_seconds: float = 60.0
+    first_token_seconds: float = 20.0
     lease_seconds: float = 15.0
     sweep_seconds: float = 2.0
     owner: str = "local"
@@ -137,6 +139,7 @@ class ActiveTurn:
         rounds: the rounds of tools that an earlier owner of the turn has stored; empty for a turn that begins.
         journal: the tool calls that an earlier owner has begun or ended, by id.
         unknown: tools of this turn whose effect nobody knows.
+        ladder: what model calls tried that were not answered at once, one step after another.
     """
 
     principal: Principal
@@ -154,7 +157,13 @@ class ActiveTurn:
     rounds: Sequence[StoredMessage] = ()
     journal: Mapping[str, StoredToolCall] = field(default_factory=dict[str, StoredToolCall])
     unknown: list[str] = field(default_factory=list[str])
+    ladder: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     calls: list[ModelCalled] = field(default_factory=list[ModelCalled])
+
+    @property
+    def is_unanswered(self) -> bool:
+        """The last model call went down the whole ladder: nothing remains but an honest word."""
+        return bool(self.ladder) and self.ladder[-1]["rung"] == Rung.HONEST
 
     def writes(self, call: ToolCall) -> bool:
         tool = self.release.tools.get(call.name)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from handrail.core.answers import AnswerEvent, ModelCalled, Outcome, Said
+from handrail.core.answers import AnswerEvent, ModelCalled, Outcome, Said, TakenBack
 from handrail.core.deadline import Deadline, DeadlineExceeded
 from handrail.core.errors import TurnPaused
 from handrail.core.messages import Message, Passage, ToolCall, ToolResult
@@ -19,6 +19,7 @@ from handrail.core.models import (
     ModelRequest,
     ModelUnavailable,
     ReasoningDelta,
+    Restarted,
     TextDelta,
 )
 from handrail.core.tools import Tool
@@ -283,6 +284,18 @@ class TestAModelThatFails:
     async def test_by_a_fault_of_ours_is_not_hidden(self) -> None:
         with pytest.raises(ZeroDivisionError):
             await run(Script([ZeroDivisionError()]))
+
+
+class TestAnAnswerThatBeginsAnew:
+    async def test_takes_back_what_this_call_has_said(self) -> None:
+        events = await run(Script([TextDelta("Your "), TextDelta("parcel"), Restarted(), *says("It is here.")]))
+        assert events[:4] == [Said("Your "), Said("parcel"), TakenBack(11), Said("It is here.")]
+
+    async def test_keeps_what_was_said_before_the_tools_and_the_gap_after_it(self) -> None:
+        anew = [TextDelta("There"), Restarted(), *says("Here.")]
+        events = await run(Script(wants(call(), text="One moment."), anew))
+        said = [event for event in events if isinstance(event, Said | TakenBack)]
+        assert said == [Said("One moment."), Said("\n\nThere"), TakenBack(7), Said("\n\nHere.")]
 
 
 class TestLettingGo:

@@ -87,6 +87,29 @@ async def test_a_client_behind_the_ring_gets_the_whole_text_once_more():
     assert len(seen) <= MOST_EVENTS + 2
 
 
+async def test_text_that_is_taken_back_is_gone_for_everybody():
+    stream = TurnStream("turn_1", 1)
+    stream.say("It is ")
+    stream.say("lost.")
+    stream.take_back(5)
+    stream.say("found.")
+    stream.finish(events.COMPLETED, {})
+    seen = await collected(stream)
+    assert text_of(seen) == "It is found." == stream.text
+    assert [event.data["text"] for event in seen if event.name == events.MESSAGE_RESTARTED] == ["It is "]
+
+
+async def test_a_client_behind_the_ring_ends_with_the_same_text_when_some_was_taken_back():
+    stream = TurnStream("turn_1", 1)
+    for number in range(MOST_EVENTS):
+        stream.say(f"{number} ")
+        stream.flush()
+    stream.take_back(len(stream.text))
+    stream.say("anew")
+    stream.finish(events.COMPLETED, {})
+    assert text_of(await collected(stream, 5)) == "anew"
+
+
 async def test_a_waiter_gets_the_result_before_and_after_the_end():
     stream = TurnStream("turn_1", 1)
     waiter = asyncio.create_task(stream.wait())

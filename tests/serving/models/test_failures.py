@@ -3,7 +3,7 @@ from datetime import UTC, datetime
 import orjson
 import pytest
 
-from handrail.core.models import ModelError, ModelRateLimited, ModelRefused, ModelUnavailable
+from handrail.core.models import ModelDenied, ModelError, ModelRateLimited, ModelRefused, ModelUnavailable
 from handrail.serving.models.failures import MAX_PROVIDER_WORDS, Failures, retry_after
 
 KEY = "sk-secret-1234567890"
@@ -18,7 +18,7 @@ class TestOfStatus:
     @pytest.mark.parametrize(
         ("status", "kind"),
         [
-            (400, ModelRefused), (401, ModelRefused), (404, ModelRefused), (413, ModelRefused), (302, ModelRefused),
+            (400, ModelRefused), (401, ModelDenied), (404, ModelDenied), (413, ModelRefused), (302, ModelDenied),
             (408, ModelUnavailable), (409, ModelUnavailable), (500, ModelUnavailable), (503, ModelUnavailable),
             (529, ModelUnavailable), (429, ModelRateLimited),
         ],
@@ -26,7 +26,7 @@ class TestOfStatus:
     def test_says_whether_trying_again_is_any_use(self, status: int, kind: type[ModelError]) -> None:
         error = failed(status)
         assert type(error) is kind
-        assert error.retryable is (kind is not ModelRefused)
+        assert error.retryable is not issubclass(kind, ModelRefused)
 
     def test_tells_the_providers_own_words(self) -> None:
         body = orjson.dumps({"error": {"message": "context too long"}})

@@ -6,10 +6,9 @@ import pytest
 from handrail.core.deadline import Deadline
 from handrail.core.errors import UsageError
 from handrail.core.messages import Message
-from handrail.core.models import ModelAnswer, ModelClient, ModelRequest, ModelUnavailable
+from handrail.core.models import ModelAnswer, ModelClient, ModelNotConfigured, ModelRequest
 from handrail.serving.models import (
     ExtractiveModel,
-    FallbackChain,
     ModelConfig,
     ModelConnections,
     ModelRegistry,
@@ -47,12 +46,12 @@ class TestBuild:
             demo={"provider": "scripted", "replies": ["hi"]},
             offline={"provider": "extractive"},
         )
-        kinds = [type(models.client(tier)) for tier in ("large", "demo", "offline")]
+        kinds = [type(models.chain(tier)[0].client) for tier in ("large", "demo", "offline")]
         assert kinds == [OpenAICompatibleModel, ScriptedModel, ExtractiveModel]
 
     def test_a_tier_with_fallbacks_is_a_chain(self) -> None:
         models = build({"KEY": "k"}, large={**REMOTE, "fallbacks": ["offline"]}, offline={"provider": "extractive"})
-        assert isinstance(models.client("large"), FallbackChain)
+        assert [tier.name for tier in models.chain("large")] == ["large", "offline"]
         assert models.describe()[0].chain == ("large", "offline")
 
     @pytest.mark.parametrize("environ", [{}, {"KEY": ""}, {"KEY": "  "}])
@@ -60,13 +59,13 @@ class TestBuild:
         models = build(environ, large={**REMOTE, "fallbacks": ["offline"]}, offline={"provider": "extractive"})
         reason = "the environment variable 'KEY' is not set"
         assert models.describe()[0] == TierStatus("large", "openai_compatible", "big", False, reason, ("offline",))
-        assert (await ask(models.client("large"))).provider == "extractive"
+        assert (await ask(models.chain("large")[0].client)).provider == "extractive"
 
     async def test_a_tier_with_nothing_to_call_says_what_to_set(self) -> None:
         models = build({}, large=REMOTE)
         assert models.describe()[0].chain == ()
-        with pytest.raises(ModelUnavailable, match="'large' is not configured: the environment variable 'KEY'"):
-            await ask(models.client("large"))
+        with pytest.raises(ModelNotConfigured, match="'large' is not configured: the environment variable 'KEY'"):
+            await ask(models.chain("large")[0].client)
 
     def test_a_tier_that_names_no_key_needs_none(self) -> None:
         models = build({}, local={key: value for key, value in REMOTE.items() if key != "api_key_env"})
@@ -79,7 +78,7 @@ class TestBuild:
 
     def test_an_unknown_tier_or_fallback_is_named(self) -> None:
         with pytest.raises(UsageError, match="'huge'; this release has 'large'"):
-            build({}, large=REMOTE).client("huge")
+            build({}, large=REMOTE).chain("huge")
         with pytest.raises(UsageError, match="'huge', which is not a tier"):
             build({}, large={**REMOTE, "fallbacks": ["huge"]})
 
@@ -101,7 +100,7 @@ class TestAUrlFromTheEnvironment:
     ) -> None:
         registry = ModelRegistry(ModelConnections(), {"URL": provider.url, **key})
         config = ModelConfig.model_validate({**REMOTE, "base_url_env": "URL", "parameters": {"seed": 7}})
-        answer = await ask(registry.build({"large": config}).client("large"))
+        answer = await ask(registry.build({"large": config}).chain("large")[0].client)
         await registry.close()
         assert answer.text == "hi"
         assert provider.received[0].headers.get("authorization") == sent

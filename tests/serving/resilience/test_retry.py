@@ -47,6 +47,26 @@ def answers(*ends: HandrailError | str) -> Callable[[int], Awaitable[str]]:
     return call
 
 
+class TestWait:
+    async def test_waits_and_says_that_it_is_worth_another_try(self):
+        story = Story()
+        assert await story.retries.wait("model:x", 1, DOWN, story.deadline())
+        assert story.told == [Retry("model:x", 1, story.waits[0], DOWN)]
+
+    async def test_does_not_wait_longer_than_the_caller_would(self):
+        story = Story()
+        told_to_wait = ModelRateLimited("429", retry_after_seconds=2)
+        assert not await story.retries.wait("model:x", 1, told_to_wait, story.deadline(), most_seconds=1.0)
+        assert await story.retries.wait("model:x", 1, told_to_wait, story.deadline(), most_seconds=3.0)
+        assert 2 <= story.waits[0] <= 3
+
+    async def test_what_is_not_tried_again_costs_no_token(self):
+        story = Story(RetryPolicy(budget_burst=1))
+        told_to_wait = ModelRateLimited("429", retry_after_seconds=2)
+        assert not await story.retries.wait("model:x", 1, told_to_wait, story.deadline(), most_seconds=1.0)
+        assert await story.retries.wait("model:x", 1, DOWN, story.deadline())
+
+
 class TestRun:
     async def test_a_call_that_succeeds_is_made_once(self):
         story = Story()

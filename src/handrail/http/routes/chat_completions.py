@@ -25,6 +25,7 @@ from handrail.http.openapi import accepts, answers
 from handrail.http.requests import Name, body_of, idempotency_of, overhead_header, principal_of, services_of
 from handrail.http.sse import EventStream
 
+BEGINS_ANEW = "\n\n(My answer broke off. I begin it again.)\n\n"
 router = APIRouter(prefix="/v1", tags=["OpenAI-compatible"])
 CONVERSATION_HEADER = "x-handrail-conversation-id"
 MOST_EARLIER = 40
@@ -194,7 +195,7 @@ class _Chunks:
         }
         self._include_usage = include_usage
         self._begun = False
-        self._sent = 0
+        self._sent = ""
 
     def __call__(self, batch: list[Event]) -> bytes:
         out: list[bytes] = []
@@ -211,8 +212,7 @@ class _Chunks:
         if event.name == events.MESSAGE_DELTA:
             return self._text(event.data["text"])
         if event.name == events.MESSAGE_RESTARTED:
-            # The client fell behind; it has the beginning of this text already.
-            return self._text(event.data["text"][self._sent :])
+            return self._restarted(event.data["text"])
         if event.name not in events.ENDS_STREAM:
             return ()
         if not event.data.get("message"):
@@ -222,8 +222,19 @@ class _Chunks:
             out.append(_data({**self._head, "choices": [], "usage": _usage(event.data)}))
         return out
 
+    def _restarted(self, text: str) -> Sequence[bytes]:
+        """A client that fell behind has the beginning of this text; else the answer begins anew.
+
+        What was sent can't be taken back in this protocol, so it is said.
+        """
+        if text.startswith(self._sent):
+            return self._text(text[len(self._sent) :])
+        chunks = self._text(f"{BEGINS_ANEW}{text}")
+        self._sent = text
+        return chunks
+
     def _text(self, text: str) -> list[bytes]:
-        self._sent += len(text)
+        self._sent += text
         return [_data({**self._head, "choices": [_choice({"content": text})]})] if text else []
 
 

@@ -20,6 +20,9 @@ _FIND = Prepared(scoped(_e).where(_e.c.id == bindparam("id")))
 _NEWEST = scoped(_e).where(_e.c.id < bindparam("before")).order_by(_e.c.id.desc()).limit(bindparam("limit"))
 _LIST = Prepared(_NEWEST)
 _LIST_BY_STATUS = Prepared(_NEWEST.where(_e.c.status == bindparam("status")))
+_UNRESOLVED = Prepared(
+    scoped(_e).where(_e.c.conversation_id == bindparam("conversation_id"), _e.c.status != "resolved").limit(1)
+)
 # Greater than every id in any collation: ids are `esc_` and hex digits.
 _NO_BOUND = "esc_g"
 
@@ -139,6 +142,11 @@ class EscalationStore:
     async def find(self, tenant_id: str, escalation_id: str) -> Escalation | None:
         row = await self._db.fetch_one(_FIND, {"tenant_id": tenant_id, "id": escalation_id})
         return Escalation.stored(row) if row is not None else None
+
+    async def is_open(self, tenant_id: str, conversation_id: str) -> bool:
+        """Whether people have this conversation, or will take it up."""
+        wanted = {"tenant_id": tenant_id, "conversation_id": conversation_id}
+        return await self._db.fetch_one(_UNRESOLVED, wanted) is not None
 
     async def list(
         self, tenant_id: str, status: EscalationStatus | None = None, *, before: str | None = None, limit: int = 50

@@ -19,5 +19,6 @@ escalation = Table(
     micros("created_at"),
     micros("updated_at"),
     CheckConstraint("status IN ('open', 'assigned', 'resolved')", name="ck_escalation_status"),
+    Index("ix_escalation_conversation_id", "conversation_id"),
     Index("ix_escalation_tenant_id_status_id", "tenant_id", "status", "id"),
 )

@@ -5,11 +5,19 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
-from handrail.core.answers import AnswerEvent, ModelCalled, Outcome, Said
+from handrail.core.answers import AnswerEvent, ModelCalled, Outcome, Said, TakenBack
 from handrail.core.deadline import Deadline, DeadlineExceeded
 from handrail.core.errors import HandrailError
 from handrail.core.messages import Message, Passage, ToolCall, ToolResult
-from handrail.core.models import ModelAnswer, ModelClient, ModelError, ModelMalformed, ModelRequest, TextDelta
+from handrail.core.models import (
+    ModelAnswer,
+    ModelClient,
+    ModelError,
+    ModelMalformed,
+    ModelRequest,
+    Restarted,
+    TextDelta,
+)
 from handrail.core.tools import Tool
 from handrail.core.usage import Usage
 from handrail.serving.agents.policy import LoopLimits, LoopStopped, Progress, this_turn
@@ -115,13 +123,18 @@ class _Turn:
             yield event
 
     async def _call_model(self) -> AsyncGenerator[AnswerEvent]:
-        started = self._deadline.now()
+        started, before, said = self._deadline.now(), (self._has_said, self._needs_gap), 0
         on_reasoning = self._request.on_reasoning
         events = self._client.stream(self._model_request(), self._deadline)
         try:
             async for event in events:
                 if isinstance(event, TextDelta):
-                    yield self._say(event.text)
+                    piece = self._say(event.text)
+                    said += len(piece.text)
+                    yield piece
+                elif isinstance(event, Restarted):
+                    (self._has_said, self._needs_gap), taken_back, said = before, said, 0
+                    yield TakenBack(taken_back)
                 elif isinstance(event, ModelAnswer):
                     self._answer = event
                 elif on_reasoning is not None:

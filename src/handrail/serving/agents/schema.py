@@ -50,6 +50,9 @@ class HandoffMessage(_Strict):
 
     team: str | None = Field(default=None, description="The team that takes over.")
     message: str = Field(default="I am handing you over to a colleague.", min_length=1, description="Said to the user.")
+    when_unanswered: bool = Field(
+        default=True, description="Also when no model of the chain answers; one open case a conversation."
+    )
 
 
 class AgentConfig(_Strict):

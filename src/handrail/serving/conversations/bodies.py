@@ -37,6 +37,7 @@ def turn_body(
     awaiting: str | None = None,
     escalation_id: str | None = None,
     approvals: Sequence[str] = (),
+    ladder: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """`awaiting` is the kind of answer the conversation waits for now, if the turn asked for one."""
     body: dict[str, Any] = {
@@ -58,6 +59,8 @@ def turn_body(
         body["awaiting"] = awaiting
     if approvals:
         body["approvals"] = list(approvals)
+    if ladder:
+        body["ladder"] = list(ladder)
     if escalation_id:
         body["escalation_id"] = escalation_id
     return body
@@ -78,6 +81,7 @@ def stored_turn_body(turn: Turn, answer: StoredMessage | None) -> dict[str, Any]
         awaiting=turn.awaiting,
         escalation_id=turn.escalation_id,
         approvals=turn.parked["approvals"] if turn.parked else (),
+        ladder=turn.ladder,
     )
 
 

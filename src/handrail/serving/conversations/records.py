@@ -1,6 +1,6 @@
 """Rows as values."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
@@ -85,6 +85,7 @@ class Turn:
     awaiting: str | None = None
     escalation_id: str | None = None
     parked: Mapping[str, Any] | None = None
+    ladder: Sequence[Mapping[str, Any]] = ()
     error_code: str | None = None
     error_message: str | None = None
     usage: Usage = field(default_factory=Usage)
@@ -112,6 +113,7 @@ class Turn:
             awaiting=row["awaiting"],
             escalation_id=row["escalation_id"],
             parked=json.loads(row["parked"]) if row["parked"] else None,
+            ladder=json.loads(row["ladder"]) if row["ladder"] else (),
             error_code=row["error_code"],
             error_message=row["error_message"],
             usage=Usage(row["input_tokens"], row["output_tokens"]),
@@ -140,6 +142,7 @@ class TurnEnd:
     failures: int = 0
     escalation_id: str | None = None
     parked: Mapping[str, Any] | None = None
+    ladder: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,6 +76,11 @@ class TurnStream:
         self._text = [text] if text else []
         self.publish(events.MESSAGE_RESTARTED, {"text": text})
 
+    def take_back(self, characters: int) -> None:
+        """Void the last `characters` of the visible text; the followers are told what remains."""
+        text = self.text
+        self.restart(text[: len(text) - characters])
+
     def abandon(self, error: Exception) -> None:
         """No more events will come from this process; whoever waits gets `error`, followers come back elsewhere."""
         self._abandoned = error
@@ -153,7 +158,9 @@ class TurnStream:
         self._wake()
 
     def _text_at_ring_start(self) -> str:
-        """The text before the first event that is still in the ring."""
+        """The text before the first event that is still in the ring; one that begins anew says all there is."""
+        if any(event.name == events.MESSAGE_RESTARTED for event in self._events):
+            return ""
         later = sum(len(event.data["text"]) for event in self._events if event.name == events.MESSAGE_DELTA)
         whole = self.text
         pending = sum(len(text) for text in self._pending)

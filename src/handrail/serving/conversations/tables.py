@@ -57,6 +57,7 @@ turn = Table(
     Column("awaiting", Text),
     Column("escalation_id", Text),
     json_text("parked"),
+    json_text("ladder"),
     Column("error_code", Text),
     Column("error_message", Text),
     Column("input_tokens", Integer),

@@ -34,6 +34,8 @@ class ExtractiveModel:
 
     provider = "extractive"
     model = "extractive"
+    origin = "extractive"
+    account: str | None = None
 
     def __init__(self, extract: Extractor, *, offers: str | None = None) -> None:
         self._extract = extract

@@ -9,7 +9,14 @@ from typing import Any
 
 import orjson
 
-from handrail.core.models import ModelError, ModelMalformed, ModelRateLimited, ModelRefused, ModelUnavailable
+from handrail.core.models import (
+    ModelDenied,
+    ModelError,
+    ModelMalformed,
+    ModelRateLimited,
+    ModelRefused,
+    ModelUnavailable,
+)
 
 MAX_PROVIDER_WORDS = 200
 MAX_RETRY_AFTER_SECONDS = 3600.0
@@ -39,9 +46,11 @@ class Failures:
         if status in (401, 403):
             # The provider's words are left out: they may show a part of the key.
             key = f"the key in {self.api_key_env!r}" if self.api_key_env else "a call without a key"
-            return ModelRefused(f"{self.name} refused {key} with {status}; check the key and what it may use")
+            return ModelDenied(f"{self.name} refused {key} with {status}; check the key and what it may use")
         if status < 400:
-            return ModelRefused(f"{self.name} answered {status} instead of an answer; check 'base_url'")
+            return ModelDenied(f"{self.name} answered {status} instead of an answer; check 'base_url'")
+        if status == 404:
+            return ModelDenied(f"{self.name} is not known there (404): {said}; check 'model' and 'base_url'")
         return ModelRefused(f"{self.name} refused the request with {status}: {said}")
 
     def of_event(self, error: object, after_text: bool) -> ModelError:

@@ -1,6 +1,7 @@
 """Any server that speaks chat completions: hosted providers, vLLM, Ollama, gateways. Always streamed, never retried."""
 
 import asyncio
+import hashlib
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -32,6 +33,7 @@ class Endpoint:
         base_url: up to and without `/chat/completions`; a query in it is kept.
         connect_timeout_seconds: for the connection alone.
         first_byte_timeout_seconds: until the server begins to answer.
+        silence_timeout_seconds: between two pieces of an answer.
         timeout_seconds: for one whole call; the turn's deadline cuts it shorter.
         replay_reasoning: send a model's reasoning back with its tool calls, where the provider asks for it.
     """
@@ -43,6 +45,7 @@ class Endpoint:
     parameters: Mapping[str, Any] = field(default_factory=dict[str, Any])
     connect_timeout_seconds: float = 5.0
     first_byte_timeout_seconds: float = 30.0
+    silence_timeout_seconds: float = 30.0
     timeout_seconds: float = 60.0
     replay_reasoning: bool = False
 
@@ -57,6 +60,8 @@ class OpenAICompatibleModel:
         self._endpoint = endpoint
         self._connections = connections
         self._url = _completions_url(endpoint.base_url)
+        self.origin = self._url.host_port_subcomponent or ""
+        self.account: str | None = hashlib.sha256(endpoint.api_key.encode()).hexdigest() if endpoint.api_key else None
         self._headers = _headers(endpoint.api_key)
         self._requests = ChatRequests(endpoint.model, endpoint.parameters, replay_reasoning=endpoint.replay_reasoning)
         name = f"model {endpoint.model!r} at {self._url.host}"
@@ -114,6 +119,7 @@ class OpenAICompatibleModel:
         timeout = aiohttp.ClientTimeout(
             total=deadline.within(endpoint.timeout_seconds),
             connect=endpoint.connect_timeout_seconds,
+            sock_read=endpoint.silence_timeout_seconds,
             # aiohttp would round longer times up to whole seconds.
             ceil_threshold=float("inf"),
         )

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 
 from handrail.core.deadline import Deadline
 from handrail.core.errors import UsageError
-from handrail.core.models import ModelClient, ModelEvent, ModelRequest, ModelUnavailable
+from handrail.core.models import ModelClient, ModelEvent, ModelNotConfigured, ModelRequest
 from handrail.serving.models.connections import ModelConnections
 from handrail.serving.models.extractive import ExtractiveModel, Extractor
-from handrail.serving.models.fallback import FallbackChain, OnFallback
 from handrail.serving.models.openai_compatible import Endpoint, OpenAICompatibleModel
 from handrail.serving.models.schema import ModelConfig, fallback_problems
 from handrail.serving.models.scripted import ScriptedModel
@@ -29,19 +28,34 @@ class TierStatus:
     chain: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class ModelTier:
+    """One model of a chain, by the name that the project gives it.
+
+    `first_token_seconds` is the tier's own limit until its first token; None leaves it to the caller.
+    """
+
+    name: str
+    client: ModelClient
+    first_token_seconds: float | None = None
+
+
 class Models:
     """The models of one release. The connections behind them are the process's."""
 
-    def __init__(self, clients: Mapping[str, ModelClient], statuses: Mapping[str, TierStatus]) -> None:
-        self._clients = clients
+    def __init__(self, chains: Mapping[str, tuple[ModelTier, ...]], statuses: Mapping[str, TierStatus]) -> None:
+        self._chains = chains
         self._statuses = statuses
 
-    def client(self, tier: str) -> ModelClient:
-        """Raises `UsageError` for a tier the release does not have."""
+    def chain(self, tier: str) -> tuple[ModelTier, ...]:
+        """The tier and what it falls back to, in order, at least one; those that can't be called are left out.
+
+        Raises `UsageError` for a tier the release does not have.
+        """
         try:
-            return self._clients[tier]
+            return self._chains[tier]
         except KeyError:
-            known = ", ".join(map(repr, self._clients)) or "none"
+            known = ", ".join(map(repr, self._chains)) or "none"
             raise UsageError(f"there is no model tier {tier!r}; this release has {known}") from None
 
     def describe(self) -> tuple[TierStatus, ...]:
@@ -54,7 +68,6 @@ class ModelRegistry:
     Args:
         environ: where keys and URLs are looked up, once per build.
         extract: what the `extractive` provider finds answers with; `build` refuses that provider without it.
-        on_fallback: hears of every fall from one model to the next.
     """
 
     def __init__(
@@ -63,12 +76,10 @@ class ModelRegistry:
         environ: Mapping[str, str],
         *,
         extract: Extractor | None = None,
-        on_fallback: OnFallback | None = None,
     ) -> None:
         self._connections = connections
         self._environ = environ
         self._extract = extract
-        self._on_fallback = on_fallback
 
     def build(self, tiers: Mapping[str, ModelConfig], *, offers: str | None = None) -> Models:
         """The clients of one release; `offers` is what its agent can do without a model.
@@ -79,24 +90,22 @@ class ModelRegistry:
         if problem := next(fallback_problems(tiers), None):
             raise UsageError(problem)
         missing = {name: self._what_is_missing(config) for name, config in tiers.items()}
-        usable = {name: self._client(config, offers) for name, config in tiers.items() if missing[name] is None}
-        clients: dict[str, ModelClient] = {}
+        usable = {name: self._tier(name, config, offers) for name, config in tiers.items() if missing[name] is None}
+        chains: dict[str, tuple[ModelTier, ...]] = {}
         statuses: dict[str, TierStatus] = {}
         for name, config in tiers.items():
             chain = tuple(tier for tier in dict.fromkeys((name, *config.fallbacks)) if tier in usable)
-            clients[name] = self._chain(name, [usable[tier] for tier in chain], missing[name])
+            chains[name] = tuple(usable[tier] for tier in chain) or (_nothing(name, missing[name]),)
             statuses[name] = TierStatus(
                 name, config.provider, config.called_name, missing[name] is None, missing[name], chain
             )
-        return Models(clients, statuses)
+        return Models(chains, statuses)
 
     async def close(self) -> None:
         await self._connections.close()
 
-    def _chain(self, tier: str, clients: list[ModelClient], reason: str | None) -> ModelClient:
-        if not clients:
-            return UnconfiguredModel(tier, reason or "nothing to call")
-        return clients[0] if len(clients) == 1 else FallbackChain(clients, self._on_fallback)
+    def _tier(self, name: str, config: ModelConfig, offers: str | None) -> ModelTier:
+        return ModelTier(name, self._client(config, offers), config.first_token_timeout_seconds)
 
     def _what_is_missing(self, config: ModelConfig) -> str | None:
         if config.provider == "extractive" and self._extract is None:
@@ -123,6 +132,7 @@ class ModelRegistry:
             parameters=config.parameters.as_sent(),
             connect_timeout_seconds=config.connect_timeout_seconds,
             first_byte_timeout_seconds=config.first_byte_timeout_seconds,
+            silence_timeout_seconds=config.silence_timeout_seconds,
             timeout_seconds=config.timeout_seconds,
             replay_reasoning=config.replay_reasoning,
         )
@@ -132,17 +142,23 @@ class ModelRegistry:
         return (self._environ.get(variable) or "").strip() or None if variable else None
 
 
+def _nothing(tier: str, reason: str | None) -> ModelTier:
+    return ModelTier(tier, UnconfiguredModel(tier, reason or "nothing to call"))
+
+
 class UnconfiguredModel:
     """Stands where no model of a tier can be called; says what to set."""
 
     provider = "none"
+    origin = "none"
+    account: str | None = None
 
     def __init__(self, tier: str, reason: str) -> None:
         self.model = tier
         self._message = f"model tier {tier!r} is not configured: {reason}; set it, or give the tier a fallback"
 
     async def stream(self, request: ModelRequest, deadline: Deadline) -> AsyncGenerator[ModelEvent]:
-        raise ModelUnavailable(self._message)
+        raise ModelNotConfigured(self._message)
         yield  # makes this a generator, as the contract wants
 
     async def close(self) -> None:

@@ -64,6 +64,10 @@ class ModelConfig(_Strict):
     )
     connect_timeout_seconds: float = Field(default=5.0, gt=0)
     first_byte_timeout_seconds: float = Field(default=30.0, gt=0, description="Until the server begins to answer.")
+    first_token_timeout_seconds: float | None = Field(
+        default=None, gt=0, description="Until its first token, then the next tier is asked; else the server's setting."
+    )
+    silence_timeout_seconds: float = Field(default=30.0, gt=0, description="Between two pieces of an answer.")
     timeout_seconds: float = Field(
         default=60.0, gt=0, description="One whole call; the turn's deadline cuts it shorter."
     )

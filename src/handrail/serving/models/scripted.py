@@ -63,6 +63,8 @@ class ScriptedModel:
     """
 
     provider = "scripted"
+    origin = "scripted"
+    account: str | None = None
 
     def __init__(self, script: Script, *, model: str = "scripted", repeats: bool = False) -> None:
         self.model = model

@@ -161,8 +161,11 @@ def next_delay(
     rng: random.Random,
     *,
     replayable: bool = False,
+    most_seconds: float | None = None,
 ) -> float | None:
     """Seconds to wait after the failed attempt number `attempt` (from 1), or `None` to give up.
+
+    `most_seconds` is for those who have something better to do than to wait longer.
 
     Full jitter: anything from 0 to the backoff, so that callers that failed together do not come back together.
     `Retry-After` is waited out in full and the jitter comes on top; one that the deadline does not allow ends it.
@@ -172,6 +175,8 @@ def next_delay(
     told = error.retry_after_seconds if isinstance(error, HandrailError) else None
     least = max(told or 0.0, 0.0)
     room = remaining_seconds - policy.least_attempt_seconds - least
+    if most_seconds is not None:
+        room = min(room, most_seconds - least)
     if room <= 0:
         return None
     # Beyond 2**30 the backoff is at its most anyway, and an unbounded power would overflow.

@@ -84,6 +84,7 @@ class Retries:
         *,
         policy: RetryPolicy | None = None,
         replayable: bool = False,
+        most_seconds: float | None = None,
     ) -> float | None:
         """Seconds to wait before the next attempt, its token taken; `None` to go to the next rung.
 
@@ -91,8 +92,38 @@ class Retries:
         the budget, which belongs to the key.
         """
         policy = policy or self._policy
-        delay = next_delay(policy, attempt, error, deadline.remaining(), self._rng, replayable=replayable)
+        delay = next_delay(
+            policy,
+            attempt,
+            error,
+            deadline.remaining(),
+            self._rng,
+            replayable=replayable,
+            most_seconds=most_seconds,
+        )
         return delay if delay is not None and self._budget(key).withdraw() else None
+
+    async def wait(
+        self,
+        key: str,
+        attempt: int,
+        error: HandrailError,
+        deadline: Deadline,
+        *,
+        policy: RetryPolicy | None = None,
+        replayable: bool = False,
+        most_seconds: float | None = None,
+    ) -> bool:
+        """Wait until the next attempt is due and its token taken; False to go to the next rung, at once."""
+        delay = self.next_delay(
+            key, attempt, error, deadline, policy=policy, replayable=replayable, most_seconds=most_seconds
+        )
+        if delay is None:
+            return False
+        if self._on_retry is not None:
+            self._on_retry(Retry(key, attempt, delay, error))
+        await self._sleep(delay)
+        return True
 
     async def run(
         self,
@@ -113,12 +144,9 @@ class Retries:
             try:
                 return await call(attempt)
             except HandrailError as error:
-                delay = self.next_delay(key, attempt, error, deadline, policy=policy, replayable=replayable)
-                if delay is None:
-                    raise
-                if self._on_retry is not None:
-                    self._on_retry(Retry(key, attempt, delay, error))
-            await self._sleep(delay)
+                failed = error
+            if not await self.wait(key, attempt, failed, deadline, policy=policy, replayable=replayable):
+                raise failed
             attempt += 1
 
     def _budget(self, key: str) -> RetryBudget:
