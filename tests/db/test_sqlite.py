@@ -3,13 +3,16 @@
 import asyncio
 import contextlib
 import sqlite3
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from handrail.core.clock import FrozenClock
-from handrail.db import StoreUnavailable
+from handrail.db import Conflict, Prepared, StoreUnavailable
+from handrail.db.group_commit import MOST_BATCHES_A_COMMIT
 from handrail.db.sqlite import SqliteDatabase
 from tests.db.tables import ADD, ALL, CREATE, REMOVE, write
 
@@ -115,6 +118,67 @@ class TestReaders:
         results = await asyncio.gather(*scans, return_exceptions=True)
 
         assert all(isinstance(result, StoreUnavailable) or len(result) == 1 for result in results)
+
+
+class TestWriter:
+    async def test_keeps_batches_apart_when_one_of_their_commit_fails(self, things: SqliteDatabase) -> None:
+        await _add(things, 3)
+
+        results = await asyncio.gather(*(_add(things, id) for id in range(6)), return_exceptions=True)
+
+        assert [isinstance(result, Conflict) for result in results] == [False, False, False, True, False, False]
+        assert [row["id"] for row in await things.fetch_all(ALL, {})] == [0, 1, 2, 3, 4, 5]
+
+    async def test_takes_more_batches_at_once_than_a_commit_holds(self, things: SqliteDatabase) -> None:
+        count = 2 * MOST_BATCHES_A_COMMIT + 1
+
+        await asyncio.gather(*(_add(things, id) for id in range(count)))
+
+        assert len(await things.fetch_all(ALL, {})) == count
+
+    async def test_waits_for_another_process_without_holding_up_the_loop(
+        self, things: SqliteDatabase, path: Path
+    ) -> None:
+        other = sqlite3.connect(path, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        waiting = asyncio.create_task(_add(things, 1))
+        another = asyncio.create_task(_add(things, 2))
+        await asyncio.sleep(0.02)
+        were_waiting = not waiting.done() and not another.done()
+        other.execute("COMMIT")
+        other.close()
+        async with asyncio.timeout(5):
+            await asyncio.gather(waiting, another)
+
+        assert were_waiting
+        assert [row["id"] for row in await things.fetch_all(ALL, {})] == [1, 2]
+
+    async def test_runs_a_long_batch_in_its_thread(self, things: SqliteDatabase) -> None:
+        threads: list[str] = []
+
+        def note(id: int) -> int:
+            threads.append(threading.current_thread().name)
+            return id
+
+        things._writer_connection.create_function("note", 1, note)
+        add_noted = Prepared(text("INSERT INTO thing (id, text) VALUES (note(:id), 'a')"))
+        async with things.batch() as batch:
+            batch.add(add_noted, {"id": 1})
+        async with things.batch(long=True) as batch:
+            batch.add(add_noted, {"id": 2})
+
+        assert threads == [threading.current_thread().name, "handrail-sqlite-writer"]
+
+    async def test_still_writes_what_waits_when_the_database_closes(self, things: SqliteDatabase, path: Path) -> None:
+        adding = [asyncio.create_task(_add(things, id)) for id in range(3)]
+        await asyncio.sleep(0)
+        await things.close()
+        await asyncio.gather(*adding)
+
+        other = sqlite3.connect(path)
+        rows = other.execute("SELECT count(*) FROM thing").fetchall()
+        other.close()
+        assert rows == [(3,)]
 
 
 class TestWaiter:

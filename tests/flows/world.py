@@ -161,8 +161,8 @@ class CountingDatabase:
         self.before_commit: Callable[[list[str]], Any] | None = None
 
     @asynccontextmanager
-    async def batch(self) -> AsyncIterator[Any]:
-        async with self._db.batch() as batch:
+    async def batch(self, *, long: bool = False) -> AsyncIterator[Any]:
+        async with self._db.batch(long=long) as batch:
             yield batch
             if not batch.statements:
                 return

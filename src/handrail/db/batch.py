@@ -34,11 +34,12 @@ class WrongDatabase(HandrailError):
 
 
 class Batch:
-    """Statements that happen together or not at all."""
+    """Statements that happen together or not at all; `is_long` when one of them may touch many rows."""
 
-    __slots__ = ("statements",)
+    __slots__ = ("is_long", "statements")
 
-    def __init__(self) -> None:
+    def __init__(self, *, long: bool = False) -> None:
+        self.is_long = long
         self.statements: list[tuple[Prepared, Mapping[str, Any], int | None]] = []
 
     def add(self, statement: Prepared, parameters: Mapping[str, Any], *, expect: int | None = None) -> None:
@@ -54,8 +55,8 @@ class OpenBatch:
 
     __slots__ = ("_batch", "_commit")
 
-    def __init__(self, commit: Callable[[Batch], Awaitable[None]]) -> None:
-        self._batch = Batch()
+    def __init__(self, commit: Callable[[Batch], Awaitable[None]], *, long: bool = False) -> None:
+        self._batch = Batch(long=long)
         self._commit = commit
 
     async def __aenter__(self) -> Batch:
@@ -71,8 +72,11 @@ class Database(Protocol):
 
     dialect: ClassVar[DialectName]
 
-    def batch(self) -> AbstractAsyncContextManager[Batch]:
+    def batch(self, *, long: bool = False) -> AbstractAsyncContextManager[Batch]:
         """Collect statements, run them atomically on leaving the block, and return when they are durable.
+
+        Args:
+            long: some statement may touch many rows (a sweep, an erasure); it never blocks the event loop.
 
         Raises:
             Conflict: an expectation missed or a unique row was there.

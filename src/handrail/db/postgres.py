@@ -40,8 +40,8 @@ class PostgresDatabase:
             raise StoreUnavailable(f"can't reach PostgreSQL: {error or type(error).__name__}") from error
         return cls(pool, clock)
 
-    def batch(self) -> OpenBatch:
-        return OpenBatch(self._commit)
+    def batch(self, *, long: bool = False) -> OpenBatch:
+        return OpenBatch(self._commit, long=long)
 
     async def fetch_one(self, statement: Prepared, parameters: Mapping[str, Any]) -> Row | None:
         sql, values = statement.bind("postgresql", parameters)

@@ -554,7 +554,7 @@ class ConversationStore:
 
     async def sweep_keys(self, *, at: int) -> None:
         """Forget keys older than 24 hours."""
-        async with self._db.batch() as batch:
+        async with self._db.batch(long=True) as batch:
             batch.add(_SWEEP_KEYS, {"after": at - IDEMPOTENCY_MICROS})
 
 
