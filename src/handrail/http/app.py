@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.types import ASGIApp
 
 import handrail
 from handrail.console import mount
@@ -17,6 +17,7 @@ from handrail.core.errors import HandrailError
 from handrail.flows.services import Services
 from handrail.http import errors, websocket
 from handrail.http.guard import Guard
+from handrail.http.hot_path import HotPath
 from handrail.http.routes import agents, approvals, chat_completions, conversations, health, keys, releases
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
@@ -24,7 +25,7 @@ Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 def create_app(services: Services, *, port: int, lifespan: Lifespan | None = None) -> FastAPI:
     """The ASGI application over `services`, which the caller opens and closes (or `lifespan` does)."""
-    app = FastAPI(
+    app = _Application(
         title="Handrail",
         version=handrail.__version__,
         description="Talk to an agent, follow its turns, and run it safely.",
@@ -33,7 +34,7 @@ def create_app(services: Services, *, port: int, lifespan: Lifespan | None = Non
         lifespan=lifespan or _nothing,
     )
     app.state.services = services
-    app.router.routes.extend(_hot_routes())
+    app.state.port = port
     for module in (conversations, chat_completions, agents, approvals, releases, keys, health, websocket):
         app.include_router(module.router)
     mount(app)
@@ -41,21 +42,16 @@ def create_app(services: Services, *, port: int, lifespan: Lifespan | None = Non
         app.add_exception_handler(kind, errors.handle)  # pyright: ignore[reportArgumentType]
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _request_error)
-    app.add_middleware(Guard, port=port, has_keys=lambda: services.authenticator.has_keys)
     return app
 
 
-def _hot_routes() -> list[Route]:
-    """What every turn passes, matched before FastAPI's own copies, which document it: 0.2 ms less a request."""
+class _Application(FastAPI):
+    """FastAPI behind our guard, with the hot path before its layers."""
 
-    async def create_turn(request: Request) -> Response:
-        return await conversations.create_turn(request, request.path_params["conversation_id"])
-
-    return [
-        Route("/v1/conversations/{conversation_id}/turns", create_turn, methods=["POST"]),
-        Route("/v1/conversations", conversations.create_conversation, methods=["POST"]),
-        Route("/v1/chat/completions", chat_completions.create_chat_completion, methods=["POST"]),
-    ]
+    def build_middleware_stack(self) -> ASGIApp:
+        services: Services = self.state.services
+        app = HotPath(super().build_middleware_stack())
+        return Guard(app, port=self.state.port, has_keys=lambda: services.authenticator.has_keys)
 
 
 @asynccontextmanager

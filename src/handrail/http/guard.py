@@ -1,9 +1,8 @@
 """The outermost layer, plain ASGI: trace id, body limit, and the loopback guard of a server without keys."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -12,6 +11,7 @@ from handrail.telemetry.trace import begin_trace
 
 MOST_BODY_BYTES = 1024 * 1024
 LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
+Headers = Mapping[bytes, bytes]
 _SECURITY = [
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
@@ -37,8 +37,9 @@ class Guard:
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        begin_trace(headers.get("traceparent"))
+        # The first of a name counts.
+        headers: Headers = dict(reversed(scope["headers"]))
+        begin_trace(_text(headers, b"traceparent"))
         refused = self._refusal(scope, headers)
         if refused is not None:
             await _refuse(refused, scope, receive, send)
@@ -46,26 +47,29 @@ class Guard:
         if scope["type"] == "websocket":
             await self.app(scope, receive, send)
             return
-        await self.app(scope, _bounded(receive), _secured(send))
+        # A body of a stated length is not longer: the HTTP parser sees to it.
+        has_length = b"content-length" in headers and b"transfer-encoding" not in headers
+        await self.app(scope, receive if has_length else _bounded(receive), _secured(send))
 
     def _refusal(self, scope: Scope, headers: Headers) -> Response | None:
         if "\0" in scope["path"] or b"%00" in scope["query_string"]:
             return json_response(error_body("invalid_request", "an address can't hold the character zero"), 400)
-        length = headers.get("content-length", "0")
+        length = _text(headers, b"content-length") or "0"
         if not (length.isascii() and length.isdigit() and len(length) < 20) or int(length) > MOST_BODY_BYTES:
             return json_response(error_body("body_too_large", f"a body has at most {MOST_BODY_BYTES} bytes"), 413)
         if self.has_keys():
             return None
-        if not self._is_local_host(headers.get("host", "")):
+        host = _text(headers, b"host")
+        if not self._is_local_host(host or ""):
             return json_response(
                 error_body(
                     "foreign_origin",
                     "without API keys this server answers only to 127.0.0.1 or localhost, "
-                    f"not to Host {headers.get('host')!r}; make keys with `handrail keys create`",
+                    f"not to Host {host!r}; make keys with `handrail keys create`",
                 ),
                 403,
             )
-        origin = headers.get("origin")
+        origin = _text(headers, b"origin")
         changes = scope["type"] == "websocket" or scope["method"] not in ("GET", "HEAD", "OPTIONS")
         if changes and origin is not None and not self._is_local_origin(origin):
             return json_response(error_body("foreign_origin", f"Origin {origin!r} may not use this server"), 403)
@@ -81,6 +85,11 @@ class Guard:
     def _is_local_origin(self, origin: str) -> bool:
         scheme, _, rest = origin.partition("://")
         return scheme in ("http", "https") and self._is_local_host(rest)
+
+
+def _text(headers: Headers, name: bytes) -> str | None:
+    value = headers.get(name)
+    return None if value is None else value.decode("latin-1")
 
 
 async def _refuse(response: Response, scope: Scope, receive: Receive, send: Send) -> None:
@@ -107,10 +116,11 @@ def _bounded(receive: Receive) -> Receive:
 
 
 def _secured(send: Send) -> Send:
-    async def secured(message: Message) -> None:
+    # No coroutine of its own: this is passed by every piece of every stream.
+    def secured(message: Message) -> Awaitable[None]:
         if message["type"] == "http.response.start":
             given = {name for name, _ in message["headers"]}
             message["headers"] = [*message["headers"], *(each for each in _SECURITY if each[0] not in given)]
-        await send(message)
+        return send(message)
 
     return secured
