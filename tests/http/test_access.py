@@ -14,13 +14,17 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute, APIWebSocketRoute
 from starlette.routing import BaseRoute, Route
 
-from handrail.core.principal import Role
+from handrail.core.principal import Principal, Role
+from handrail.flows.delegation import delegate
 from handrail.http.app import create_app
-from handrail.oversight.approvals import Clause, GuardedCall, Requirement, Risk, opened
+from handrail.oversight.approvals import Approval, Clause, GuardedCall, Question, Requirement, Risk, opened
 from tests.flows.world import OPERATOR_TOKEN, World
 from tests.http.api import ORIGIN, PORT, Api
 
-Who = Literal["everybody", "any key", "owner", "staff", "approver", "operator", "admin", "local operator", "page"]
+Who = Literal[
+    "everybody", "any key", "owner", "staff", "approver", "approvers", "deciding", "operator", "operators", "admin",
+    "local operator", "page",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,16 @@ EXPECTATIONS: dict[str, Expects] = {
     "POST /v1/approvals/{approval_id}/decision": Expects(
         "approver", {"decision": "info", "fingerprint": "not what was shown", "reason": "which customer?"}
     ),
+    "POST /v1/approvals/decisions": Expects(
+        "approvers",
+        {"decision": "approve", "approvals": [{"id": "{approval_id}", "fingerprint": "not what was shown"}]},
+    ),
+    "GET /v1/approvers": Expects("staff"),
+    "GET /v1/turns/{turn_id}/approvals": Expects("owner"),
+    "POST /v1/turns/{turn_id}/answers": Expects("owner", {"question_id": "{question_id}", "answer": "plum"}),
+    "GET /v1/delegations": Expects("staff"),
+    "POST /v1/delegations": Expects("deciding", {"to": "eve", "days": 1}),
+    "DELETE /v1/delegations/{delegation_id}": Expects("operators"),
     "GET /v1/releases": Expects("staff"),
     "GET /v1/releases/{release_id}": Expects("staff"),
     "GET /v1/releases/{release_id}/diff": Expects("staff", query="?new={release_id}"),
@@ -77,6 +91,9 @@ APPROVERS = (Role.APPROVER, Role.OPERATOR, Role.ADMIN)
 LET_IN: dict[Who, tuple[Role, ...]] = {
     "staff": STAFF,
     "approver": APPROVERS,
+    "approvers": APPROVERS,
+    "deciding": APPROVERS,
+    "operators": (Role.OPERATOR, Role.ADMIN),
     "operator": (Role.OPERATOR,),
     "admin": (Role.ADMIN,),
 }
@@ -110,11 +127,19 @@ class Building:
         expects = EXPECTATIONS[route]
         headers = {"authorization": f"Bearer {key}"} if key else {}
         return await self.api.client.request(
-            method, (path + expects.query).format(**self.names), json=expects.body, headers=headers
+            method, (path + expects.query).format(**self.names), json=self.filled(expects.body), headers=headers
         )
 
+    def filled(self, body: Any) -> Any:
+        """The body with the names of this building."""
+        if isinstance(body, str):
+            return body.format(**self.names)
+        if isinstance(body, list):
+            return [self.filled(each) for each in body]
+        return {name: self.filled(each) for name, each in body.items()} if isinstance(body, dict) else body
 
-async def waiting_approval(api: Api, conversation: str, turn: str) -> str:
+
+async def waiting_approval(api: Api, conversation: str, turn: str) -> Approval:
     """Something that waits for a person, asked for by the owner."""
     clause = Clause("mails", 1, frozenset({Role.APPROVER}))
     requirement = Requirement(Risk.HIGH, (clause,), False, 3600, "a mail")
@@ -122,7 +147,19 @@ async def waiting_approval(api: Api, conversation: str, turn: str) -> str:
     approval = opened(call, requirement, api.world.services.clock.micros())
     async with api.world.services.db.batch() as batch:
         api.world.services.approvals.open(batch, approval)
-    return approval.id
+    return approval
+
+
+async def question_about(api: Api, approval: Approval) -> str:
+    question = Question("vote_x", "default", approval.id, approval.call.turn_id, "olga", "which one?", 1)
+    async with api.world.services.db.batch() as batch:
+        api.world.services.approvals.questions.add(batch, question)
+    return question.id
+
+
+async def delegation_of(api: Api, subject: str) -> str:
+    lender = Principal("default", subject, frozenset({Role.APPROVER}))
+    return (await delegate(api.world.services, lender, "dora", days=1, reason=None)).id
 
 
 @pytest.fixture
@@ -136,13 +173,16 @@ async def building(api: Api) -> Building:
     staff = {role: await api.key(role.value, role=role) for role in STAFF}
     conversation = await api.open(owner)
     turn = await api.say(conversation, "my secret is plum", key=owner)
+    approval = await waiting_approval(api, conversation, turn["id"])
     (key, *_) = await api.world.services.keys.list("default")
     names = {
         "conversation_id": conversation,
         "turn_id": turn["id"],
         "release_id": api.world.release.id,
         "key_id": key.id,
-        "approval_id": await waiting_approval(api, conversation, turn["id"]),
+        "approval_id": approval.id,
+        "question_id": await question_about(api, approval),
+        "delegation_id": await delegation_of(api, "lena"),
         "fingerprint": "x",
         "name": "x",
     }
@@ -165,7 +205,9 @@ def closed_to(*who: Who) -> list[str]:
     return [route for route, expects in EXPECTATIONS.items() if expects.who in who and route[:2] != "WE"]
 
 
-GUARDED = closed_to("any key", "owner", "staff", "approver", "operator", "admin", "local operator")
+GUARDED = closed_to(
+    "any key", "owner", "staff", "approver", "approvers", "deciding", "operator", "operators", "admin", "local operator"
+)
 
 
 @pytest.mark.parametrize("route", GUARDED)
@@ -197,7 +239,9 @@ async def test_what_is_one_user_s_is_theirs(building: Building, route: str):
     assert answer.status_code in (200, 409), answer.text
 
 
-@pytest.mark.parametrize("route", closed_to("staff", "approver", "operator", "admin", "local operator"))
+@pytest.mark.parametrize(
+    "route", closed_to("staff", "approver", "approvers", "deciding", "operator", "operators", "admin", "local operator")
+)
 async def test_what_is_for_staff_is_refused_to_every_lower_role(building: Building, route: str):
     let_in = LET_IN.get(EXPECTATIONS[route].who, ())
     low = [building.owner, *(key for role, key in building.staff.items() if role not in let_in)]
@@ -206,7 +250,7 @@ async def test_what_is_for_staff_is_refused_to_every_lower_role(building: Buildi
         assert (answer.status_code, answer.json()["error"]["code"]) == (403, "permission_denied"), answer.text
 
 
-@pytest.mark.parametrize("route", closed_to("staff", "operator", "admin"))
+@pytest.mark.parametrize("route", closed_to("staff", "deciding", "operator", "operators", "admin"))
 async def test_what_is_for_staff_lets_them_in(building: Building, route: str):
     for role in LET_IN[EXPECTATIONS[route].who]:
         answer = await building.ask(route, building.staff[role])
@@ -221,7 +265,7 @@ async def test_what_is_for_approvers_asks_for_what_was_shown(building: Building,
     assert (stranger.status_code, stranger.json()["error"]["code"]) == (404, "not_found")
 
 
-@pytest.mark.parametrize("route", closed_to("staff", "admin", "operator"))
+@pytest.mark.parametrize("route", closed_to("staff", "admin", "operator", "operators", "deciding"))
 async def test_what_is_of_one_tenant_is_not_seen_by_another_s_admin(building: Building, route: str):
     answer = await building.ask(route, building.others["another tenant's admin"])
     if answer.status_code not in (403, 404):

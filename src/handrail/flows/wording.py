@@ -34,10 +34,16 @@ def waits_for_approval(tools: Sequence[str], seconds: float) -> str:
     )
 
 
+def approver_asks(question: str) -> str:
+    """An approver's question, in the conversation of whoever asked for the action."""
+    return f"The person who decides about this asks: “{question}” Your answer reaches them; it still waits meanwhile."
+
+
 def _span(seconds: float) -> str:
-    """A duration in words, rounded down: no more time is promised than there is."""
+    """A duration in words, rounded down to minutes: no more time is promised than there is."""
+    parts: list[str] = []
     for unit, name in ((DAY, "day"), (HOUR, "hour"), (MINUTE, "minute")):
-        if seconds >= unit:
-            count = int(seconds // unit)
-            return f"{count} {name}{'' if count == 1 else 's'}"
-    return "a minute"
+        count, seconds = int(seconds // unit), seconds % unit
+        if count:
+            parts.append(f"{count} {name}{'' if count == 1 else 's'}")
+    return " and ".join(parts[:2]) or "a minute"

@@ -18,7 +18,7 @@ from handrail.flows.services import Services
 from handrail.http import errors, websocket
 from handrail.http.guard import Guard
 from handrail.http.hot_path import HotPath
-from handrail.http.routes import agents, approvals, chat_completions, conversations, health, keys, releases
+from handrail.http.routes import agents, approvals, chat_completions, conversations, delegations, health, keys, releases
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -35,7 +35,7 @@ def create_app(services: Services, *, port: int, lifespan: Lifespan | None = Non
     )
     app.state.services = services
     app.state.port = port
-    for module in (conversations, chat_completions, agents, approvals, releases, keys, health, websocket):
+    for module in (conversations, chat_completions, agents, approvals, delegations, releases, keys, health, websocket):
         app.include_router(module.router)
     mount(app)
     for kind in (HandrailError, ValidationError, Exception):

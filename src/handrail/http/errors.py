@@ -31,6 +31,7 @@ STATUS: Mapping[str, int] = {
     "invalid_project": 422,
     "idempotency_mismatch": 422,
     "invalid_decision": 422,
+    "invalid_delegation": 422,
     "rate_limited": 429,
     "internal": 500,
     "model_error": 502,

@@ -13,6 +13,7 @@ from handrail.oversight.approvals import (
     ApprovalRule,
     Ballot,
     CallFacts,
+    Capacity,
     Clause,
     GuardedCall,
     Recorded,
@@ -50,8 +51,14 @@ class Talk:
     turn_count: int = 3
 
 
-def person(subject: str, *roles: Role, tenant: str = "acme", teams: frozenset[str] = frozenset()) -> Voter:
-    return Voter(Principal(tenant, subject, frozenset(roles)), teams)
+def person(
+    subject: str,
+    *roles: Role,
+    tenant: str = "acme",
+    teams: frozenset[str] = frozenset(),
+    lent: tuple[Capacity, ...] = (),
+) -> Voter:
+    return Voter(Principal(tenant, subject, frozenset(roles), teams=teams), lent)
 
 
 ANN = person("ann", Role.APPROVER)

@@ -22,12 +22,15 @@ from handrail.oversight.approvals import (
     ApprovalStore,
     Ballot,
     Clause,
+    Delegation,
+    DelegationInvalid,
     Edit,
+    NothingToDelegate,
     Recorded,
     Refusal,
     Seen,
     Voter,
-    delegate,
+    lent,
     missing,
     permit,
     vote,
@@ -64,7 +67,10 @@ class Life:
     amount: int = 150
     status: str = "pending"
     yes: set[str] = field(default_factory=set[str])
-    lent: dict[str, str] = field(default_factory=dict[str, str])
+    # Lender, delegate, and for how many seconds still; in the order they were made.
+    lent: list[tuple[str, str, int]] = field(default_factory=list[tuple[str, str, int]])
+    # by voter, whose vote it was and under which capacity it counts
+    persons: dict[str, str] = field(default_factory=dict[str, str])
     escalated: bool = False
     resumed: bool = False
 
@@ -75,32 +81,35 @@ class Life:
         """The person whose vote `name` gives; None for people who may not decide."""
         if name in self.entitled():
             return name
-        lender = self.lent.get(name)
-        return lender if lender in self.entitled() else None
+        lenders = (lender for lender, to, left in self.lent if to == name and left > 0 and lender != "rita")
+        return next((lender for lender in lenders if lender in self.entitled()), None)
 
     def entitled(self) -> set[str]:
         finance = FINANCE if self.amount > 100 or self.escalated else set[str]()
         return APPROVERS | finance
 
     def is_met(self) -> bool:
-        votes = {self.acts_as(name) or name for name in self.yes}
+        votes = {self.persons[name] for name in self.yes}
         amount = votes & (APPROVERS | (FINANCE if self.escalated else set[str]()))
         if self.amount > 100:
             return len(amount) >= 2 and bool(votes & FINANCE)
         return len(amount) >= 1
 
     def may_say_yes(self, name: str) -> bool:
-        return self.current() == "pending" and self.acts_as(name) is not None and name not in self.lent.values()
+        return name != "rita" and self.current() == "pending" and self.acts_as(name) is not None
 
     def approve(self, name: str) -> bool:
-        if not self.may_say_yes(name) or name in self.yes:
+        person = self.acts_as(name)
+        gave = {self.persons[each] for each in self.yes} | self.yes
+        if not self.may_say_yes(name) or person is None or gave & {name, person}:
             return False
         self.yes.add(name)
+        self.persons[name] = person
         self.status = "approved" if self.is_met() else "pending"
         return True
 
     def reject(self, name: str) -> bool:
-        if self.current() != "pending" or self.acts_as(name) is None:
+        if not self.may_say_yes(name):
             return False
         self.status = "rejected"
         return True
@@ -108,15 +117,17 @@ class Life:
     def edit(self, name: str, amount: int) -> bool:
         if not self.may_say_yes(name) or amount == self.amount:
             return False
+        person = self.acts_as(name)
+        assert person is not None
         self.amount, self.yes = amount, {name}
+        self.persons[name] = person
         self.status = "approved" if self.is_met() else "pending"
         return True
 
-    def lend(self, name: str, to: str) -> bool:
-        can = self.may_say_yes(name) and self.acts_as(name) == name and name not in self.yes
-        if not can or to in {name, "rita"} or to in self.lent or to in self.yes:
+    def lend(self, name: str, to: str, seconds: int) -> bool:
+        if to == name or (name not in APPROVERS | {"rita"} and name not in FINANCE):
             return False
-        self.lent[to] = name
+        self.lent.append((name, to, seconds))
         return True
 
 
@@ -133,6 +144,7 @@ class _Machine(RuleBasedStateMachine):
         self.db = self.runner.run(type(self).open())
         self.store = ApprovalStore(self.db)
         self.life = Life()
+        self.delegations: list[Delegation] = []
         type(self).lives += 1
         call = replace(CALL, tool_call_id=f"call_{type(self).lives}")
         opened = waiting(STRICT, call, self.clock.micros())
@@ -149,19 +161,31 @@ class _Machine(RuleBasedStateMachine):
 
     @rule(name=NAMES)
     def ask(self, name: str) -> None:
-        may = self.life.current() == "pending" and self.life.acts_as(name) is not None
-        assert self.say(name, "info") == may
+        assert self.say(name, "info") == self.life.may_say_yes(name)
 
     @rule(name=NAMES, amount=AMOUNTS)
     def edit(self, name: str, amount: int) -> None:
         edit = Edit({"order_id": "A1", "amount": amount}, STRICT if amount > 100 else MILD)
         assert self.say(name, "edit", edit) == self.life.edit(name, amount)
 
-    @rule(name=NAMES, to=NAMES)
-    def lend(self, name: str, to: str) -> None:
-        seen = self.look()
-        outcome = delegate(seen.approval, seen.votes, PEOPLE[name], to, seen.at)
-        assert self.record(outcome) == self.life.lend(name, to)
+    @rule(name=NAMES, to=NAMES, hours=st.sampled_from([1, 5]))
+    def lend(self, name: str, to: str, hours: int) -> None:
+        lender = PEOPLE[name].principal
+        try:
+            made = lent(lender, to, hours / 24, None, self.now())
+        except (DelegationInvalid, NothingToDelegate):
+            assert not self.life.lend(name, to, 0)
+            return
+        assert self.write(lambda batch: self.store.delegations.add(batch, made))
+        self.delegations.append(made)
+        assert self.life.lend(name, to, hours * HOUR)
+
+    @rule(name=NAMES)
+    def take_back(self, name: str) -> None:
+        for made in self.delegations:
+            if made.lender == name:
+                assert self.write(lambda batch, made=made: self.store.delegations.revoke(batch, "acme", made.id, name))
+        self.life.lent = [each for each in self.life.lent if each[0] != name]
 
     @rule(names=st.lists(NAMES, min_size=2, max_size=6, unique=True))
     def all_approve_what_they_saw(self, names: list[str]) -> None:
@@ -192,6 +216,7 @@ class _Machine(RuleBasedStateMachine):
     def time_passes(self, minutes: int) -> None:
         self.clock.advance(minutes * 60)
         self.life.left -= minutes * 60
+        self.life.lent = [(lender, to, left - minutes * 60) for lender, to, left in self.life.lent]
 
     @rule()
     def sweep(self) -> None:
@@ -227,6 +252,9 @@ class _Machine(RuleBasedStateMachine):
         if not hasattr(self, "runner"):
             return
 
+        for each in self.delegations:
+            self.write(lambda batch, each=each: self.store.delegations.revoke(batch, "acme", each.id, "teardown"))
+
         async def leave() -> None:
             async with self.db.batch() as batch:
                 self.store.withdraw(batch, "acme", "turn_1", "the life is over")
@@ -246,7 +274,10 @@ class _Machine(RuleBasedStateMachine):
         return vote(seen.approval, seen.votes, self.voter(name), ballot, seen.at)
 
     def voter(self, name: str) -> Voter:
-        return PEOPLE[name]
+        return replace(PEOPLE[name], lent=self.runner.run(self.store.delegations.lent_to("acme", name)))
+
+    def now(self) -> int:
+        return self.runner.run(self.store.now())
 
     def look(self) -> Seen:
         seen = self.runner.run(self.store.look("acme", self.id))

@@ -7,6 +7,7 @@ from handrail.core.principal import Role
 from handrail.oversight.approvals import (
     Approval,
     ApprovalStatus,
+    Capacity,
     Clause,
     Edit,
     Recorded,
@@ -14,10 +15,10 @@ from handrail.oversight.approvals import (
     RefusalCode,
     Risk,
     Voter,
-    delegate,
     difference,
     escalation_teams,
     fingerprint,
+    hindrance,
     identical,
     missing,
     permit,
@@ -391,44 +392,67 @@ class TestEdit:
         assert said(vote(edited.after, [edited.vote], CARL, ballot(edited.after), NOW)).decides
 
 
-class TestDelegate:
-    def test_lets_somebody_else_vote_in_ones_place(self) -> None:
-        handed = said(delegate(waiting(), [], ANN, "dora", NOW))
+ANNS = Capacity(frozenset({Role.APPROVER}), frozenset(), "ann")
 
-        recorded = said(vote(handed.after, [handed.vote], DORA, ballot(handed.after), NOW))
+
+class TestLent:
+    """A delegate votes as the lender would, and it is the lender's one vote."""
+
+    def test_votes_in_the_lenders_place_and_says_so(self) -> None:
+        recorded = said(_vote(waiting(), person("dora", Role.VIEWER, lent=(ANNS,))))
 
         assert recorded.after.status is ApprovalStatus.APPROVED
         assert (recorded.vote.voter, recorded.vote.capacity.on_behalf_of) == ("dora", "ann")
 
+    def test_goes_after_the_own_capacity(self) -> None:
+        assert said(_vote(waiting(), person("bob", Role.APPROVER, lent=(ANNS,)))).vote.capacity.on_behalf_of is None
+
     def test_does_not_make_two_votes_of_one(self) -> None:
-        handed = said(delegate(votes_needed(2), [], ANN, "dora", NOW)).after
+        dora, eve = (person(name, Role.VIEWER, lent=(ANNS,)) for name in ("dora", "eve"))
+        first, votes = after(votes_needed(2), dora)
 
-        assert _code(vote(handed, [], ANN, ballot(handed), NOW)) is RefusalCode.HANDED_ON
-        assert _code(delegate(handed, [], ANN, "eve", NOW)) is RefusalCode.HANDED_ON
-        assert _code(delegate(handed, [], DORA, "eve", NOW)) is RefusalCode.NOT_ENTITLED
-        assert _code(delegate(handed, [], BOB, "dora", NOW)) is RefusalCode.NOT_ENTITLED
-        assert said(vote(handed, [], ANN, ballot(handed, "reject"), NOW)).decides
+        assert _code(vote(first, votes, ANN, ballot(first), NOW)) is RefusalCode.ALREADY_VOTED
+        assert _code(vote(first, votes, eve, ballot(first), NOW)) is RefusalCode.ALREADY_VOTED
+        assert said(vote(first, votes, BOB, ballot(first), NOW)).decides
 
-    @pytest.mark.parametrize("to", ["rita", "ann"])
-    def test_does_not_reach_the_requester_or_oneself(self, to: str) -> None:
-        assert _code(delegate(waiting(), [], ANN, to, NOW)) is RefusalCode.NOT_ENTITLED
+        second, votes = after(votes_needed(2), ANN)
+        assert _code(vote(second, votes, dora, ballot(second), NOW)) is RefusalCode.ALREADY_VOTED
 
-    @pytest.mark.parametrize(
-        ("voter", "code"),
-        [
-            (DORA, RefusalCode.NOT_ENTITLED),
-            (RITA, RefusalCode.IS_REQUESTER),
-            (STRANGER, RefusalCode.NOT_FOUND),
-        ],
-    )
-    def test_is_for_those_who_may_decide(self, voter: Voter, code: RefusalCode) -> None:
-        assert _code(delegate(waiting(), [], voter, "eve", NOW)) is code
+    def test_gives_nobody_the_lenders_vote_and_their_own(self) -> None:
+        bob = person("bob", Role.APPROVER, lent=(ANNS,))
+        first, votes = after(votes_needed(2), bob)
 
-    def test_has_nothing_to_hand_on_after_voting_and_nobody_who_voted_takes_one_on(self) -> None:
-        first, votes = after(votes_needed(3), ANN)
+        assert _code(vote(first, votes, bob, ballot(first), NOW)) is RefusalCode.ALREADY_VOTED
 
-        assert _code(delegate(first, votes, ANN, "eve", NOW)) is RefusalCode.ALREADY_VOTED
-        assert _code(delegate(first, votes, BOB, "ann", NOW)) is RefusalCode.NOT_ENTITLED
+    def test_does_not_give_one_person_the_votes_of_two_lenders(self) -> None:
+        bobs = replace(ANNS, on_behalf_of="bob")
+        first, votes = after(votes_needed(2), person("dora", Role.VIEWER, lent=(ANNS,)))
+
+        later = person("dora", Role.VIEWER, lent=(bobs,))
+        assert _code(vote(first, votes, later, ballot(first), NOW)) is RefusalCode.ALREADY_VOTED
+
+    def test_never_lets_the_requester_decide_nor_choose_who_does(self) -> None:
+        ritas = Capacity(frozenset({Role.APPROVER}), frozenset(), "rita")
+
+        assert _code(_vote(waiting(), person("rita", Role.VIEWER, lent=(ANNS,)))) is RefusalCode.IS_REQUESTER
+        assert _code(_vote(waiting(), person("dora", Role.VIEWER, lent=(ritas,)))) is RefusalCode.NOT_ENTITLED
+        own = waiting(requirement(requester_may_approve=True))
+        assert said(_vote(own, person("dora", Role.VIEWER, lent=(ritas,)))).decides
+
+    def test_of_the_wrong_people_is_worth_nothing(self) -> None:
+        viewers = Capacity(frozenset({Role.VIEWER}), frozenset({"sales"}), "carl")
+
+        assert _code(_vote(waiting(), person("dora", Role.VIEWER, lent=(viewers,)))) is RefusalCode.NOT_ENTITLED
+
+
+class TestHindrance:
+    def test_says_beforehand_what_a_vote_would_be_told(self) -> None:
+        first, votes = after(votes_needed(2), ANN)
+
+        assert hindrance(first, votes, BOB, NOW) is None
+        assert "approved this already" in (hindrance(first, votes, ANN, NOW) or "")
+        assert "may not decide" in (hindrance(first, votes, DORA, NOW) or "")
+        assert "asked for this" in (hindrance(first, votes, RITA, NOW) or "")
 
 
 class TestPermit:

@@ -16,6 +16,18 @@ class TestDecisionSpeeds:
         assert (speed.voter, speed.decisions, speed.median_seconds) == ("ann", 3, 10.0)
         assert speed.hasty_share == pytest.approx(1 / 3)
 
+    def test_give_the_slowest_of_the_quickest_tenth_and_the_share_of_yes(self) -> None:
+        casts = [Cast("ann", (n * 100 + n) * SECOND, n * 100 * SECOND, n % 4 != 0) for n in range(1, 21)]
+
+        (speed,) = decision_speeds(casts)
+
+        assert (speed.p10_seconds, speed.median_seconds, speed.approved_share) == (2.0, 10.5, 0.75)
+
+    def test_call_hasty_what_they_are_told_is_hasty(self) -> None:
+        (speed,) = decision_speeds(_casts("ann", (0, 10), (100, 101)), 30)
+
+        assert (speed.hasty_share, speed.hasty_seconds, speed.body()["hasty_share"]) == (1.0, 30, 1.0)
+
     @pytest.mark.parametrize(("seconds", "share"), [(2.999, 1.0), (3.0, 0.0)])
     def test_call_hasty_what_took_less_than_three_seconds(self, seconds: float, share: float) -> None:
         assert decision_speeds(_casts("ann", (0, seconds)))[0].hasty_share == share

@@ -6,23 +6,27 @@ import pytest
 
 from handrail.core.clock import FrozenClock
 from handrail.core.principal import Role
-from handrail.db import Conflict, Database
+from handrail.db import Conflict, Database, Prepared
 from handrail.oversight.approvals import (
     Approval,
     ApprovalStatus,
     ApprovalStore,
     Ballot,
+    Capacity,
+    DelegationInvalid,
     Edit,
     GuardedCall,
+    NothingToDelegate,
     Recorded,
     Refusal,
     RefusalCode,
     Requirement,
     Voter,
-    delegate,
     identical,
+    lent,
     vote,
 )
+from handrail.oversight.approvals.tables import approval_view
 from tests.oversight.approvals.cases import (
     ANN,
     APPROVER,
@@ -186,16 +190,6 @@ class TestRecord:
 
         assert await store.find("acme", opened.id) == asked.after
         assert [each.reason for each in await store.votes("acme", opened.id)] == ["Which invoice?"]
-
-    async def test_of_a_delegation_lets_the_delegate_vote(self, db: Database, store: ApprovalStore) -> None:
-        opened = await _open(db, store)
-        async with db.batch() as batch:
-            store.record(batch, said(delegate(opened, [], ANN, "eve", await store.now())))
-
-        decided = await _say(db, store, opened, person("eve", Role.VIEWER))
-
-        assert decided.after.status is ApprovalStatus.APPROVED
-        assert await store.votes("acme", opened.id) != []
 
     async def test_a_second_decision_on_what_both_saw_is_a_conflict(self, db: Database, store: ApprovalStore) -> None:
         opened = await _open(db, store)
@@ -514,6 +508,105 @@ class TestSpeeds:
         assert (ann.voter, ann.decisions, ann.median_seconds, ann.hasty_share) == ("ann", 2, 31.0, 0.5)
         assert await store.speeds("other", start) == []
         assert await store.speeds("acme", clock.micros() + 1) == []
+
+
+class TestShown:
+    async def test_decisions_are_timed_from_the_first_look_of_whoever_decides(
+        self, db: Database, store: ApprovalStore, clock: FrozenClock
+    ) -> None:
+        opened = await _open(db, store)
+        start = clock.micros()
+        clock.advance(3600)
+        for _ in range(2):
+            await store.shown.note("acme", "ann", [opened])
+            await store.shown.note("acme", "bob", [])
+            clock.advance(20)
+        await _say(db, store, opened)
+
+        (ann,) = await store.speeds("acme", start)
+
+        assert (ann.voter, ann.median_seconds) == ("ann", 40.0)
+
+    async def test_two_pages_of_one_person_at_once_note_one_look(self, db: Database, store: ApprovalStore) -> None:
+        opened = [await _open(db, store), await _open(db, store, call=replace(CALL, tool_call_id="call_2"))]
+
+        await asyncio.gather(*(store.shown.note("acme", "ann", opened) for _ in range(5)))
+
+        rows = await db.fetch_all(Prepared(approval_view.select()), {})
+        assert sorted(row["approval_id"] for row in rows) == sorted(each.id for each in opened)
+
+
+class TestQuestions:
+    async def test_are_answered_once(self, db: Database, store: ApprovalStore) -> None:
+        opened = await _open(db, store)
+        asked = await _say(db, store, opened, decision="info", reason="Which invoice?")
+        (question,) = await store.questions.of_approval("acme", opened.id)
+        assert (question.id, question.question, question.answer) == (asked.vote.id, "Which invoice?", None)
+        async with db.batch() as batch:
+            store.questions.answer(batch, question, "The second one.")
+
+        with pytest.raises(Conflict):
+            async with db.batch() as batch:
+                store.questions.answer(batch, question, "No, the first.")
+
+        (answered,) = await store.questions.of_turn("acme", opened.call.turn_id)
+        assert (answered.answer, answered.body()["answer"]) == ("The second one.", "The second one.")
+        assert "ann" not in str(answered.body())
+        assert await store.questions.of_turn("other", opened.call.turn_id) == []
+
+
+class TestDelegations:
+    async def test_are_in_force_from_their_start_until_their_end(
+        self, db: Database, store: ApprovalStore, clock: FrozenClock
+    ) -> None:
+        made = lent(ANN.principal, "dora", 2, "holidays", await store.now())
+        async with db.batch() as batch:
+            store.delegations.add(batch, made)
+
+        assert await store.delegations.find("acme", made.id) == made
+        assert await store.delegations.find("other", made.id) is None
+        assert [each.on_behalf_of for each in await store.delegations.lent_to("acme", "dora")] == ["ann"]
+        assert await store.delegations.lent_to("acme", "ann") == ()
+        assert await store.delegations.lent_to("other", "dora") == ()
+        clock.advance(2 * 86_400)
+        assert await store.delegations.lent_to("acme", "dora") == ()
+        assert (await store.delegations.list("acme"))[0].body(await store.now())["status"] == "ended"
+
+    async def test_end_when_they_are_revoked_and_keep_who_did_it_first(
+        self, db: Database, store: ApprovalStore, clock: FrozenClock
+    ) -> None:
+        made = lent(ANN.principal, "dora", 2, None, await store.now())
+        async with db.batch() as batch:
+            store.delegations.add(batch, made)
+        for by in ("ann", "olga"):
+            async with db.batch() as batch:
+                store.delegations.revoke(batch, "acme", made.id, by)
+            clock.advance(1)
+
+        assert await store.delegations.lent_to("acme", "dora") == ()
+        found = await store.delegations.find("acme", made.id)
+        assert found is not None
+        assert (found.revoked_by, found.body(found.created_at)["status"]) == ("ann", "revoked")
+        with pytest.raises(Conflict):
+            async with db.batch() as batch:
+                store.delegations.revoke(batch, "other", made.id, "eve")
+
+    @pytest.mark.parametrize(
+        ("lender", "to", "days", "said"),
+        [
+            (ANN, "ann", 1, "somebody else"),
+            (ANN, "dora", 0, "more than 0"),
+            (ANN, "dora", 91, "at most 90"),
+            (ANN, "dora", float("nan"), "at most 90"),
+            (person("dora", Role.VIEWER), "eve", 1, "nothing to delegate"),
+            (person("dora", Role.VIEWER, lent=(Capacity(frozenset({Role.APPROVER}), frozenset(), "ann"),)), "eve", 1,
+             "nothing to delegate"),
+        ],
+        ids=["to oneself", "for no time", "for too long", "for no number", "of nothing", "of what was lent"],
+    )  # fmt: skip
+    def test_that_make_no_sense_are_refused(self, lender: Voter, to: str, days: float, said: str) -> None:
+        with pytest.raises((DelegationInvalid, NothingToDelegate), match=said):
+            lent(lender.principal, to, days, None, 0)
 
 
 class TestBody:

@@ -5,6 +5,7 @@ turn. Closed: a rule that can't be judged matches, an approval that can't be sto
 decided in time is never executed.
 """
 
+from handrail.oversight.approvals.delegations import MOST_DAYS, Delegation, DelegationInvalid, NothingToDelegate, lent
 from handrail.oversight.approvals.policy import (
     Ballot,
     Edit,
@@ -12,18 +13,20 @@ from handrail.oversight.approvals.policy import (
     Refusal,
     RefusalCode,
     Voter,
-    delegate,
     difference,
     escalation_teams,
     fingerprint,
+    hindrance,
     identical,
     missing,
     opened,
     permit,
     required,
+    standing,
     strictest,
     vote,
 )
+from handrail.oversight.approvals.questions import Question
 from handrail.oversight.approvals.records import (
     Approval,
     ApprovalStatus,
@@ -37,10 +40,12 @@ from handrail.oversight.approvals.records import (
 )
 from handrail.oversight.approvals.rules import CallFacts, ConversationFacts, Rules, compile_rules
 from handrail.oversight.approvals.schema import ApprovalRule
-from handrail.oversight.approvals.speed import DecisionSpeed
+from handrail.oversight.approvals.speed import HASTY_SECONDS, DecisionSpeed
 from handrail.oversight.approvals.store import ApprovalStore, Seen
 
 __all__ = [
+    "HASTY_SECONDS",
+    "MOST_DAYS",
     "Approval",
     "ApprovalRule",
     "ApprovalStatus",
@@ -52,8 +57,12 @@ __all__ = [
     "Clause",
     "ConversationFacts",
     "DecisionSpeed",
+    "Delegation",
+    "DelegationInvalid",
     "Edit",
     "GuardedCall",
+    "NothingToDelegate",
+    "Question",
     "Recorded",
     "Refusal",
     "RefusalCode",
@@ -64,15 +73,17 @@ __all__ = [
     "Vote",
     "Voter",
     "compile_rules",
-    "delegate",
     "difference",
     "escalation_teams",
     "fingerprint",
+    "hindrance",
     "identical",
+    "lent",
     "missing",
     "opened",
     "permit",
     "required",
+    "standing",
     "strictest",
     "vote",
 ]

@@ -31,7 +31,6 @@ class RefusalCode(StrEnum):
     NOT_FOUND = "not_found"
     NOT_ENTITLED = "not_entitled"
     IS_REQUESTER = "is_requester"
-    HANDED_ON = "handed_on"
     ALREADY_DECIDED = "already_decided"
     ALREADY_VOTED = "already_voted"
     EXPIRED = "expired"
@@ -51,10 +50,10 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Voter:
-    """Who decides. Teams are a setting of the deployment, so whoever asks looks them up."""
+    """Who decides; `lent` are the capacities of others in which they may act now (delegations in force)."""
 
     principal: Principal
-    teams: frozenset[str] = frozenset()
+    lent: tuple[Capacity, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +143,7 @@ def opened(call: GuardedCall, requirement: Requirement, at: int) -> Approval:
         rules=requirement.rules,
         risk=requirement.risk,
         votes_needed=requirement.votes_needed,
-        approvers=Approvers(requirement.clauses, {}, requirement.requester_may_approve),
+        approvers=Approvers(requirement.clauses, requirement.requester_may_approve),
         reason=requirement.reason,
         status=ApprovalStatus.PENDING,
         expires_at=at + requirement.expires_after_seconds * _SECOND,
@@ -159,13 +158,14 @@ def vote(approval: Approval, votes: Sequence[Vote], voter: Voter, ballot: Ballot
 
     One rejection rejects: k people are asked because each may see what the others missed, so a no is not outvoted.
     """
-    capacity = _admitted(approval, voter, now)
+    capacity = standing(approval, voter, now)
     if isinstance(capacity, Refusal):
         return capacity
     if ballot.fingerprint != approval.fingerprint or not is_intact(approval):
         return _no(RefusalCode.CHANGED, f"approval {approval.id!r} is not what was shown to you; read it again")
     reason = (ballot.reason or "").strip() or None
-    refusal = _unfit(approval, votes, voter, ballot, reason)
+    refusal = _repeated(approval, votes, voter, capacity) if ballot.decision == "approve" else None
+    refusal = refusal or _unfit(approval, ballot, reason)
     if refusal is not None:
         return refusal
     subject = voter.principal.subject
@@ -181,32 +181,27 @@ def vote(approval: Approval, votes: Sequence[Vote], voter: Voter, ballot: Ballot
     return Recorded(approval, after, cast)
 
 
-def delegate(
-    approval: Approval, votes: Sequence[Vote], voter: Voter, to: str, now: int, reason: str | None = None
-) -> Recorded | Refusal:
-    """Hand one's own vote to somebody else, who then votes in one's place; it can't be handed on or kept as well."""
-    capacity = _admitted(approval, voter, now)
-    if isinstance(capacity, Refusal):
-        return capacity
-    subject, approvers = voter.principal.subject, approval.approvers
-    if capacity.on_behalf_of is not None:
-        return _no(
-            RefusalCode.NOT_ENTITLED, f"{subject!r} votes for {capacity.on_behalf_of!r} and can't hand that on; vote"
-        )
-    if subject in _handed_on(approval):
-        return _no(RefusalCode.HANDED_ON, f"{subject!r} has handed this on already; ask the delegate to vote")
-    if subject in _said_yes(approval, votes):
-        return _no(RefusalCode.ALREADY_VOTED, f"{subject!r} has voted already; there is nothing left to hand on")
-    if not _may_stand_in(approval, votes, subject, to):
-        return _no(RefusalCode.NOT_ENTITLED, f"{to!r} can't vote for {subject!r} here; name somebody else")
-    handed = replace(capacity, on_behalf_of=subject)
-    row = _cast(approval, subject, capacity, "delegate", reason or f"handed to {to!r}", now)
-    after = replace(
-        approval,
-        version=approval.version + 1,
-        approvers=replace(approvers, delegates={**approvers.delegates, to: handed}),
-    )
-    return Recorded(approval, after, row)
+def standing(approval: Approval, voter: Voter, now: int) -> Capacity | Refusal:
+    """In which capacity the voter may act on this approval now; the own one goes before those that others lent."""
+    principal = voter.principal
+    if principal.tenant_id != approval.call.tenant_id:
+        return _no(RefusalCode.NOT_FOUND, f"there is no approval {approval.id!r}")
+    own = Capacity(principal.roles, principal.teams)
+    capacity = next((each for each in (own, *voter.lent) if _is_accepted(approval, each)), None)
+    if capacity is None:
+        text = f"{principal.subject!r} may not decide {approval.id!r}; it needs {_who(approval)}"
+        return _no(RefusalCode.NOT_ENTITLED, text)
+    if principal.subject == approval.call.requester and not _requester_may(approval):
+        text = f"{principal.subject!r} asked for this and may not decide it; it needs somebody else"
+        return _no(RefusalCode.IS_REQUESTER, text)
+    return _still_open(approval, now) or capacity
+
+
+def hindrance(approval: Approval, votes: Sequence[Vote], voter: Voter, now: int) -> str | None:
+    """Why this person can't approve it now, said before they try; None when they can."""
+    capacity = standing(approval, voter, now)
+    refusal = capacity if isinstance(capacity, Refusal) else _repeated(approval, votes, voter, capacity)
+    return refusal.message if refusal else None
 
 
 def missing(approval: Approval, votes: Sequence[Vote]) -> tuple[tuple[Clause, int], ...]:
@@ -245,10 +240,10 @@ def escalation_teams(approval: Approval) -> tuple[str, ...]:
 
 
 def identical(left: Approval, right: Approval) -> bool:
-    """Whether one look decides both: the same action of the same person under the same rules, asked for twice.
+    """Whether one look decides both: the same action for the same person under the same rules, asked for twice.
 
     Fingerprints can't be compared, for each holds its own approval. The requester counts: a tool with the same
-    arguments may do another thing for another person.
+    arguments does another thing for another person.
     """
     return _action(left) == _action(right)
 
@@ -267,24 +262,6 @@ def _asked(match: Match) -> Requirement:
     )
 
 
-def _admitted(approval: Approval, voter: Voter, now: int) -> Capacity | Refusal:
-    """In which capacity the voter may act on this approval now."""
-    principal = voter.principal
-    if principal.tenant_id != approval.call.tenant_id:
-        return _no(RefusalCode.NOT_FOUND, f"there is no approval {approval.id!r}")
-    capacity = Capacity(principal.roles, voter.teams)
-    if not _is_accepted(approval, capacity):
-        lent = approval.approvers.delegates.get(principal.subject)
-        if lent is None or not _is_accepted(approval, lent):
-            text = f"{principal.subject!r} may not decide {approval.id!r}; it needs {_who(approval)}"
-            return _no(RefusalCode.NOT_ENTITLED, text)
-        capacity = lent
-    if principal.subject == approval.call.requester and not _requester_may(approval):
-        text = f"{principal.subject!r} asked for this and may not decide it; it needs somebody else"
-        return _no(RefusalCode.IS_REQUESTER, text)
-    return _still_open(approval, now) or capacity
-
-
 def _still_open(approval: Approval, now: int) -> Refusal | None:
     status = approval.status_at(now)
     if status is ApprovalStatus.PENDING:
@@ -296,15 +273,20 @@ def _still_open(approval: Approval, now: int) -> Refusal | None:
     return _no(RefusalCode.ALREADY_DECIDED, text)
 
 
-def _unfit(
-    approval: Approval, votes: Sequence[Vote], voter: Voter, ballot: Ballot, reason: str | None
-) -> Refusal | None:
+def _repeated(approval: Approval, votes: Sequence[Vote], voter: Voter, capacity: Capacity) -> Refusal | None:
+    """Nobody has two votes: neither one person for two others, nor two for one."""
+    given = _said_yes(approval, votes)
+    people = {capacity.on_behalf_of or name for name, capacity in given.items()} | given.keys()
+    for name in (voter.principal.subject, capacity.on_behalf_of):
+        if name in people:
+            text = f"{name!r} has approved this already; it needs another person"
+            return _no(RefusalCode.ALREADY_VOTED, text)
+    return None
+
+
+def _unfit(approval: Approval, ballot: Ballot, reason: str | None) -> Refusal | None:
     """What this ballot lacks, apart from who casts it."""
-    subject, says_yes = voter.principal.subject, ballot.decision in {"approve", "edit"}
-    if says_yes and subject in _handed_on(approval):
-        return _no(RefusalCode.HANDED_ON, f"{subject!r} has handed this vote on; rejecting is still possible")
-    if ballot.decision == "approve" and subject in _said_yes(approval, votes):
-        return _no(RefusalCode.ALREADY_VOTED, f"{subject!r} has approved this already; it needs another person")
+    says_yes = ballot.decision in {"approve", "edit"}
     if ballot.decision == "edit":
         if ballot.edit is None:
             return _no(RefusalCode.UNCHANGED, "an edit needs the new arguments; give them")
@@ -356,7 +338,7 @@ def _under(approval: Approval, requirement: Requirement, now: int) -> Approval:
         rules=requirement.rules,
         risk=requirement.risk,
         votes_needed=requirement.votes_needed,
-        approvers=Approvers(clauses, approval.approvers.delegates, requirement.requester_may_approve),
+        approvers=Approvers(clauses, requirement.requester_may_approve),
         reason=requirement.reason,
         expires_at=min(approval.expires_at, now + requirement.expires_after_seconds * _SECOND),
     )
@@ -407,18 +389,10 @@ def _said_yes(approval: Approval, votes: Sequence[Vote]) -> dict[str, Capacity]:
     }
 
 
-def _handed_on(approval: Approval) -> set[str | None]:
-    return {capacity.on_behalf_of for capacity in approval.approvers.delegates.values()}
-
-
-def _may_stand_in(approval: Approval, votes: Sequence[Vote], subject: str, to: str) -> bool:
-    """Nobody votes for two: not for oneself and another, not for two others."""
-    if to == approval.call.requester and not _requester_may(approval):
-        return False
-    return to != subject and to not in approval.approvers.delegates and to not in _said_yes(approval, votes)
-
-
 def _is_accepted(approval: Approval, capacity: Capacity) -> bool:
+    """A requester can't pick who approves: what one asked for, one's delegate can't decide in one's place either."""
+    if capacity.on_behalf_of == approval.call.requester and not _requester_may(approval):
+        return False
     return any(clause.accepts(capacity) for clause in approval.approvers.clauses)
 
 

@@ -33,7 +33,7 @@ class ApprovalStatus(StrEnum):
     EXPIRED = "expired"
 
 
-Decision = Literal["approve", "reject", "edit", "info", "delegate"]
+Decision = Literal["approve", "reject", "edit", "info"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,26 +82,20 @@ class Clause:
 
 @dataclass(frozen=True, slots=True)
 class Approvers:
-    """Who may decide: every clause is met on its own. `delegates` are people who were handed somebody's vote."""
+    """Who may decide: every clause is met on its own."""
 
     clauses: tuple[Clause, ...]
-    delegates: Mapping[str, Capacity]
     requester_may_approve: bool = False
 
     def as_json(self) -> dict[str, Any]:
         return {
             "clauses": [clause.as_json() for clause in self.clauses],
-            "delegates": {subject: capacity.as_json() for subject, capacity in sorted(self.delegates.items())},
             "requester_may_approve": self.requester_may_approve,
         }
 
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> "Approvers":
-        return cls(
-            tuple(map(Clause.of, data["clauses"])),
-            {subject: Capacity.of(capacity) for subject, capacity in data["delegates"].items()},
-            data["requester_may_approve"],
-        )
+        return cls(tuple(map(Clause.of, data["clauses"])), data["requester_may_approve"])
 
 
 @dataclass(frozen=True, slots=True)

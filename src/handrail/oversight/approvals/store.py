@@ -8,19 +8,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BigInteger, Text, bindparam, case, insert, literal_column, null, select, update
+from sqlalchemy import BigInteger, Text, bindparam, case, func, insert, literal_column, null, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from handrail.core import json
 from handrail.db import Batch, Database, Prepared, now, scoped
+from handrail.oversight.approvals.delegations import DelegationStore
 from handrail.oversight.approvals.policy import Recorded, escalated
+from handrail.oversight.approvals.questions import QuestionStore, asked
 from handrail.oversight.approvals.records import Approval, Vote
-from handrail.oversight.approvals.speed import Cast, DecisionSpeed, decision_speeds
-from handrail.oversight.approvals.tables import approval, approval_vote
+from handrail.oversight.approvals.shown import ShownStore
+from handrail.oversight.approvals.speed import HASTY_SECONDS, Cast, DecisionSpeed, decision_speeds
+from handrail.oversight.approvals.tables import approval, approval_view, approval_vote
 
 OUT_OF_TIME = "nobody decided in time"
 
-_a, _v = approval, approval_vote
+_a, _v, _w = approval, approval_vote, approval_view
 # Literal, so that both databases see that the partial indexes answer it.
 _IS_PENDING = _a.c.status == literal_column("'pending'")
 _WAITS_TO_RESUME = (_a.c.resumed_at.is_(None), _a.c.status != literal_column("'pending'"))
@@ -150,8 +153,15 @@ _DECIDED_NOT_RESUMED = Prepared(
     select(_a).where(*_WAITS_TO_RESUME).order_by(_a.c.decided_at, _a.c.id).limit(bindparam("limit"))
 )
 _CASTS = Prepared(
-    scoped(_v, _v.c.voter, _v.c.created_at, _a.c.created_at.label("asked_at"))
+    scoped(
+        _v,
+        _v.c.voter,
+        _v.c.decision,
+        _v.c.created_at,
+        func.coalesce(_w.c.shown_at, _a.c.created_at).label("shown_at"),
+    )
     .join(_a, _a.c.id == _v.c.approval_id)
+    .outerjoin(_w, (_w.c.approval_id == _v.c.approval_id) & (_w.c.viewer == _v.c.voter))
     .where(
         _v.c.created_at >= bindparam("since"),
         _v.c.decision.in_([literal_column(f"'{each}'") for each in ("approve", "reject", "edit")]),
@@ -172,10 +182,13 @@ class Seen:
 
 
 class ApprovalStore:
-    """The tables of approvals and votes."""
+    """The tables of approvals and votes, and what belongs to them."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
+        self.delegations = DelegationStore(db)
+        self.questions = QuestionStore(db)
+        self.shown = ShownStore(db)
 
     def open(self, batch: Batch, opened: Approval) -> None:
         """Note what waits; its times count from the database's now. A second one for a tool call is a `Conflict`."""
@@ -189,6 +202,8 @@ class ApprovalStore:
         seen = {"seen_version": before.version, "seen_fingerprint": before.fingerprint}
         batch.add(_RECORD, changed | key | seen, expect=1)
         batch.add(_ADD_VOTE, _vote_row(recorded.vote))
+        if recorded.vote.decision == "info":
+            self.questions.add(batch, asked(before, recorded.vote))
 
     def expire_due(self, batch: Batch) -> None:
         """Note every expiry that has come, of all tenants; `decided_not_resumed` then has them."""
@@ -270,10 +285,11 @@ class ApprovalStore:
         """Of all tenants, what is approved, rejected or expired and whose turn does not know yet."""
         return _approvals(await self._db.fetch_all(_DECIDED_NOT_RESUMED, {"limit": limit}))
 
-    async def speeds(self, tenant_id: str, since: int) -> Sequence[DecisionSpeed]:
+    async def speeds(self, tenant_id: str, since: int, hasty_seconds: float = HASTY_SECONDS) -> Sequence[DecisionSpeed]:
         """How fast the tenant's approvers decided since then, the hastiest first."""
         rows = await self._db.scan(_CASTS, {"tenant_id": tenant_id, "since": since})
-        return decision_speeds(Cast(row["voter"], row["created_at"], row["asked_at"]) for row in rows)
+        casts = (Cast(row["voter"], row["created_at"], row["shown_at"], row["decision"] != "reject") for row in rows)
+        return decision_speeds(casts, hasty_seconds)
 
     async def now(self) -> int:
         """The clock that decides whether time is up."""

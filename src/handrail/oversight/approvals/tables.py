@@ -81,3 +81,51 @@ approval_vote = Table(
     Index("ix_approval_vote_approval_id", "approval_id", "id"),
     Index("ix_approval_vote_tenant_id_created_at", "tenant_id", "created_at"),
 )
+
+approval_delegation = Table(
+    "approval_delegation",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("tenant_id", Text, nullable=False),
+    Column("lender", Text, nullable=False),
+    Column("delegate", Text, nullable=False),
+    json_text("capacity", nullable=False),
+    Column("reason", Text),
+    micros("starts_at"),
+    micros("ends_at"),
+    micros("created_at"),
+    micros("revoked_at", nullable=True),
+    Column("revoked_by", Text),
+    CheckConstraint("lender <> delegate", name="ck_approval_delegation_other"),
+    CheckConstraint("starts_at < ends_at", name="ck_approval_delegation_period"),
+    Index("ix_approval_delegation_tenant_id_delegate", "tenant_id", "delegate", "ends_at"),
+)
+
+approval_question = Table(
+    "approval_question",
+    metadata,
+    # The id of the vote that asked: what was asked is in the record of votes too.
+    Column("id", Text, primary_key=True),
+    Column("tenant_id", Text, nullable=False),
+    Column("approval_id", Text, ForeignKey("approval.id"), nullable=False),
+    Column("turn_id", Text, ForeignKey("turn.id"), nullable=False),
+    Column("asked_by", Text, nullable=False),
+    Column("question", Text, nullable=False),
+    micros("asked_at"),
+    Column("answer", Text),
+    micros("answered_at", nullable=True),
+    CheckConstraint("(answer IS NULL) = (answered_at IS NULL)", name="ck_approval_question_answered"),
+    Index("ix_approval_question_approval_id", "approval_id", "id"),
+    Index("ix_approval_question_turn_id", "turn_id", "id"),
+)
+
+# When somebody first saw an approval: deciding is measured from there.
+approval_view = Table(
+    "approval_view",
+    metadata,
+    Column("approval_id", Text, ForeignKey("approval.id"), primary_key=True),
+    Column("viewer", Text, primary_key=True),
+    Column("tenant_id", Text, nullable=False),
+    micros("shown_at"),
+    Index("ix_approval_view_tenant_id_viewer", "tenant_id", "viewer", "approval_id"),
+)

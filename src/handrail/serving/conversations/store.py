@@ -143,6 +143,16 @@ _CANCEL_PARKED = Prepared(
     .where(_t.c.tenant_id == bindparam("tenant_id"), _t.c.id == bindparam("id_"), _t.c.status == "requires_action")
     .values(status="cancelled", error_code="cancelled", parked=None, ended_at=bindparam("at"))
 )
+_STILL_PARKED = Prepared(
+    update(_t)
+    .where(
+        _t.c.tenant_id == bindparam("tenant_id"),
+        _t.c.id == bindparam("id_"),
+        _t.c.epoch == bindparam("seen_epoch"),
+        _t.c.status == "requires_action",
+    )
+    .values(event_seq=_t.c.event_seq)
+)
 # Fencing for batches that do not end the turn: touches the row only if this owner still holds it.
 _STILL_MINE = Prepared(
     update(_t)
@@ -404,6 +414,10 @@ class ConversationStore:
     def cancel_parked(self, batch: Batch, turn: Turn, *, at: int) -> None:
         """A turn that waits for people ends; `Conflict` when it has gone on."""
         batch.add(_CANCEL_PARKED, {"tenant_id": turn.tenant_id, "id_": turn.id, "at": at}, expect=1)
+
+    def still_parked(self, batch: Batch, turn: Turn) -> None:
+        """Fence this batch by the turn's waiting for people: `Conflict` when it has gone on or ended."""
+        batch.add(_STILL_PARKED, {"tenant_id": turn.tenant_id, "id_": turn.id, "seen_epoch": turn.epoch}, expect=1)
 
     def still_mine(self, batch: Batch, turn: Turn, *, lease_micros: int) -> None:
         """Fence this batch by the turn's epoch, and renew the lease on the way."""
