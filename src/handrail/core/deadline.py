@@ -33,6 +33,10 @@ class Deadline:
         """Seconds a part may take: its own limit or what is left of the turn, whichever is less."""
         return min(seconds, self.remaining())
 
+    def until(self, seconds: float) -> "Deadline":
+        """The deadline of a part that may take so long."""
+        return Deadline(min(self.at, self.now() + seconds), self.now)
+
     def require(self) -> None:
         """Raise `DeadlineExceeded` when nothing is left."""
         if self.remaining() <= 0.0:

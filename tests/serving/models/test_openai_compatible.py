@@ -198,6 +198,11 @@ class TestAGoodAnswer:
             calls = [Caller(connections, provider.url).call() for _ in range(150)]
             assert {answer.text for answer in await asyncio.gather(*calls)} == {"a"}
 
+    async def test_the_user_and_password_of_the_url_are_sent(self, connections: ModelConnections) -> None:
+        async with Provider(good) as provider:
+            await Caller(connections, provider.url.replace("http://", "http://me:secret@")).call()
+        assert provider.received[0].headers["authorization"] == "Basic bWU6c2VjcmV0"
+
 
 class TestARefusal:
     async def test_rate_limits_tell_when_to_come_back(self, connections: ModelConnections) -> None:
@@ -241,6 +246,20 @@ class TestNoAnswer:
             with pytest.raises(ModelRefused, match="surrogates"):
                 await anext(client.stream(ModelRequest("", [Message("user", "\ud800")]), Deadline.after(5)))
         assert provider.connections == 0
+
+    async def test_a_key_that_no_header_can_hold_is_refused_before_it_is_sent(
+        self, connections: ModelConnections
+    ) -> None:
+        async with Provider(good) as provider:
+            for key in ("sk-1\r\nHost: elsewhere", "sk-\u2026"):
+                with pytest.raises(ModelRefused, match="line break"):
+                    await Caller(connections, provider.url, api_key=key).call()
+        assert provider.connections == 0
+
+    async def test_a_compressed_answer_is_malformed(self, connections: ModelConnections) -> None:
+        async with Provider(lambda wire: wire.body(200, b"x", "Content-Encoding: br")) as provider:
+            with pytest.raises(ModelMalformed, match="'br'"):
+                await Caller(connections, provider.url).call()
 
     async def test_nobody_listening_is_unavailable(self, connections: ModelConnections) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
@@ -415,6 +434,4 @@ class TestLettingGo:
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
-            connector = connections.session().connector
-            assert connector is not None
-            assert not connector._acquired  # pyright: ignore[reportPrivateUsage]
+            assert connections.in_use == 0

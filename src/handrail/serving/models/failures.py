@@ -65,9 +65,9 @@ class Failures:
             return ModelRefused(message, after_text=after_text)
         return ModelUnavailable(message, after_text=after_text)
 
-    def unsendable(self, error: Exception) -> ModelRefused:
-        """The request can't be written as JSON."""
-        return ModelRefused(f"{self.name} can't be sent this request: {error}; check what the tools returned")
+    def unsendable(self, why: str) -> ModelRefused:
+        """The request can't be written as JSON or as HTTP."""
+        return ModelRefused(f"{self.name} can't be sent this request: {why}")
 
     def unreachable(self, error: BaseException) -> ModelUnavailable:
         """No answer began: refused, reset, no such host, bad certificate."""

@@ -1,28 +1,30 @@
 """Any server that speaks chat completions: hosted providers, vLLM, Ollama, gateways. Always streamed, never retried."""
 
 import asyncio
+import base64
 import hashlib
+import re
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-import aiohttp
 import orjson
-from multidict import CIMultiDict
 from yarl import URL
 
 from handrail.core.deadline import Deadline, DeadlineExceeded
 from handrail.core.models import ModelError, ModelEvent, ModelRequest, ReasoningDelta, TextDelta
 from handrail.serving.models.chat_answer import AnswerReader
 from handrail.serving.models.chat_request import ChatRequests
-from handrail.serving.models.connections import ModelConnections
+from handrail.serving.models.connection import Connection
+from handrail.serving.models.connections import ModelConnections, Origin
 from handrail.serving.models.failures import Failures
 
 MAX_ERROR_BYTES = 16_384
 # How long a server may take to end an answer that is complete; ended, its connection can be used again.
 LINGER_SECONDS = 0.05
-_BROKEN = (aiohttp.ClientError, OSError)
+# What no header can hold; a key with a line break in it would be read as further headers.
+_NO_HEADER = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +61,13 @@ class OpenAICompatibleModel:
         self.model = endpoint.model
         self._endpoint = endpoint
         self._connections = connections
-        self._url = _completions_url(endpoint.base_url)
-        self.origin = self._url.host_port_subcomponent or ""
+        url = _completions_url(endpoint.base_url)
+        self.origin = url.host_port_subcomponent or ""
         self.account: str | None = hashlib.sha256(endpoint.api_key.encode()).hexdigest() if endpoint.api_key else None
-        self._headers = _headers(endpoint.api_key)
+        self._origin = Origin(url.raw_host or "", url.port or 80, url.scheme == "https")
+        self._head = _head(url, endpoint.api_key)
         self._requests = ChatRequests(endpoint.model, endpoint.parameters, replay_reasoning=endpoint.replay_reasoning)
-        name = f"model {endpoint.model!r} at {self._url.host}"
+        name = f"model {endpoint.model!r} at {url.host}"
         self._failures = Failures(name, endpoint.api_key, endpoint.api_key_env)
 
     async def stream(self, request: ModelRequest, deadline: Deadline) -> AsyncGenerator[ModelEvent]:
@@ -76,16 +79,16 @@ class OpenAICompatibleModel:
         """
         deadline.require()
         reader = AnswerReader(self._failures, self.model, self.provider, keep_reasoning=self._endpoint.replay_reasoning)
-        response = await self._open(self._rendered(request), deadline)
+        connection = await self._ask(self._rendered(request), deadline)
         try:
-            if response.status != 200:
-                raise await self._refusal(response)
-            content = response.content
+            if connection.status != 200:
+                raise await self._refusal(connection)
+            self._require_plain(connection)
             ended = False
             while not (ended or reader.done):
                 try:
-                    data = await content.readany()
-                except (TimeoutError, *_BROKEN) as error:
+                    data = await connection.read()
+                except OSError as error:
                     if not reader.is_complete:
                         raise self._interrupted(error, deadline, reader.after_text) from error
                     data = b""
@@ -98,50 +101,64 @@ class OpenAICompatibleModel:
                     yield ReasoningDelta(reasoning)
                 if text := reader.take_text():
                     yield TextDelta(text)
-            if not ended:
-                await _linger(content)
+            if not connection.is_complete:
+                await _linger(connection)
             yield reader.answer()
         finally:
-            # Gives the connection back when the answer was read to its end, else closes it.
-            response.close()
+            self._connections.release(connection, self._origin)
 
     async def close(self) -> None:
         """The connections belong to the process and are closed with it."""
 
     def _rendered(self, request: ModelRequest) -> bytes:
+        if self._head is None:
+            raise self._failures.unsendable("its API key or URL has a line break or a letter that HTTP can't carry")
         try:
-            return self._requests.render(request)
+            body = self._requests.render(request)
         except orjson.JSONEncodeError as error:
-            raise self._failures.unsendable(error) from error
+            raise self._failures.unsendable(f"{error}; check what the tools returned") from error
+        return b"%b%d\r\n\r\n%b" % (self._head, len(body), body)
 
-    async def _open(self, body: bytes, deadline: Deadline) -> aiohttp.ClientResponse:
-        endpoint = self._endpoint
-        timeout = aiohttp.ClientTimeout(
-            total=deadline.within(endpoint.timeout_seconds),
-            connect=endpoint.connect_timeout_seconds,
-            sock_read=endpoint.silence_timeout_seconds,
-            # aiohttp would round longer times up to whole seconds.
-            ceil_threshold=float("inf"),
-        )
+    async def _ask(self, request: bytes, deadline: Deadline) -> Connection:
+        """Send the request; returns the connection when its answer has begun."""
+        endpoint, connections, connection = self._endpoint, self._connections, None
+        whole = deadline.until(endpoint.timeout_seconds)
+        begins = deadline.until(endpoint.first_byte_timeout_seconds)
         try:
-            async with asyncio.timeout(endpoint.first_byte_timeout_seconds):
-                return await self._connections.session().post(
-                    self._url, data=body, headers=self._headers, timeout=timeout, allow_redirects=False
-                )
-        except TimeoutError as error:
-            raise self._out_of_time("did not begin to answer in time", deadline) from error
-        except _BROKEN as error:
-            raise self._failures.unreachable(error) from error
+            connection = await connections.acquire(
+                self._origin, within_seconds=begins.within(endpoint.connect_timeout_seconds)
+            )
+            await connection.ask(
+                request,
+                first_byte_seconds=begins.remaining(),
+                silence_seconds=endpoint.silence_timeout_seconds,
+                seconds=whole.remaining(),
+            )
+        except BaseException as error:
+            if connection is not None:
+                connections.release(connection, self._origin)
+            # A time-out with a number is the system's: nobody answers at that address.
+            if isinstance(error, TimeoutError) and error.errno is None:
+                raise self._out_of_time("did not begin to answer in time", deadline) from error
+            if isinstance(error, OSError):
+                raise self._failures.unreachable(error) from error
+            raise
+        return connection
 
-    async def _refusal(self, response: aiohttp.ClientResponse) -> ModelError:
+    async def _refusal(self, connection: Connection) -> ModelError:
         body = b""
-        with suppress(TimeoutError, *_BROKEN):
-            while len(body) < MAX_ERROR_BYTES and (data := await response.content.readany()):
+        with suppress(OSError):
+            while len(body) < MAX_ERROR_BYTES and (data := await connection.read()):
                 body += data
-        return self._failures.of_status(response.status, response.headers, body[:MAX_ERROR_BYTES])
+        return self._failures.of_status(connection.status, connection.headers, body[:MAX_ERROR_BYTES])
+
+    def _require_plain(self, connection: Connection) -> None:
+        coding = connection.headers.get("content-encoding", "identity").lower()
+        if coding != "identity":
+            raise self._failures.malformed(f"sent its answer as {coding!r}, which it was asked not to", False)
 
     def _interrupted(self, error: Exception, deadline: Deadline, after_text: bool) -> ModelError | DeadlineExceeded:
-        if isinstance(error, TimeoutError):
+        if isinstance(error, TimeoutError) and error.errno is None:
             return self._out_of_time("did not finish its answer in time", deadline, after_text)
         return self._failures.malformed(f"broke off in the middle of its answer: {error}", after_text)
 
@@ -152,12 +169,10 @@ class OpenAICompatibleModel:
         return self._failures.timed_out(what, after_text)
 
 
-async def _linger(content: aiohttp.StreamReader) -> None:
-    if content.at_eof():
-        return
-    with suppress(TimeoutError, *_BROKEN):
+async def _linger(connection: Connection) -> None:
+    with suppress(OSError):
         async with asyncio.timeout(LINGER_SECONDS):
-            while await content.readany():
+            while await connection.read():
                 pass
 
 
@@ -166,10 +181,22 @@ def _completions_url(base_url: str) -> URL:
     return base.with_path(base.path.rstrip("/") + "/chat/completions", keep_query=True)
 
 
-def _headers(api_key: str | None) -> CIMultiDict[str]:
-    headers = CIMultiDict({"Content-Type": "application/json", "Accept": "text/event-stream"})
-    # A compressed stream costs time on both sides and is held back by some servers until a block is full.
-    headers["Accept-Encoding"] = "identity"
+def _head(url: URL, api_key: str | None) -> bytes | None:
+    """All of a request but the length of its body and the body; `None` when it can't be sent."""
+    lines = [
+        f"POST {url.raw_path_qs} HTTP/1.1",
+        f"Host: {url.host_port_subcomponent}",
+        "Content-Type: application/json",
+        "Accept: text/event-stream",
+        # A compressed stream costs time on both sides and is held back by some servers until a block is full.
+        "Accept-Encoding: identity",
+    ]
     if api_key:
-        headers["Authorization"] = f"Bearer {api_key}"
-    return headers
+        lines.append(f"Authorization: Bearer {api_key}")
+    elif url.user:
+        lines.append(
+            f"Authorization: Basic {base64.b64encode(f'{url.user}:{url.password or str()}'.encode()).decode()}"
+        )
+    if any(_NO_HEADER.search(line) for line in lines):
+        return None
+    return "\r\n".join([*lines, "Content-Length: "]).encode("latin-1")
