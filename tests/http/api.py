@@ -14,6 +14,7 @@ import uvicorn
 
 from handrail.core.principal import Role
 from handrail.http.app import create_app
+from handrail.http.protocol import Protocol
 from tests.flows.world import World
 
 PORT = 8080
@@ -131,7 +132,7 @@ async def served(world: World) -> AsyncIterator[Api]:
     port = listener.getsockname()[1]
     config = uvicorn.Config(
         create_app(world.services, port=port),
-        http="httptools",
+        http=Protocol,
         ws="websockets-sansio",
         lifespan="off",
         access_log=False,

@@ -25,6 +25,7 @@ from handrail.flows.releases import create_and_use
 from handrail.flows.services import Services
 from handrail.flows.shutdown import drain
 from handrail.http.app import create_app
+from handrail.http.protocol import Protocol
 from handrail.protection.auth import LOCAL_OPERATOR
 from handrail.protection.privacy import redact_event
 from handrail.serving.routing import TrainingReport
@@ -148,7 +149,7 @@ class _Server(uvicorn.Server):
         config = uvicorn.Config(
             create_app(services, port=port),
             loop="none",
-            http="httptools",
+            http=Protocol,
             ws="websockets-sansio",
             lifespan="off",
             access_log=False,

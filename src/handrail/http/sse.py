@@ -38,6 +38,8 @@ class EventStream(Response):
         self.raw_headers = [*_HEADERS, *headers]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # A turn that begins takes its first step now; what it says then leaves with the head.
+        await asyncio.sleep(0)
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         pings = _Pings(send)
         last = False
