@@ -28,6 +28,8 @@ from handrail.serving.resilience import (
     LastGood,
     Retries,
     RetryPolicy,
+    Switchboard,
+    SwitchStore,
     is_model_key,
 )
 from handrail.serving.routing import train_apart
@@ -82,8 +84,11 @@ async def services_from(settings: Settings, clock: Clock | None = None) -> Async
         bulkhead=Bulkhead(lambda key: resilience.tool_calls, wait_seconds=resilience.tool_wait_seconds),
         admission=_admission(settings.admission, clock, metrics),
         last_good=LastGood(clock, ttl_seconds=resilience.last_good_seconds),
+        switches=Switchboard(),
+        switch_store=SwitchStore(db),
         metrics=metrics,
     )
+    services.switches.show(await services.switch_store.off())
     try:
         yield services
     finally:

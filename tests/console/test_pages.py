@@ -8,7 +8,7 @@ import pytest
 from handrail.core.principal import Role
 from tests.console.console import REPLY, Console
 
-PAGES = ["/console/chat", "/console/approvals", "/docs", "/console/status"]
+PAGES = ["/console/chat", "/console/approvals", "/console/switches", "/docs", "/console/status"]
 ESCAPED_REPLY = "&lt;script&gt;alert(&#39;said by the model&#39;)&lt;/script&gt; &amp; so on"
 
 

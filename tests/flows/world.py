@@ -37,7 +37,17 @@ from handrail.serving.conversations import (
 )
 from handrail.serving.models import ModelConnections, ModelRegistry, ModelTier, ScriptedModel
 from handrail.serving.models.scripted import Script
-from handrail.serving.resilience import Admission, AdmissionLimits, Breakers, Bulkhead, LastGood, Retries, RetryPolicy
+from handrail.serving.resilience import (
+    Admission,
+    AdmissionLimits,
+    Breakers,
+    Bulkhead,
+    LastGood,
+    Retries,
+    RetryPolicy,
+    Switchboard,
+    SwitchStore,
+)
 from handrail.serving.routing import train_here
 from handrail.serving.tools import ToolRunner
 from handrail.telemetry.metrics import Metrics
@@ -305,6 +315,8 @@ async def world_over(
         bulkhead=Bulkhead(lambda key: 8),
         admission=Admission(clock, admission),
         last_good=LastGood(clock),
+        switches=Switchboard(),
+        switch_store=SwitchStore(counting),
         metrics=metrics,
         default_agent="shop",
     )

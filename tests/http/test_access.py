@@ -16,6 +16,7 @@ from starlette.routing import BaseRoute, Route
 
 from handrail.core.principal import Principal, Role
 from handrail.flows.delegation import delegate
+from handrail.flows.switches import SwitchWanted, switch_off
 from handrail.http.app import create_app
 from handrail.oversight.approvals import Approval, Clause, GuardedCall, Question, Requirement, Risk, opened
 from tests.flows.world import OPERATOR_TOKEN, World
@@ -62,6 +63,13 @@ EXPECTATIONS: dict[str, Expects] = {
     ),
     "GET /console/approvals": Expects("page"),
     "POST /console/approvals/{approval_id}": Expects("page"),
+    "GET /console/switches": Expects("page"),
+    "POST /console/switches": Expects("page"),
+    "POST /console/switches/{switch_id}": Expects("page"),
+    "GET /v1/switches": Expects("staff"),
+    "POST /v1/switches": Expects("operators", {"kind": "tool", "name": "send_mail", "reason": "it mails too much"}),
+    "DELETE /v1/switches/{switch_id}": Expects("operators"),
+    "GET /v1/breakers": Expects("staff"),
     "GET /v1/approvals": Expects("staff"),
     "GET /v1/approvals/{approval_id}": Expects("staff"),
     "POST /v1/approvals/{approval_id}/decision": Expects(
@@ -162,6 +170,13 @@ async def delegation_of(api: Api, subject: str) -> str:
     return (await delegate(api.world.services, lender, "dora", days=1, reason=None)).id
 
 
+async def tool_switch(api: Api) -> str:
+    """Something that the owner's tenant has switched off."""
+    operator = Principal("default", "oscar", frozenset({Role.OPERATOR}))
+    wanted = SwitchWanted("tool", "refund", "plum: it pays twice")
+    return (await switch_off(api.world.services, operator, wanted)).id
+
+
 @pytest.fixture
 async def building(api: Api) -> Building:
     owner = await api.key("ana")
@@ -183,6 +198,7 @@ async def building(api: Api) -> Building:
         "approval_id": approval.id,
         "question_id": await question_about(api, approval),
         "delegation_id": await delegation_of(api, "lena"),
+        "switch_id": await tool_switch(api),
         "fingerprint": "x",
         "name": "x",
     }
@@ -363,3 +379,65 @@ class TestKeys:
         )
         assert answer.status_code == 404
         assert (await building.api.get("/v1/conversations", key=building.owner)).status_code == 200
+
+
+class TestSwitches:
+    async def test_are_set_and_ended_by_operators_and_admins_of_their_own_tenant(self, building: Building):
+        for role in (Role.OPERATOR, Role.ADMIN):
+            made = await building.ask("POST /v1/switches", building.staff[role])
+            assert made.status_code == 201, made.text
+            assert made.json()["tenant"] == "default"
+            ended = await building.api.client.delete(
+                f"/v1/switches/{made.json()['id']}", headers={"authorization": f"Bearer {building.staff[role]}"}
+            )
+            assert (ended.status_code, ended.json()["off"]) == (200, False)
+
+    async def test_of_another_tenant_can_neither_be_seen_nor_ended(self, building: Building):
+        evil = building.others["another tenant's admin"]
+        answer = await building.ask("DELETE /v1/switches/{switch_id}", evil)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
+        listed = await building.api.get("/v1/switches?status=all", key=evil)
+        assert building.names["switch_id"] not in listed.text
+        assert "plum" not in listed.text
+
+    async def test_of_a_tenant_do_nothing_to_another(self, building: Building):
+        evil = building.others["another tenant's admin"]
+        for body in (
+            {"kind": "tenant", "name": "default", "reason": "mischief"},
+            {"kind": "tool", "name": "get_order", "reason": "mischief", "tenant": "default"},
+            {"kind": "agent", "name": "shop", "reason": "mischief", "tenant": "*"},
+        ):
+            answer = await building.api.post("/v1/switches", body, key=evil)
+            assert (answer.status_code, answer.json()["error"]["code"]) == (403, "permission_denied"), body
+        # What they name in their own tenant is their own.
+        await building.api.post("/v1/switches", {"kind": "tool", "name": "get_order", "reason": "x"}, key=evil)
+        board = building.api.world.services.switches
+        assert board.find("tool", "default", "get_order") is None
+        assert board.find("tool", "evil", "get_order") is not None
+
+    async def test_that_hold_everywhere_are_the_local_operator_s_to_set_and_end(self, building: Building):
+        body = {"kind": "tool", "name": "get_stock", "reason": "wrong figures"}
+        made = (await building.api.post("/v1/switches", body, key=OPERATOR_TOKEN)).json()
+        assert made["tenant"] is None
+        admin = building.staff[Role.ADMIN]
+        assert made["id"] in (await building.api.get("/v1/switches", key=admin)).text
+        headers = {"authorization": f"Bearer {admin}"}
+        refused = await building.api.client.delete(f"/v1/switches/{made['id']}", headers=headers)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (403, "permission_denied")
+        headers = {"authorization": f"Bearer {OPERATOR_TOKEN}"}
+        assert (await building.api.client.delete(f"/v1/switches/{made['id']}", headers=headers)).status_code == 200
+
+    async def test_say_what_is_wrong_with_them(self, building: Building):
+        admin = building.staff[Role.ADMIN]
+        for body, code in (
+            ({"kind": "database", "name": "x", "reason": "x"}, "invalid_body"),
+            ({"kind": "tool", "name": "", "reason": "x"}, "invalid_body"),
+            ({"kind": "tool", "name": "x", "reason": ""}, "invalid_body"),
+            ({"kind": "tool", "name": "x\0", "reason": "x"}, "invalid_body"),
+            ({"kind": "tool", "name": "x", "reason": "x", "stop_running": True}, "invalid_request"),
+            ({"kind": "agent", "name": "nobody", "reason": "x"}, "not_found"),
+            ({"kind": "release", "name": "rel_nothing", "reason": "x"}, "not_found"),
+            ({"kind": "release", "name": building.api.world.release.id, "reason": "x"}, "release_in_use"),
+        ):
+            answer = await building.api.post("/v1/switches", body, key=admin)
+            assert answer.json()["error"]["code"] == code, body

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from handrail.cli import approvals, init, intents, keys, release, schema
+from handrail.cli import approvals, init, intents, keys, release, schema, switch
 
 app = typer.Typer(
     name="handrail",
@@ -17,6 +17,7 @@ app = typer.Typer(
 )
 app.add_typer(release.app, name="release", help="Make, list, compare and use releases of an agent project.")
 app.add_typer(approvals.app, name="approvals", help="List and decide what waits for a person.")
+app.add_typer(switch.app, name="switch", help="Switch tools, models, agents, tenants and releases off and on.")
 app.add_typer(keys.app, name="keys", help="Make, list and revoke API keys.")
 app.add_typer(intents.app, name="intents", help="Train and evaluate intent classifiers.")
 app.command("init")(init.init)

@@ -17,6 +17,7 @@ CONTENT_SECURITY_POLICY = (
 PLACES = (
     {"name": "chat", "title": "Chat", "href": "/console/chat"},
     {"name": "approvals", "title": "Approvals", "href": "/console/approvals"},
+    {"name": "switches", "title": "Switches", "href": "/console/switches"},
     {"name": "reference", "title": "API", "href": "/docs"},
     {"name": "status", "title": "Status", "href": "/console/status"},
 )

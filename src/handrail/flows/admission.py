@@ -29,7 +29,7 @@ from handrail.serving.conversations import (
     replay,
     stored_turn_body,
 )
-from handrail.serving.resilience import Waits
+from handrail.serving.resilience import SwitchedOff, Waits
 from handrail.telemetry.logging import logger
 
 ATTEMPTS = 8
@@ -75,6 +75,7 @@ async def begin(
 ) -> ActiveTurn | TurnStream:
     """Store the message as the next turn of its conversation; the other's stream when the same key was faster.
 
+    The conversation moves with it when `release` is another than its own: that one is switched off.
     A turn runs only if no other is open, so that none jumps the line; when that has changed meanwhile the store
     refuses, and it is looked at again.
     """
@@ -88,7 +89,8 @@ async def begin(
             seq=conversation.turn_count + 1,
             status=status,
             agent=conversation.agent,
-            release_id=conversation.release_id,
+            release_id=release.id,
+            moved_from=None if release.id == conversation.release_id else conversation.release_id,
             epoch=1 if status is TurnStatus.RUNNING else 0,
             created_at=at,
         )
@@ -109,12 +111,26 @@ async def begin(
                 return await attach(services, principal, known)
             conversation = await services.conversations.require(principal, conversation.id)
             continue
-        if turn.seq > 1:
+        if turn.seq > 1 or turn.moved_from:
             # Read again now that nobody else can change it: the turn before may have ended in between, and what it
             # used up (a confirmation) must not be used twice.
             conversation = await services.conversations.find(conversation.tenant_id, conversation.id)
         return active_turn(services, principal, conversation, release, turn, text)
     raise ConversationBusy("this conversation is very busy; wait for its answer and send again", retry_after_seconds=1)
+
+
+async def pinned(services: Services, of: Conversation | Turn) -> str:
+    """The release that answers: the conversation's own, or the stable one when that is switched off.
+
+    Raises:
+        SwitchedOff: the agent or the tenant is, or there is no other release.
+    """
+    services.switches.require_agent(of.tenant_id, of.agent)
+    if services.switches.find("release", of.tenant_id, of.release_id) is None:
+        return of.release_id
+    stable = await services.releases.stable(of.tenant_id, of.agent) or of.release_id
+    services.switches.require_release(of.tenant_id, of.agent, stable)
+    return stable
 
 
 async def _next_status(services: Services, conversation: Conversation) -> TurnStatus:
@@ -199,8 +215,16 @@ async def _start(services: Services, turn: Turn, run: Run) -> None:
         return
     services.starting.add(turn.id)
     try:
-        release = await services.releases.load(turn.tenant_id, turn.release_id)
+        pin = turn.release_id
+        # One that may not run now is started all the same, to be told so.
+        with suppress(SwitchedOff):
+            pin = await pinned(services, turn)
+        release = await services.releases.load(turn.tenant_id, pin)
+        if pin != turn.release_id:
+            turn = replace(turn, release_id=pin, moved_from=turn.release_id)
         async with services.db.batch() as batch:
+            if turn.moved_from:
+                services.conversations.move(batch, turn)
             services.conversations.claim(
                 batch,
                 turn,

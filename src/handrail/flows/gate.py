@@ -25,6 +25,7 @@ from handrail.oversight.approvals import (
     strictest,
 )
 from handrail.protection.auth import decide_tool
+from handrail.serving.resilience import BreakerOpen
 from handrail.serving.tools import InvalidArguments, decode
 
 
@@ -46,6 +47,10 @@ async def admitted(services: Services, active: ActiveTurn, call: ToolCall) -> To
     if tool is None:
         known = ", ".join(sorted(active.release.tools)) or "none"
         return refused(call, "no_such_tool", f"there is no tool {call.name!r}; the tools are: {known}")
+    try:
+        services.switches.require_tool(active.turn.tenant_id, tool.name)
+    except BreakerOpen as off:
+        return refused(call, off.code, off.message)
     releases = await services.releases.protection(active.turn.tenant_id, active.release)
     for each in releases:
         permission = decide_tool(active.principal, tool.name, each.policies.permissions)

@@ -1,4 +1,5 @@
-"""The two clocks of every process: renew the leases of what runs here, take over what nobody runs any more."""
+"""The clocks of every process: renew the leases of what runs here, take over what nobody runs any more, and hear what
+operators switched off elsewhere."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -9,16 +10,21 @@ from handrail.db import Conflict
 from handrail.flows.admission import start_next
 from handrail.flows.resume import go_on, take_over
 from handrail.flows.services import Services
+from handrail.flows.switches import watch
 from handrail.flows.turn import run
 from handrail.telemetry.logging import logger
 
 RENEWALS_A_LEASE = 3
+# A switch must hold everywhere within a second, whatever else is down.
+WATCH_SECONDS = 0.5
 
 
 def keep(services: Services) -> list["asyncio.Task[None]"]:
-    """Start both; cancel the tasks to stop."""
+    """Start them; cancel the tasks to stop. The sole owner of a database has nobody to hear from."""
     limits, loop = services.limits, asyncio.get_running_loop()
+    watching = [] if limits.sole_owner else [loop.create_task(_every(WATCH_SECONDS, lambda: watch(services)))]
     return [
+        *watching,
         loop.create_task(_every(limits.lease_seconds / RENEWALS_A_LEASE, lambda: renew(services))),
         loop.create_task(_every(limits.sweep_seconds, lambda: sweep(services))),
     ]

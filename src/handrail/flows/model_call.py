@@ -50,11 +50,12 @@ class GovernedModel:
     async def stream(self, request: ModelRequest, deadline: Deadline) -> AsyncGenerator[ModelEvent]:
         """As every model's; raises what the last model failed with when none of the chain answers."""
         deadline.require()
-        now = self._services.clock.monotonic
+        now, tenant_id = self._services.clock.monotonic, self._active.turn.tenant_id
         descent = _Descent(self._services, self._active, deadline)
         while True:
             tier, began = descent.tier, now()
             try:
+                self._services.switches.require_model(tenant_id, tier.client.provider, tier.client.model)
                 permit = self._services.breakers.guard(descent.key)
             except BreakerOpen as refused:
                 descent.next_model(refused)

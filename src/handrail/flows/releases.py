@@ -208,6 +208,12 @@ class Releases:
         """The agents that answer, by name."""
         return [each for each in await self._store.agents(tenant_id) if each.stable_release_id]
 
+    def names_of(self, tenant_id: str) -> set[str]:
+        """The tools, and the models as `provider/model`, of the tenant's releases that are loaded."""
+        loaded = [each for (tenant, _), each in self._alive.items() if tenant == tenant_id]
+        models = {f"{tier.provider}/{tier.model}" for each in loaded for tier in each.models.describe()}
+        return models.union(*(each.tools for each in loaded))
+
     def describe_models(self) -> Sequence[str]:
         """A line a model tier of every loaded release; the same line of two releases once."""
         return list(dict.fromkeys(line for each in self._recent.values() for line in each.describe_models()))

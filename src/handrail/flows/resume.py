@@ -45,12 +45,15 @@ async def take_over(services: Services, turn: Turn) -> bool:
 
 
 async def go_on(services: Services, approval: Approval) -> bool:
-    """A parked turn hears of a decision and runs again, once; False when another turn of its conversation runs now.
+    """A parked turn hears of a decision and runs again, once.
 
-    The decision is used in the same batch that claims the turn, so that no two processes act on it.
+    False when another turn of its conversation runs now, or its agent is switched off: then it waits on. The decision
+    is used in the same batch that claims the turn, so that no two processes act on it.
     """
     turn = await services.conversations.find_turn(approval.call.tenant_id, approval.call.turn_id)
     assert turn is not None, "approvals refer to their turn"
+    if services.switches.is_paused(turn.tenant_id, turn.agent):
+        return False
     waits = turn.status is TurnStatus.REQUIRES_ACTION
     if turn.status in (TurnStatus.RUNNING, TurnStatus.QUEUED):
         return False

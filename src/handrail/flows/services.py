@@ -30,7 +30,17 @@ from handrail.serving.conversations import (
     Turn,
     TurnStream,
 )
-from handrail.serving.resilience import Admission, Breakers, Bulkhead, LastGood, Retries, Rung, Waits
+from handrail.serving.resilience import (
+    Admission,
+    Breakers,
+    Bulkhead,
+    LastGood,
+    Retries,
+    Rung,
+    Switchboard,
+    SwitchStore,
+    Waits,
+)
 from handrail.serving.tools import ToolRunner
 from handrail.telemetry.metrics import Metrics
 
@@ -76,6 +86,7 @@ class Services:
         waiting: turns of this process's clients that wait for the turn before them; `watchers` look after them.
         starting: those of them that this process is about to run.
         held_back: by conversation, how to go on with a parked turn that was decided while another turn ran.
+        switching: held while what is off is read, so that an older picture never follows a newer one.
         unrecorded: by conversation, how to store the end of a turn that the database did not take when it ended.
     """
 
@@ -98,6 +109,8 @@ class Services:
     bulkhead: Bulkhead
     admission: Admission
     last_good: LastGood
+    switches: Switchboard
+    switch_store: SwitchStore
     metrics: Metrics
     default_agent: str | None = None
     running: dict[str, "asyncio.Task[None]"] = field(default_factory=dict[str, "asyncio.Task[None]"])
@@ -111,6 +124,7 @@ class Services:
         default_factory=dict[str, Callable[[], Awaitable[bool]]]
     )
     watchers: set["asyncio.Task[None]"] = field(default_factory=set["asyncio.Task[None]"])
+    switching: asyncio.Lock = field(default_factory=asyncio.Lock)
     draining: bool = False
 
     async def remembered(self, principal: Principal, idempotency: IdempotencyScope) -> str | None:

@@ -16,7 +16,7 @@ from handrail.core.errors import HandrailError
 from handrail.core.messages import Message
 from handrail.core.principal import Principal
 from handrail.db import Conflict
-from handrail.flows.admission import admit_earlier, attach, begin, start_next, wait_for_start
+from handrail.flows.admission import admit_earlier, attach, begin, pinned, start_next, wait_for_start
 from handrail.flows.answer import answer
 from handrail.flows.conversations import require_own
 from handrail.flows.gate import ApprovalPending
@@ -25,7 +25,7 @@ from handrail.flows.record import record, record_early_end, show_stored_end
 from handrail.flows.route import Route, decide
 from handrail.flows.services import ActiveTurn, Services
 from handrail.flows.shutdown import hand_over
-from handrail.flows.wording import OUT_OF_TIME, STOPPED, WENT_WRONG
+from handrail.flows.wording import OUT_OF_TIME, STOPPED, WENT_WRONG, sorry
 from handrail.protection.guardrails import admit_text, strictest
 from handrail.serving.conversations import Fenced, IdempotencyScope, TurnStatus, TurnStream
 from handrail.telemetry.logging import logger
@@ -43,15 +43,17 @@ async def take_turn(
     """Receive one message of an authenticated principal; returns as soon as it is safely stored.
 
     Raises:
-        NotFound, RateLimited, InvalidMessage, ConversationBusy, IdempotencyMismatch, StoreUnavailable, ShuttingDown.
+        NotFound, RateLimited, InvalidMessage, ConversationBusy, IdempotencyMismatch, StoreUnavailable, ShuttingDown,
+        SwitchedOff.
     """
     began = time.perf_counter()
     services.require_admitting()
     conversation = await require_own(services, principal, conversation_id)
     if idempotency is not None and (known := await services.remembered(principal, idempotency)):
         return await attach(services, principal, known)
+    pin = await pinned(services, conversation)
     services.require_rate(principal, conversation.agent)
-    release = await services.releases.load(conversation.tenant_id, conversation.release_id)
+    release = await services.releases.load(conversation.tenant_id, pin)
     protecting = await services.releases.protection(conversation.tenant_id, release)
     text = admit_text(message, strictest(each.policies.input for each in protecting))
     before = admit_earlier(earlier)
@@ -84,6 +86,7 @@ async def _run(services: Services, active: ActiveTurn) -> None:
     """The turn, and every way it can end; then the next one of the conversation."""
     turn, route = active.turn, None
     try:
+        services.switches.require_release(turn.tenant_id, turn.agent, turn.release_id)
         async with asyncio.timeout(active.deadline.remaining()):
             active.stream.publish(events.STARTED, active.started())
             route = decide(services, active)
@@ -106,7 +109,7 @@ async def _run(services: Services, active: ActiveTurn) -> None:
         await _end_fenced(services, active)
     except HandrailError as error:
         logger().warning("turn failed", turn_id=turn.id, code=error.code, error=error.message)
-        await _end_early(services, active, route, TurnStatus.FAILED, error.code, WENT_WRONG)
+        await _end_early(services, active, route, TurnStatus.FAILED, error.code, sorry(error.code))
     except Exception as error:  # noqa: BLE001 - the one place where an unknown error of a turn ends
         logger().error("turn failed unexpectedly", turn_id=turn.id, exc_info=error)
         await _end_early(services, active, route, TurnStatus.FAILED, "internal", WENT_WRONG)

@@ -8,8 +8,14 @@ DECLINED = "All right, I won't do that. What can I do for you instead?"
 LOST = "I'm sorry, I still don't understand what you need."
 OUT_OF_TIME = "I'm sorry, this took longer than it may. Please send your message again, or ask for a person."
 WENT_WRONG = "I'm sorry, something went wrong on my side and I could not finish. Please try again, or ask for a person."
+SWITCHED_OFF = "I'm switched off for now and did not finish this. Please try again later, or ask for a person."
 STOPPED = "(Stopped here.)"
 NO_LOOKUP = "I'm sorry, I can't look that up right now."
+
+
+def sorry(code: str) -> str:
+    """What a user is told about a turn that ended with this error code."""
+    return SWITCHED_OFF if code == "switched_off" else WENT_WRONG
 
 
 def confirm_question(title: str, own: str | None) -> str:

@@ -18,7 +18,17 @@ from handrail.flows.services import Services
 from handrail.http import errors, websocket
 from handrail.http.guard import Guard
 from handrail.http.hot_path import HotPath
-from handrail.http.routes import agents, approvals, chat_completions, conversations, delegations, health, keys, releases
+from handrail.http.routes import (
+    agents,
+    approvals,
+    chat_completions,
+    conversations,
+    delegations,
+    health,
+    keys,
+    releases,
+    switches,
+)
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -35,7 +45,8 @@ def create_app(services: Services, *, port: int, lifespan: Lifespan | None = Non
     )
     app.state.services = services
     app.state.port = port
-    for module in (conversations, chat_completions, agents, approvals, delegations, releases, keys, health, websocket):
+    deciding, serving = (approvals, delegations, releases, switches, keys), (health, websocket)
+    for module in (conversations, chat_completions, agents, *deciding, *serving):
         app.include_router(module.router)
     mount(app)
     for kind in (HandrailError, ValidationError, Exception):

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BigInteger, Text, bindparam, case, func, insert, literal_column, null, select, update
+from sqlalchemy import BigInteger, Text, bindparam, case, func, insert, literal_column, null, or_, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from handrail.core import json
@@ -94,6 +94,16 @@ _EXPIRE_DUE = Prepared(update(_a).where(_IS_PENDING, _a.c.expires_at <= now()).v
 _EXPIRE_CONVERSATION = Prepared(
     update(_a)
     .where(_a.c.tenant_id == bindparam("tenant_id"), _a.c.conversation_id == bindparam("conversation_id_"), _IS_PENDING)
+    .values(_expired())
+)
+_TENANT = bindparam("tenant_id", type_=Text)
+_EXPIRE_RELEASE = Prepared(
+    update(_a)
+    .where(
+        or_(literal_column("'*'") == _TENANT, _a.c.tenant_id == _TENANT),
+        _a.c.release_id == bindparam("release_id_"),
+        _IS_PENDING,
+    )
     .values(_expired())
 )
 _WITHDRAW = Prepared(
@@ -213,6 +223,11 @@ class ApprovalStore:
         """Expire what waits in a conversation that goes on under another release; its turns resume and say so."""
         parameters = {"tenant_id": tenant_id, "conversation_id_": conversation_id, "reason_": reason}
         batch.add(_EXPIRE_CONVERSATION, parameters)
+
+    def expire_release(self, batch: Batch, tenant_id: str, release_id: str, reason: str) -> None:
+        """Expire what a release asked for that may not run any more; `*` is every tenant."""
+        parameters = {"tenant_id": tenant_id, "release_id_": release_id, "reason_": reason}
+        batch.add(_EXPIRE_RELEASE, parameters)
 
     def withdraw(self, batch: Batch, tenant_id: str, turn_id: str, reason: str) -> None:
         """Expire what waits in a turn that is over (cancelled): there is nothing to resume."""

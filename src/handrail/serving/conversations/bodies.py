@@ -51,6 +51,8 @@ def turn_body(
         "overhead_ms": None if overhead_micros is None else round(overhead_micros / 1000, 3),
         "release_id": turn.release_id,
     }
+    if turn.moved_from:
+        body["moved_from"] = turn.moved_from
     if sources:
         body["sources"] = list(sources)
     if error:

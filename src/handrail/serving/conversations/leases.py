@@ -14,6 +14,7 @@ from handrail.db import Batch, Database, Prepared, now
 from handrail.serving.conversations.records import Turn
 from handrail.serving.conversations.tables import turn as _t
 
+EVERY_TENANT = "*"
 _RUNNING = _t.c.status == literal_column("'running'")
 _QUEUED = _t.c.status == literal_column("'queued'")
 _LEASE: ColumnElement[int] = now() + bindparam("lease_micros", type_=_t.c.created_at.type)
@@ -69,6 +70,20 @@ _CONTINUE = Prepared(
     .values(status="running", owner=bindparam("owner_"), epoch=_t.c.epoch + 1, lease_expires_at=_LEASE, ended_at=None)
 )
 
+_CANCEL = {"cancel_requested_at": now()}
+_REQUEST_CANCEL = Prepared(
+    update(_t).where(_t.c.tenant_id == bindparam("tenant_id"), _t.c.id == bindparam("id_"), _RUNNING).values(_CANCEL)
+)
+_TENANT = bindparam("tenant_id", type_=Text)
+_OF_TENANT = (_TENANT == EVERY_TENANT) | (_t.c.tenant_id == _TENANT)
+_REQUEST_CANCEL_OF = {
+    "agent": Prepared(update(_t).where(_RUNNING, _OF_TENANT, _t.c.agent == bindparam("name_")).values(_CANCEL)),
+    "release": Prepared(update(_t).where(_RUNNING, _OF_TENANT, _t.c.release_id == bindparam("name_")).values(_CANCEL)),
+    "tenant": Prepared(update(_t).where(_RUNNING, _t.c.tenant_id == bindparam("name_")).values(_CANCEL)),
+}
+_ASKED_TO_STOP = _t.c.cancel_requested_at.is_not(None)
+_TO_CANCEL = Prepared(select(_t.c.id).where(_RUNNING, _t.c.owner == bindparam("owner_", type_=Text), _ASKED_TO_STOP))
+
 
 @dataclass(frozen=True, slots=True)
 class LeftWaiting:
@@ -96,6 +111,19 @@ class LeaseStore:
     async def of_others(self, owner: str) -> list[Turn]:
         """Running turns of any other process; for the sole owner of a database, these are dead."""
         return [Turn.of(row) for row in await self._db.scan(_RUNNING_OF_OTHERS, {"owner_": owner})]
+
+    def request_cancel(self, batch: Batch, tenant_id: str, turn_id: str) -> None:
+        """Ask whoever owns the turn, now or after a take-over, to stop it; `Conflict` when it does not run."""
+        batch.add(_REQUEST_CANCEL, {"tenant_id": tenant_id, "id_": turn_id}, expect=1)
+
+    def request_cancel_of(self, batch: Batch, tenant_id: str, kind: str, name: str) -> None:
+        """The same for all turns of an `agent`, a `release` or a `tenant`; `*` is every tenant."""
+        parameters = {"name_": name} if kind == "tenant" else {"tenant_id": tenant_id, "name_": name}
+        batch.add(_REQUEST_CANCEL_OF[kind], parameters)
+
+    async def to_cancel(self, owner: str) -> Sequence[str]:
+        """Ids of this owner's running turns that somebody asked to stop."""
+        return [row["id"] for row in await self._db.fetch_all(_TO_CANCEL, {"owner_": owner})]
 
     async def left_waiting(self, *, limit: int = 50) -> Sequence[LeftWaiting]:
         rows = await self._db.scan(_LEFT_WAITING, {"limit": limit})

@@ -66,7 +66,10 @@ class Conversation:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One user message and all that follows. `epoch` fences every write of an owner that lost the lease."""
+    """One user message and all that follows. `epoch` fences every write of an owner that lost the lease.
+
+    `moved_from` is the release that the conversation left with this turn, because it was switched off.
+    """
 
     id: str
     tenant_id: str
@@ -77,6 +80,7 @@ class Turn:
     release_id: str
     epoch: int
     created_at: int
+    moved_from: str | None = None
     intent: str | None = None
     confidence: float | None = None
     action: str | None = None
@@ -105,6 +109,7 @@ class Turn:
             release_id=row["release_id"],
             epoch=row["epoch"],
             created_at=row["created_at"],
+            moved_from=row["moved_from"],
             intent=row["intent"],
             confidence=row["confidence"],
             action=row["action"],

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 
-from sqlalchemy import Text, and_, bindparam, func, insert, literal, literal_column, or_, select, update
+from sqlalchemy import Text, and_, bindparam, func, insert, literal, literal_column, null, or_, select, update
 from sqlalchemy import delete as sql_delete
 
 from handrail.core import json
@@ -132,6 +132,17 @@ _END_TURN = Prepared(
             ]
         }
     )
+)
+# The question of a release that may not answer any more is not answered by another.
+_MOVE = Prepared(
+    update(_c)
+    .where(_c.c.tenant_id == bindparam("tenant_id"), _c.c.id == bindparam("id_"))
+    .values(release_id=bindparam("release_id_"), awaiting=null())
+)
+_MOVE_TURN = Prepared(
+    update(_t)
+    .where(_t.c.tenant_id == bindparam("tenant_id"), _t.c.id == bindparam("id_"))
+    .values(release_id=bindparam("release_id_"), moved_from=bindparam("moved_from_", type_=Text))
 )
 _CANCEL_QUEUED = Prepared(
     update(_t)
@@ -311,6 +322,7 @@ class ConversationStore:
                 "status": turn.status.value,
                 "agent": turn.agent,
                 "release_id": turn.release_id,
+                "moved_from": turn.moved_from,
                 "intent": None,
                 "confidence": None,
                 "action": None,
@@ -332,8 +344,11 @@ class ConversationStore:
                 "created_at": turn.created_at,
                 "started_at": turn.created_at if running else None,
                 "ended_at": None,
+                "cancel_requested_at": None,
             },
         )
+        if turn.moved_from is not None:
+            batch.add(_MOVE, key | {"id_": turn.conversation_id, "release_id_": turn.release_id})
         for position, message in enumerate(earlier):
             self.add_message(
                 batch, turn, position - len(earlier), message.role, message.content, "client", at=turn.created_at
@@ -367,6 +382,12 @@ class ConversationStore:
             {"tenant_id": turn.tenant_id, "id_": turn.id, "owner_": owner, "lease_micros": lease_micros, "at": at},
             expect=1,
         )
+
+    def move(self, batch: Batch, turn: Turn) -> None:
+        """A waiting turn and its conversation go on under `turn.release_id` instead of `turn.moved_from`."""
+        key = {"tenant_id": turn.tenant_id, "release_id_": turn.release_id}
+        batch.add(_MOVE, key | {"id_": turn.conversation_id})
+        batch.add(_MOVE_TURN, key | {"id_": turn.id, "moved_from_": turn.moved_from})
 
     def end(self, batch: Batch, turn: Turn, end: TurnEnd, *, at: int) -> None:
         """Commit (d) without the answer; fenced by the epoch."""

@@ -45,6 +45,7 @@ turn = Table(
     Column("status", Text, nullable=False),
     Column("agent", Text, nullable=False),
     Column("release_id", Text, nullable=False),
+    Column("moved_from", Text),
     Column("intent", Text),
     Column("confidence", Float),
     Column("action", Text),
@@ -66,6 +67,7 @@ turn = Table(
     micros("created_at"),
     micros("started_at", nullable=True),
     micros("ended_at", nullable=True),
+    micros("cancel_requested_at", nullable=True),
     UniqueConstraint("conversation_id", "seq"),
     # One running turn a conversation: the database says so, whichever replica asks.
     Index(

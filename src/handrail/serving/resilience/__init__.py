@@ -3,8 +3,9 @@
 Promise: what keeps failing is not called, what is tried again is tried within the deadline and under a budget, what
 is too much is refused at once with a `Retry-After`, and what the user gets instead of the best answer is on record.
 
-Acts where a turn is admitted and around every model and tool call. Everything counts in this process's memory.
-Breakers and the last good values fail open: without news from other replicas each goes by what it sees itself.
+Acts where a turn is admitted and around every model and tool call. Everything counts in this process's memory; what
+operators switched off is in the database. Breakers, switches and the last good values fail open: without news from
+other replicas each goes by what it knows itself, and what it knows to be off stays off.
 Bulkheads and admission fail closed: without a place nothing is begun. The hard deadline is in `core`.
 """
 
@@ -33,9 +34,13 @@ from handrail.serving.resilience.policy import (
     outcome_of,
 )
 from handrail.serving.resilience.retry import Retries, Retry
+from handrail.serving.resilience.store import SwitchStore
+from handrail.serving.resilience.switches import EVERYWHERE, KINDS, Switch, Switchboard, SwitchedOff, SwitchKind
 from handrail.serving.resilience.waits import Waits
 
 __all__ = [
+    "EVERYWHERE",
+    "KINDS",
     "Admission",
     "AdmissionLimits",
     "BreakerChange",
@@ -61,6 +66,11 @@ __all__ = [
     "Rung",
     "Slot",
     "Step",
+    "Switch",
+    "SwitchKind",
+    "SwitchStore",
+    "Switchboard",
+    "SwitchedOff",
     "TenantOverloaded",
     "Waits",
     "is_model_key",
