@@ -59,12 +59,17 @@ class Contenders:
         command = [sys.executable, "-m", module, "--port", str(port), *arguments]
         return self._fleet.start(name, command, port=port, log=self._folder / f"{name}.log")
 
-    def _start_handrail(self) -> Server:
+    def start_profiled(self, split_file: Path) -> Server:
+        """Start Handrail so that it tells, when asked by a signal, where its CPU time went."""
+        return self._start_handrail(sys.executable, "-m", "bench.profiled", str(split_file))
+
+    def _start_handrail(self, *command: str) -> Server:
         project = write_project(self._folder / "project", self._model_url)
         port = free_port()
-        command = [
-            str(_handrail_command()), "serve", "--project", str(project), "--host", "127.0.0.1", "--port", str(port)
-        ]  # fmt: skip
+        command = (
+            *(command or (str(_handrail_command()),)),
+            "serve", "--project", str(project), "--host", "127.0.0.1", "--port", str(port),
+        )  # fmt: skip
         env = {**HANDRAIL_ENVIRONMENT, "HANDRAIL_DATA_DIR": str(self._folder / "handrail-data")}
         return self._fleet.start(HANDRAIL, command, port=port, log=self._folder / "handrail.log", env=env)
 

@@ -79,6 +79,10 @@ class Server:
             raise self.failed("ended before the benchmark did")
         return [self._stats, *self._stats.children(recursive=True)]
 
+    def signal(self, number: int) -> None:
+        """Tell the process something that it listens for."""
+        self._process.send_signal(number)
+
     def stop(self) -> None:
         """End the process; kill it when it does not listen."""
         self._process.terminate()

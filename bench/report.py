@@ -9,6 +9,7 @@ import orjson
 
 from bench.figures import Figure
 from bench.results import FLOOR, HANDRAIL, MOCK, PEER, Results
+from bench.shares import SHARE
 
 COLUMNS = (MOCK, FLOOR, HANDRAIL, PEER)
 MINUTES_ALLOWED = 8
@@ -47,6 +48,7 @@ def table(results: Results) -> str:
             _cell(results.ratio(metric, HANDRAIL, PEER)),
         ]
         for metric in results.values
+        if not metric.startswith(SHARE)
     ]
     widths = [max(len(row[at]) for row in [header, *rows]) for at in range(len(header))]
     lines = [header, ["-" * width for width in widths], *rows]

@@ -22,12 +22,13 @@ from bench.processes import Fleet, ServerFailed, allow_many_sockets
 from bench.report import bars, is_met, last_line, table
 from bench.results import FLOOR, HANDRAIL, PEER, Results
 from bench.sections import JSON_CELLS, LONG_CELLS, THROUGHPUT_CELLS, Bench
+from bench.shares import Shares, durable, share_table
 from bench.streams import StreamPlan
 
-SECTIONS = ("latency", "throughput", "long", "json", "streams")
+SECTIONS = ("latency", "throughput", "long", "json", "shares", "streams")
 SECONDS_FOR_STREAM_ROUNDS = 410
 """No round of streams begins after this, so that a run on a slow machine still ends within its eight minutes."""
-ROUND_SECTIONS = frozenset(SECTIONS) - {"streams"}
+ROUND_SECTIONS = frozenset(SECTIONS) - {"shares", "streams"}
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Plan:
     cell_seconds: float = 2.0
     latency_blocks: int = 10
     stream_rounds: int = 3
+    share_rounds: int = 3
     streams: StreamPlan = field(default_factory=StreamPlan)
     timing: ModelTiming = field(default_factory=lambda: ModelTiming(ANSWER_TOKENS))
 
@@ -51,6 +53,9 @@ async def measure(plan: Plan, names: Sequence[str], folder: Path, results: Resul
             contenders = Contenders(fleet, folder / "rounds", plan.timing)
             bench = Bench(contenders.mock, [contenders.start(name) for name in names], results)
             await _rounds(bench, plan, folder)
+    if "shares" in plan.sections and HANDRAIL in names:
+        _say("the shares of the rails")
+        await _shares(plan, folder / "shares", results)
     if "streams" in plan.sections:
         timing = ModelTiming(plan.streams.tokens, plan.streams.first_token_ms, plan.streams.gap_ms)
         # The bar compares with the floor; a framework that needs minutes for this would only use up the time.
@@ -80,6 +85,15 @@ async def _rounds(bench: Bench, plan: Plan, folder: Path) -> None:
     bench.memory()
 
 
+async def _shares(plan: Plan, folder: Path, results: Results) -> None:
+    with Fleet() as fleet:
+        contenders = Contenders(fleet, folder, plan.timing)
+        split_file = folder / "split.json"
+        shares = Shares(contenders.start(FLOOR), contenders.start_profiled(split_file), split_file, results)
+        await shares.run(rounds=plan.share_rounds, seconds=plan.cell_seconds)
+    await durable(folder, results, rounds=plan.share_rounds)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line of the benchmark; 0 when no line of the bar fails."""
     options = _parser().parse_args(arguments)
@@ -102,7 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     checked = bars(results, streams=plan.streams.count, minutes=minutes)
     for error in results.errors[:5]:
         _say(f"error: {error}")
-    print(table(results), *checked, "", sep="\n")
+    print(table(results), share_table(results), *checked, "", sep="\n")
     about = {"rounds": plan.rounds, "quick": options.quick, "sections": plan.sections, "minutes": round(minutes, 2)}
     print(last_line(results, checked, about), flush=True)
     return 0 if is_met(checked) else 1
@@ -112,7 +126,7 @@ def _plan(options: argparse.Namespace) -> Plan:
     timing = ModelTiming(ANSWER_TOKENS, options.first_token_ms, options.gap_ms)
     sections = tuple(options.only or SECTIONS)
     if options.quick:
-        return Plan(sections, 2, 1.0, 4, 1, StreamPlan(count=200, start_seconds=1.0), timing)
+        return Plan(sections, 2, 1.0, 4, 1, 1, StreamPlan(count=200, start_seconds=1.0), timing)
     return Plan(sections, rounds=options.rounds, timing=timing)
 
 
