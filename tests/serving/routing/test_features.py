@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from handrail.serving.routing.bayes import fit_likelihoods, likelihoods
 from handrail.serving.routing.embedding import shared_embedding
 from handrail.serving.routing.logistic import fit_logistic, sigmoid
 from handrail.serving.routing.ngrams import CHARACTER_WEIGHT, WORD_WEIGHT, Vocabulary, clean
@@ -49,9 +50,38 @@ class TestTerms:
         assert first.ids.tolist() == second.ids.tolist()
         assert own.terms("door renew door").ids.tolist() == own.terms("door renew door").ids.tolist()
 
+    def test_of_many_texts_rare_pairs_and_pieces_are_left_out_and_words_stay(self) -> None:
+        common = ["renew my book"] * 2000
+
+        few, many = Vocabulary.of([*TEXTS, "quartz vase"]), Vocabulary.of([*common, "quartz vase"])
+
+        assert len(few.terms("quartz vase").ids) > 30
+        assert many.terms("quartz vase").ids.tolist() == [row for row in range(len(many.words)) if many.idf[row] > 7]
+        assert many.terms("quartz vase").known_words == 1
+
+    def test_a_text_that_grows_in_lower_case_is_read(self) -> None:
+        text = clean("\u0130 " * 1000)
+
+        assert np.isfinite(Vocabulary.of([text]).terms(text).weights).all()
+
     def test_text_is_cut_lowered_and_made_encodable(self) -> None:
         assert clean("DON’T \ud800") == "don't ?"
         assert len(clean("a" * 5000)) == 2000
+
+
+class TestLikelihoods:
+    def test_speak_for_the_intent_whose_examples_have_the_word(self) -> None:
+        vocabulary = Vocabulary.of(TEXTS)
+        rows = Rows.read(TEXTS, vocabulary, shared_embedding())
+
+        table = fit_likelihoods(rows, np.array([0, 0, 1, 1]), 2, len(vocabulary.words))
+
+        asked = Rows.read(["renew", "open it", "zzzz"], vocabulary, shared_embedding())
+        found = likelihoods(table, asked)
+        assert found[0, 0] > found[0, 1]
+        assert found[1, 0] < found[1, 1]
+        assert found[2].tolist() == [0, 0]
+        assert np.allclose(table.mean(axis=1), 0, atol=1e-5)
 
 
 class TestHeldOutRows:

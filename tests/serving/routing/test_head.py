@@ -7,7 +7,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from handrail.serving.routing import HeadUnreadable, IntentHead, train
-from handrail.serving.routing.head import _archive, _arrays, _packed  # pyright: ignore[reportPrivateUsage]
+from handrail.serving.routing.head import (
+    VERSION,
+    _archive,  # pyright: ignore[reportPrivateUsage]
+    _arrays,  # pyright: ignore[reportPrivateUsage]
+    _packed,  # pyright: ignore[reportPrivateUsage]
+)
 from tests.serving.routing.utterances import SAID, examples
 
 TEXTS = ["renew my books", "when are you open", "what do I owe", "book a room", "who painted that", ""]
@@ -121,12 +126,12 @@ class TestBytes:
             IntentHead.load(data[: int(len(data) * part)])
 
     def test_a_head_of_another_version_says_so(self, head: IntentHead) -> None:
-        data = changed(head, meta=lambda meta: meta.replace('"version": 1', '"version": 99'))
+        data = changed(head, meta=lambda meta: meta.replace(f'"version": {VERSION}', '"version": 99'))
 
         with pytest.raises(HeadUnreadable, match="version 99"):
             IntentHead.load(data)
 
-    @pytest.mark.parametrize("name", ["bias", "idf", "neighbours", "trust", "gate_vector", "output"])
+    @pytest.mark.parametrize("name", ["bias", "idf", "directions", "neighbours", "trust", "gate_vector", "output"])
     def test_parts_that_do_not_fit_each_other_are_refused(self, head: IntentHead, name: str) -> None:
         arrays = _arrays(head.dump())
 

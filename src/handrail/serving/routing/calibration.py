@@ -1,17 +1,18 @@
 """Scores to confidences that mean what they say, fitted on rows the classifiers have not seen."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from handrail.serving.routing.logistic import SMALLEST, Numbers, fit_logistic, log_odds, sigmoid
+from handrail.serving.routing.logistic import SMALLEST, Numbers, fit_logistic, folded, log_odds, sigmoid
 from handrail.serving.routing.network import Floats, Ints, softmax
 
 # What a few thousand held-out rows of large data sets come out at: a handful of rows may move it only so far.
-USUAL_MARGIN_SCALE, USUAL_OPINION_SCALE = 3.0, 0.6
+USUAL_MARGIN_SCALE, USUAL_OPINION_SCALE, USUAL_LIKELIHOOD_SCALE = 1.7, 0.7, 0.3
 _PULL = 3.0
 _TRUST_PULL = 1.7
 _LEAST_SLOPE, _MOST_SLOPE = 0.2, 5.0
@@ -21,35 +22,62 @@ _LENIENCE = 0.13
 
 
 @dataclass(frozen=True, slots=True)
+class Scores:
+    """What each classifier says of some rows: a row a text, a column an intent."""
+
+    margins: Floats
+    opinions: Floats
+    likelihoods: Floats
+
+    def only(self, index: Ints | NDArray[np.bool_]) -> Self:
+        return type(self)(self.margins[index], self.opinions[index], self.likelihoods[index])
+
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        return cls(
+            np.vstack([part.margins for part in parts]),
+            np.vstack([part.opinions for part in parts]),
+            np.vstack([part.likelihoods for part in parts]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Blend:
-    """Inverse temperatures of the two classifiers; their weighted sum is the logits."""
+    """Inverse temperatures of the three classifiers; their weighted sum is the logits."""
 
     margin_scale: float = USUAL_MARGIN_SCALE
     opinion_scale: float = USUAL_OPINION_SCALE
+    likelihood_scale: float = USUAL_LIKELIHOOD_SCALE
 
-    def logits(self, margins: Floats, opinions: Floats) -> Floats:
-        return cast(Floats, margins * np.float32(self.margin_scale) + opinions * np.float32(self.opinion_scale))
+    def logits(self, scores: Scores) -> Floats:
+        scaled = (
+            scores.margins * np.float32(self.margin_scale),
+            scores.opinions * np.float32(self.opinion_scale),
+            scores.likelihoods * np.float32(self.likelihood_scale),
+        )
+        return cast(Floats, sum(scaled))
 
 
-def fit_blend(margins: Floats, opinions: Floats, intents: Ints) -> Blend:
-    """Both temperatures by least log loss, pulled towards the usual ones so that few rows give no false certainty."""
+def fit_blend(scores: Scores, intents: Ints) -> Blend:
+    """The temperatures by least log loss, pulled towards the usual ones so that few rows give no false certainty."""
     from scipy.optimize import minimize
 
     rows = np.arange(len(intents))
-    usual = np.log([USUAL_MARGIN_SCALE, USUAL_OPINION_SCALE])
+    usual = np.log([USUAL_MARGIN_SCALE, USUAL_OPINION_SCALE, USUAL_LIKELIHOOD_SCALE])
 
     def loss(log_scales: Numbers) -> tuple[float, Numbers]:
-        first, second = np.exp(log_scales)
-        errors = softmax(Blend(float(first), float(second)).logits(margins, opinions))
+        scales = np.exp(log_scales)
+        errors = softmax(Blend(*scales.tolist()).logits(scores))
         value = -float(np.log(errors[rows, intents] + 1e-9).sum())
         errors[rows, intents] -= 1
-        slope = np.array([first * float((errors * margins).sum()), second * float((errors * opinions).sum())])
+        slope = scales * [
+            float(np.vdot(errors, part)) for part in (scores.margins, scores.opinions, scores.likelihoods)
+        ]
         away = log_scales - usual
         return value + _PULL * float(away.dot(away)), slope + 2 * _PULL * away
 
-    found = minimize(loss, usual, jac=True, method="L-BFGS-B", bounds=[(-3, 4), (-6, 4)])
-    first, second = np.exp(cast(Numbers, found.x))
-    return Blend(float(first), float(second))
+    found = minimize(loss, usual, jac=True, method="L-BFGS-B", bounds=[(-3, 4), (-6, 4), (-6, 4)])
+    return Blend(*np.exp(cast(Numbers, found.x)).tolist())
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +94,13 @@ class Trust:
     bias: float
 
     def chance(self, signals: Numbers) -> Numbers:
-        """One value for one row of signals, or an array for many."""
+        """Of each row of signals."""
         return sigmoid((signals - self.center) / self.spread @ self.weights + self.bias + signals[..., 0])
+
+    def folded(self) -> tuple[list[float], float]:
+        """Weights and bias for signals as they come."""
+        weights, bias = folded(self.center, self.spread, self.weights, self.bias)
+        return [weights[0] + 1, *weights[1:]], bias
 
     @classmethod
     def fit(cls, signals: Numbers, right: NDArray[np.bool_]) -> Self:

@@ -65,4 +65,6 @@ def _table(path: Path) -> NDArray[np.float16]:
     if entry["dtype"] != "F16":
         raise ValueError(f"{str(path)!r} holds {entry['dtype']} and not F16: another version of it; run: make setup")
     offset = 8 + header_bytes + entry["data_offsets"][0]
-    return np.memmap(path, dtype=np.float16, mode="r", offset=offset, shape=tuple(entry["shape"]))
+    table = np.memmap(path, dtype=np.float16, mode="r", offset=offset, shape=tuple(entry["shape"]))
+    # As a plain array: every operation on a memory map goes through Python once more.
+    return table.view(np.ndarray)

@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handrail.serving.routing.linear import Linear
-from handrail.serving.routing.logistic import Numbers, fit_logistic, sigmoid
+from handrail.serving.routing.logistic import Numbers, fit_logistic, folded, sigmoid
 
 Floats = NDArray[np.float32]
 
 # How much of the traffic is assumed to be out of scope, whatever the number of examples. Whoever collects such
-# examples has such traffic; generic ones say nothing about it.
-PRIOR_GIVEN, PRIOR_GENERIC = 0.2, 0.1
+# examples has such traffic. Generic ones say nothing about it, and believing them more than this costs more answers
+# in scope than it stops outside.
+PRIOR_GIVEN, PRIOR_GENERIC = 0.3, 0.03
 _VECTOR_WEIGHT = 1.5
 _PULL = 0.5
 
@@ -40,15 +41,14 @@ class Gate:
     stranger_vector: Floats
     stranger_bias: float
 
-    def margin(self, ids: NDArray[np.intp], weights: Floats, vector: Floats) -> float:
-        """The stranger margin of one text."""
-        found = weights.dot(self.stranger_terms.take(ids)) + vector.dot(self.stranger_vector)
-        return float(found) + self.stranger_bias
-
     def doubt(self, signals: Numbers, vectors: Floats) -> Numbers:
-        """How likely a text is out of scope: one value for one row, or an array for many."""
+        """How likely each text is out of scope."""
         scores = (signals - self.center) / self.spread @ self.weights
         return sigmoid(scores + vectors @ self.vector_weights + self.bias)
+
+    def folded(self) -> tuple[list[float], float]:
+        """Weights and bias for signals as they come."""
+        return folded(self.center, self.spread, self.weights, self.bias)
 
     @classmethod
     def fit(

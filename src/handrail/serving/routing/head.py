@@ -6,25 +6,20 @@ import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from handrail.core.errors import UsageError
-from handrail.serving.routing.calibration import Curve, Trust
-from handrail.serving.routing.embedding import DIMENSIONS, NAME, Embedding, shared_embedding
-from handrail.serving.routing.gate import Gate
-from handrail.serving.routing.network import HIDDEN, Floats, Network
+from handrail.serving.routing.embedding import NAME, Embedding, shared_embedding
 from handrail.serving.routing.ngrams import Vocabulary, clean
-from handrail.serving.routing.signals import COUNT, Neighbours, signals_of
+from handrail.serving.routing.parts import Parts, require_shapes
+from handrail.serving.routing.reader import Reader
 
 FORMAT = "handrail-intent-head"
-VERSION = 1
+VERSION = 2
 _RANKED = 3
-_TABLES = (
-    "coefficients", "vector_coefficients", "bias", "hidden", "hidden_bias", "output", "output_bias", "neighbours",
-)  # fmt: skip
 # Zip entries carry a date; one fixed date keeps equal heads equal byte for byte.
 _DATE = (1980, 1, 1, 0, 0, 0)
 _UNREADABLE = (
@@ -50,14 +45,15 @@ class Prediction:
 
 
 class IntentHead:
-    """Reads texts. Safe to share between threads; holds about 4 bytes x n-grams x intents."""
+    """Reads texts. Safe to share between threads; holds about 6 bytes x n-grams x intents."""
 
-    def __init__(self, labels: Sequence[str], vocabulary: Vocabulary, parts: "Parts", facts: Mapping[str, Any]) -> None:
+    def __init__(self, labels: Sequence[str], vocabulary: Vocabulary, parts: Parts, facts: Mapping[str, Any]) -> None:
         self.labels = tuple(labels)
         self.facts = dict(facts)
         self._vocabulary = vocabulary
         # Rounded once here, so that a head just trained answers exactly as it will after a round trip.
         self._parts = parts.rounded()
+        self._reader = Reader(self._parts)
         self._embedding: Embedding | None = None
 
     def predict(self, text: str) -> Prediction:
@@ -67,58 +63,31 @@ class IntentHead:
             return Prediction(self.labels[0], 0.0, tuple((label, 0.0) for label in self.labels[:_RANKED]), 1.0)
         if self._embedding is None:
             self._embedding = shared_embedding()
-        vector = self._embedding.vector(cleaned)
-        terms = self._vocabulary.terms(cleaned)
-        parts = self._parts
-        rows = parts.coefficients.take(terms.ids, axis=0)
-        margins = terms.weights @ rows + vector @ parts.vector_coefficients + parts.bias
-        logits = cast(Floats, margins + parts.network.scores(vector))
-        chances = np.exp(logits - logits.max())
-        chances /= chances.sum()
-        signals = signals_of(logits, chances, terms.known_words, vector, parts.neighbours)
-        out_of_scope = 0.0
-        if parts.gate is not None:
-            evidence = np.empty(COUNT + 1)
-            evidence[:COUNT] = signals
-            evidence[COUNT] = parts.gate.margin(terms.ids, terms.weights, vector)
-            out_of_scope = float(parts.gate.doubt(evidence, vector))
-        confidence = parts.curve.at(float(parts.trust.chance(signals)) * (1 - out_of_scope))
-        return self._prediction(chances, confidence, out_of_scope)
-
-    def _prediction(self, chances: Floats, confidence: float, out_of_scope: float) -> Prediction:
-        order = np.argsort(-chances, kind="stable")[:_RANKED].tolist()
+        found = self._reader.read(self._vocabulary.terms(cleaned), self._embedding.vector(cleaned))
         # The runners-up keep their distance to the first: shares of one confidence, not three verdicts.
-        shares = (chances[order] / chances[order[0]]).tolist()
-        ranked = tuple((self.labels[place], confidence * share) for place, share in zip(order, shares, strict=True))
-        return Prediction(self.labels[order[0]], confidence, ranked, out_of_scope)
+        ranked = [
+            (self.labels[place], found.confidence * share)
+            for place, share in zip(found.ranked, found.shares, strict=True)
+        ]
+        return Prediction(ranked[0][0], found.confidence, tuple(ranked), found.out_of_scope)
 
     def dump(self) -> bytes:
         """The head as an npz archive without pickles; equal heads give equal bytes."""
-        parts = self._parts
         meta = {
             "format": FORMAT,
             "version": VERSION,
             "embedding": NAME,
             "labels": self.labels,
-            "curve": [parts.curve.rise, parts.curve.fall, parts.curve.shift],
-            "trust_bias": parts.trust.bias,
-            "gate_bias": None if parts.gate is None else [parts.gate.bias, parts.gate.stranger_bias],
             "facts": self.facts,
+            **self._parts.numbers(),
         }
-        half = {name: value.astype(np.float16) for name, value in parts.tables().items()}
-        arrays: dict[str, NDArray[Any]] = {
+        arrays = {
             "meta": _packed(json.dumps(meta, sort_keys=True, ensure_ascii=True)),
             "words": self._vocabulary.words,
             "characters": self._vocabulary.characters,
             "idf": self._vocabulary.idf,
-            "starts": parts.neighbours.starts.astype(np.int64),
-            "trust": np.stack([parts.trust.center, parts.trust.spread, parts.trust.weights]),
-            **half,
+            **self._parts.arrays(),
         }
-        if parts.gate is not None:
-            arrays["gate"] = np.stack([parts.gate.center, parts.gate.spread, parts.gate.weights])
-            arrays["gate_vector"] = parts.gate.vector_weights
-            arrays["stranger_terms"], arrays["stranger_vector"] = parts.gate.stranger_terms, parts.gate.stranger_vector
         return _archive(arrays)
 
     @classmethod
@@ -144,91 +113,8 @@ class IntentHead:
                 "train it again with `handrail intents train`"
             )
         vocabulary = Vocabulary(arrays["words"], arrays["characters"], arrays["idf"])
-        _require_shapes(arrays, len(vocabulary), len(meta["labels"]))
+        require_shapes(arrays, len(vocabulary), len(meta["labels"]))
         return cls(meta["labels"], vocabulary, Parts.read(arrays, meta), meta["facts"])
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What training finds, ready to be multiplied: a row an n-gram, a column an intent."""
-
-    coefficients: Floats
-    vector_coefficients: Floats
-    bias: Floats
-    network: Network
-    neighbours: Neighbours
-    trust: Trust
-    gate: Gate | None
-    curve: Curve
-
-    def tables(self) -> dict[str, Floats]:
-        """The large ones, kept in half precision."""
-        return {
-            "coefficients": self.coefficients,
-            "vector_coefficients": self.vector_coefficients,
-            "bias": self.bias,
-            "hidden": self.network.hidden,
-            "hidden_bias": self.network.hidden_bias,
-            "output": self.network.output,
-            "output_bias": self.network.output_bias,
-            "neighbours": self.neighbours.vectors,
-        }
-
-    def rounded(self) -> Self:
-        half = {name: table.astype(np.float16) for name, table in self.tables().items()}
-        return self._widened(half, self.neighbours.starts, self.trust, self.gate, self.curve)
-
-    @classmethod
-    def read(cls, arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> Self:
-        gate = None
-        if meta["gate_bias"] is not None:
-            center, spread, weights = arrays["gate"]
-            bias, stranger_bias = map(float, meta["gate_bias"])
-            stranger = (arrays["stranger_terms"], arrays["stranger_vector"], stranger_bias)
-            gate = Gate(center, spread, weights, arrays["gate_vector"], bias, *stranger)
-        center, spread, weights = arrays["trust"]
-        trust = Trust(center, spread, weights, float(meta["trust_bias"]))
-        return cls._widened(arrays, arrays["starts"].astype(np.intp), trust, gate, Curve(*map(float, meta["curve"])))
-
-    @classmethod
-    def _widened(
-        cls, half: Mapping[str, NDArray[Any]], starts: NDArray[np.intp], trust: Trust, gate: Gate | None, curve: Curve
-    ) -> Self:
-        """Single precision again: it multiplies twenty times as fast as half does."""
-        wide = {name: half[name].astype(np.float32) for name in _TABLES}
-        network = Network(wide["hidden"], wide["hidden_bias"], wide["output"], wide["output_bias"])
-        return cls(
-            coefficients=wide["coefficients"],
-            vector_coefficients=wide["vector_coefficients"],
-            bias=wide["bias"],
-            network=network,
-            neighbours=Neighbours(wide["neighbours"], starts),
-            trust=trust,
-            gate=gate,
-            curve=curve,
-        )
-
-
-def _require_shapes(arrays: Mapping[str, NDArray[Any]], terms: int, labels: int) -> None:
-    expected = {
-        "idf": (terms,),
-        "coefficients": (terms, labels),
-        "vector_coefficients": (DIMENSIONS, labels),
-        "bias": (labels,),
-        "hidden": (DIMENSIONS, HIDDEN),
-        "hidden_bias": (HIDDEN,),
-        "output": (HIDDEN, labels),
-        "output_bias": (labels,),
-        "starts": (labels + 1,),
-        "neighbours": (int(arrays["starts"][-1]), DIMENSIONS),
-        "trust": (3, COUNT),
-    }
-    if "gate" in arrays:
-        expected |= {"gate": (3, COUNT + 1), "gate_vector": (DIMENSIONS,)}
-        expected |= {"stranger_terms": (terms,), "stranger_vector": (DIMENSIONS,)}
-    for name, shape in expected.items():
-        if arrays[name].shape != shape:
-            raise ValueError(f"{name!r} has shape {arrays[name].shape!r} instead of {shape!r}")
 
 
 def _packed(text: str) -> NDArray[np.uint8]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,10 @@ MAX_CHARACTERS = 2000
 _SHORTEST, _LONGEST = 2, 5
 _WORD = re.compile(r"\w+(?:'\w+)?")
 _CACHED_TOKENS = 20_000
+# By how often an n-gram occurs in a text of at most 2,000 characters.
+_SUBLINEAR = 1 + np.log(np.maximum(np.arange(2 * MAX_CHARACTERS + 1, dtype=np.float32), 1))
+# Of many texts, word pairs that occur in one and characters that occur in few are half of all n-grams and tell nothing.
+_MANY, _LEAST_OF_MANY = 2000, (2, 4)
 
 
 def clean(text: str) -> str:
@@ -52,6 +57,14 @@ def _character_keys(token: str) -> list[int]:
     return [_key(term) for term in _character_terms(token)]
 
 
+class _Word(NamedTuple):
+    """A word's hash, its row if it is known, and its bytes as the second word of a pair."""
+
+    key: int
+    row: int | None
+    tail: bytes
+
+
 @dataclass(frozen=True, slots=True)
 class Terms:
     """The known n-grams of one text: rows of the coefficient table and their weights."""
@@ -81,6 +94,7 @@ class Vocabulary:
         self.singles = np.zeros(len(words), dtype=np.bool_) if singles is None else singles
         self._word_ids = {key: index for index, key in enumerate(words.tolist())}
         self._character_ids = {key: len(words) + index for index, key in enumerate(characters.tolist())}
+        self._word = lru_cache(maxsize=_CACHED_TOKENS)(self._look_up_word)
         self._ids_of_token = lru_cache(maxsize=_CACHED_TOKENS)(self._look_up_token)
 
     def __len__(self) -> int:
@@ -94,46 +108,48 @@ class Vocabulary:
         """
         words, characters, singles = Counter[int](), Counter[int](), set[int]()
         keys_of_token = lru_cache(maxsize=None)(_character_keys)
+        least_words, least_characters = _LEAST_OF_MANY if len(cleaned) >= _MANY else (1, 1)
         for text in cleaned:
             found = words_of(text)
             singles.update(map(_key, found))
             words.update({_key(term) for term in _word_terms(found)})
             characters.update({key for token in text.split() for key in keys_of_token(token)})
-        blocks = [np.array(sorted(block), dtype=np.uint32) for block in (words, characters)]
+        kept = (
+            [key for key, texts in words.items() if texts >= least_words or key in singles],
+            [key for key, texts in characters.items() if texts >= least_characters],
+        )
+        blocks = [np.array(sorted(block), dtype=np.uint32) for block in kept]
         counts = [words[key] for key in blocks[0].tolist()] + [characters[key] for key in blocks[1].tolist()]
         idf = (np.log((1 + len(cleaned)) / (1 + np.array(counts, dtype=np.float64))) + 1).astype(np.float32)
         return cls(blocks[0], blocks[1], idf, np.isin(blocks[0], np.array(sorted(singles), dtype=np.uint32)))
 
     def terms(self, cleaned: str) -> Terms:
-        words = words_of(cleaned)
-        counts = Counter(words)
-        known = 0
-        for word in counts:
-            known += _key(word) in self._word_ids
-        ids, weights = self._weigh(self._word_rows(words), WORD_WEIGHT)
-        more_ids, more_weights = self._weigh(self._character_rows(cleaned), CHARACTER_WEIGHT)
-        return Terms(
-            np.concatenate((ids, more_ids)),
-            np.concatenate((weights, more_weights)),
-            known / len(counts) if counts else 0.0,
-        )
-
-    def _word_rows(self, words: Sequence[str]) -> NDArray[np.intp]:
+        words = [self._word(word) for word in words_of(cleaned)]
+        distinct = set(words)
+        known = sum(word.row is not None for word in distinct)
+        rows = [word.row for word in words if word.row is not None]
         find = self._word_ids.get
-        return np.array([row for term in _word_terms(words) if (row := find(_key(term))) is not None], dtype=np.intp)
+        pairs = (find(zlib.crc32(second.tail, first.key)) for first, second in pairwise(words))
+        rows += [row for row in pairs if row is not None]
+        blocks = [np.array(rows, dtype=np.intp), *map(self._ids_of_token, cleaned.split())]
+        # Always a copy, sorted in place: the cached arrays must not change.
+        ids, weights = self._weigh(np.concatenate(blocks))
+        return Terms(ids, weights, known / len(distinct) if distinct else 0.0)
 
-    def _character_rows(self, cleaned: str) -> NDArray[np.intp]:
-        rows = [self._ids_of_token(token) for token in cleaned.split()]
-        # Always a copy: the caller sorts in place, and the cached arrays must not change.
-        return np.concatenate(rows) if rows else np.empty(0, dtype=np.intp)
+    def _look_up_word(self, word: str) -> "_Word":
+        key = _key(word)
+        return _Word(key, self._word_ids.get(key), f" {word}".encode())
 
     def _look_up_token(self, token: str) -> NDArray[np.intp]:
         find = self._character_ids.get
         found: Iterable[int] = (row for key in _character_keys(token) if (row := find(key)) is not None)
         return np.fromiter(found, dtype=np.intp)
 
-    def _weigh(self, rows: NDArray[np.intp], scale: float) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-        """Each id once; sublinear tf x idf, of length `scale`. By hand: `np.unique` costs three times as much here."""
+    def _weigh(self, rows: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+        """Each id once; sublinear tf x idf, words and characters each of their own length.
+
+        By hand: `np.unique` costs three times as much here.
+        """
         if not len(rows):
             return rows, np.empty(0, dtype=np.float32)
         rows.sort()
@@ -144,9 +160,12 @@ class Vocabulary:
         ids = rows.take(starts)
         weights = self.idf.take(ids)
         if len(ids) < len(rows):
-            counts = np.empty(len(ids), dtype=np.float32)
+            counts = np.empty(len(ids), dtype=np.intp)
             np.subtract(starts[1:], starts[:-1], out=counts[:-1])
             counts[-1] = len(rows) - starts[-1]
-            weights *= 1 + np.log(counts)
-        weights *= np.float32(scale / math.sqrt(float(weights.dot(weights))))
+            weights *= _SUBLINEAR.take(counts, mode="clip")
+        words = int(ids.searchsorted(len(self.words)))
+        for block, length in ((weights[:words], WORD_WEIGHT), (weights[words:], CHARACTER_WEIGHT)):
+            if len(block):
+                block *= np.float32(length / math.sqrt(float(block.dot(block))))
         return ids, weights

@@ -12,16 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handrail.core.errors import UsageError
-from handrail.serving.routing.calibration import Blend, Curve, Trust, fit_blend, fit_curve
+from handrail.serving.routing.bayes import fit_likelihoods, likelihoods
+from handrail.serving.routing.calibration import Blend, Curve, Scores, Trust, fit_blend, fit_curve
 from handrail.serving.routing.embedding import Embedding, shared_embedding
 from handrail.serving.routing.evaluation import Figures, figures
 from handrail.serving.routing.gate import PRIOR_GENERIC, PRIOR_GIVEN, Gate
-from handrail.serving.routing.head import IntentHead, Parts
+from handrail.serving.routing.head import IntentHead
 from handrail.serving.routing.linear import Linear, fit_margins, fit_stranger, margins
-from handrail.serving.routing.network import Floats, Ints, Network, fit_network, softmax
+from handrail.serving.routing.network import Floats, Ints, Network, fit_network
 from handrail.serving.routing.ngrams import Vocabulary, clean
+from handrail.serving.routing.parts import Parts
 from handrail.serving.routing.rows import Rows, seen_from, stacked
-from handrail.serving.routing.signals import COUNT, Neighbours, signals_of
+from handrail.serving.routing.signals import COUNT, Neighbours, read_scores, sample_of
 
 # Many, so that heads that miss a fold stand for the head on everything.
 FOLDS = 10
@@ -128,13 +130,27 @@ def folds_of(intents: Ints, count: int) -> Ints:
 
 
 @dataclass(frozen=True, slots=True)
+class _Learned:
+    """The three classifiers: boundaries, network, and the words' log likelihoods."""
+
+    boundaries: Linear
+    network: Network
+    words: Floats
+
+    def scores(self, rows: Rows) -> Scores:
+        return Scores(
+            margins(self.boundaries, rows), self.network.scores(rows.embedding), likelihoods(self.words, rows)
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class _HeldOut:
     """What heads trained without these rows said about them."""
 
-    margins: Floats
-    opinions: Floats
+    scores: Scores
     known_words: NDArray[np.float64]
     vectors: Floats
+    along: Floats
     neighbours: tuple[Neighbours, ...]
 
     def __len__(self) -> int:
@@ -142,33 +158,28 @@ class _HeldOut:
 
     def judged(self, blend: Blend) -> tuple[NDArray[np.float64], Ints]:
         """The signals of every row and the intent it would be given."""
-        logits = blend.logits(self.margins, self.opinions)
-        chances = softmax(logits)
-        rows = zip(logits, chances, self.known_words.tolist(), self.vectors, self.neighbours, strict=True)
-        return np.array([signals_of(*row) for row in rows]).reshape(-1, COUNT), chances.argmax(axis=1)
-
-    def nearness(self) -> NDArray[np.float64]:
-        """Cosine to the nearest training row."""
-        pairs = zip(self.vectors, self.neighbours, strict=True)
-        return np.array([float((near.vectors @ vector).max()) for vector, near in pairs])
+        logits = blend.logits(self.scores)
+        rows = zip(logits, self.known_words.tolist(), self.along, self.neighbours, strict=True)
+        found = [read_scores(*row) for row in rows]
+        return np.array([one.signals for one in found]).reshape(-1, COUNT), logits.argmax(axis=1)
 
     def only(self, index: Ints | NDArray[np.bool_]) -> "_HeldOut":
         places = np.arange(len(self))[index].tolist()
         return _HeldOut(
-            self.margins[index],
-            self.opinions[index],
+            self.scores.only(index),
             self.known_words[index],
             self.vectors[index],
+            self.along[index],
             tuple(self.neighbours[place] for place in places),
         )
 
 
 def _joined(parts: Sequence[_HeldOut]) -> _HeldOut:
     return _HeldOut(
-        np.vstack([part.margins for part in parts]),
-        np.vstack([part.opinions for part in parts]),
+        Scores.joined([part.scores for part in parts]),
         np.concatenate([part.known_words for part in parts]),
         np.vstack([part.vectors for part in parts]),
+        np.vstack([part.along for part in parts]),
         tuple(one for part in parts for one in part.neighbours),
     )
 
@@ -200,7 +211,7 @@ class _Trainer:
         blend, calibrated, measured = Blend(), _Calibrated(Trust.plain(COUNT), None, Curve()), None
         if inside is not None:
             intents = self.intents[held_rows]
-            blend = fit_blend(inside.margins, inside.opinions, intents)
+            blend = fit_blend(inside.scores, intents)
             strangers = self._strangers(held_rows, kept)
             calibrated, measured = _calibrate(inside, outside_kept, intents, blend, strangers)
         report = self._report(kept, calibrated.gate is not None, measured)
@@ -222,22 +233,24 @@ class _Trainer:
         back = np.argsort(order, kind="stable")
         return np.concatenate([test for _, test in plans]), _joined(inside), _joined(outside).only(back)
 
-    def _fit(self, learn: Ints) -> tuple[Linear, Network]:
+    def _fit(self, learn: Ints) -> _Learned:
         rows, intents, count = self.rows.take(learn), self.intents[learn], len(self.labels)
         # Side by side: both leave Python for most of their time, and neither sees the other's random numbers.
         with ThreadPoolExecutor(1) as aside:
             network = aside.submit(fit_network, rows.embedding, intents, count, self.seed)
-            return fit_margins(rows, intents, count, self.seed), network.result()
+            boundaries = fit_margins(rows, intents, count, self.seed)
+            found = fit_likelihoods(rows, intents, count, len(self.vocabulary.words))
+            return _Learned(boundaries, network.result(), found)
 
-    def _said(self, learned: tuple[Linear, Network], learn: Ints, rows: Rows) -> _HeldOut:
+    def _said(self, learned: _Learned, learn: Ints, rows: Rows) -> _HeldOut:
         training = self.rows.take(learn)
         seen = seen_from(training, rows, self.vocabulary)
         neighbours = Neighbours.of(training.embedding, self.intents[learn], len(self.labels))
         return _HeldOut(
-            margins(learned[0], seen),
-            learned[1].scores(seen.embedding),
+            learned.scores(seen),
             seen.known_words,
             seen.embedding,
+            seen.embedding @ neighbours.directions,
             (neighbours,) * len(rows),
         )
 
@@ -245,7 +258,9 @@ class _Trainer:
         """Leaves out generic texts that lie inside one of the project's own intents: here they are in scope."""
         kept = np.ones(len(self.outside), dtype=np.bool_)
         if outside is not None:
-            claimed = (outside.margins.max(axis=1) > 0) & (outside.nearness() > _NEAR)
+            sample = self.rows.embedding[sample_of(self.intents, len(self.labels))[0]]
+            nearest = (self.outside.embedding @ sample.T).max(axis=1)
+            claimed = (outside.scores.margins.max(axis=1) > 0) & (nearest > _NEAR)
             kept[len(self.given) :] = ~claimed[len(self.given) :]
         return kept
 
@@ -275,12 +290,15 @@ class _Trainer:
         )
 
     def _head(self, blend: Blend, calibrated: "_Calibrated", report: TrainingReport) -> IntentHead:
-        boundaries, network = self._fit(np.arange(len(self.intents)))
+        learned = self._fit(np.arange(len(self.intents)))
+        boundaries = learned.boundaries
+        coefficients = boundaries.terms * np.float32(blend.margin_scale)
+        coefficients[: len(learned.words)] += learned.words * np.float32(blend.likelihood_scale)
         parts = Parts(
-            coefficients=boundaries.terms * np.float32(blend.margin_scale),
+            coefficients=coefficients,
             vector_coefficients=boundaries.embedding * np.float32(blend.margin_scale),
             bias=boundaries.bias * np.float32(blend.margin_scale),
-            network=network.scaled(blend.opinion_scale),
+            network=learned.network.scaled(blend.opinion_scale),
             neighbours=Neighbours.of(self.rows.embedding, self.intents, len(self.labels)),
             trust=calibrated.trust,
             gate=calibrated.gate,
