@@ -117,7 +117,9 @@ def _retry_policy(settings: ResilienceSettings) -> RetryPolicy:
 
 
 def _admission(settings: AdmissionSettings, clock: Clock, metrics: Metrics) -> Admission:
-    admission = Admission(clock, AdmissionLimits(**settings.model_dump()))
+    admission = Admission(
+        clock, AdmissionLimits(**settings.model_dump(exclude={"connections"})), on_refused=metrics.refused
+    )
     metrics.watch_admission(lambda: admission.running, lambda: admission.waiting)
     return admission
 

@@ -313,7 +313,7 @@ async def world_over(
         breakers=Breakers(clock, on_change=metrics.breaker_changed),
         retries=Retries(random.Random(0), RetryPolicy(base_seconds=0.001), on_retry=metrics.retried),
         bulkhead=Bulkhead(lambda key: 8),
-        admission=Admission(clock, admission),
+        admission=Admission(clock, admission, on_refused=metrics.refused),
         last_good=LastGood(clock),
         switches=Switchboard(),
         switch_store=SwitchStore(counting),

@@ -14,6 +14,7 @@ import uvicorn
 
 from handrail.core.principal import Role
 from handrail.http.app import create_app
+from handrail.http.guard import MOST_OPEN
 from handrail.http.protocol import Protocol
 from tests.flows.world import World
 
@@ -73,6 +74,10 @@ class Api:
         assert answer.status_code == 200, answer.text
         return list(parsed(answer.text))
 
+    def socket_url(self, conversation: str) -> str:
+        base = str(self.client.base_url).rstrip("/").replace("http://", "ws://")
+        return f"{base}/v1/conversations/{conversation}/ws"
+
     async def key(self, subject: str = "ana", tenant: str = "default", role: Role = Role.END_USER) -> str:
         """The text of a new key; from the first one on the server asks everybody for theirs."""
         services = self.world.services
@@ -124,14 +129,14 @@ class _Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def served(world: World) -> AsyncIterator[Api]:
+async def served(world: World, *, most_open: int = MOST_OPEN) -> AsyncIterator[Api]:
     """The same application behind a socket of 127.0.0.1, with the server `handrail serve` uses."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     listener.listen(64)
     port = listener.getsockname()[1]
     config = uvicorn.Config(
-        create_app(world.services, port=port),
+        create_app(world.services, port=port, most_open=most_open),
         http=Protocol,
         ws="websockets-sansio",
         lifespan="off",

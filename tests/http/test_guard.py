@@ -1,9 +1,15 @@
 """A server without keys serves this machine only, and no page of another site."""
 
+import asyncio
+import json
+
 import pytest
 import websockets
 
-from tests.http.api import PORT, Api
+from handrail.serving.models import Reply
+from handrail.serving.resilience import Admission, AdmissionLimits
+from tests.flows.world import World, until
+from tests.http.api import PORT, Api, served
 
 LOCAL_HOSTS = [f"127.0.0.1:{PORT}", f"localhost:{PORT}", f"LOCALHOST:{PORT}", f"[::1]:{PORT}"]
 FOREIGN_HOSTS = [
@@ -99,3 +105,54 @@ class TestWithKeys:
             headers=same_origin,
         )
         assert posted.status_code == 401
+
+
+class TestWhatIsOpenAtOnce:
+    async def test_is_bounded_and_who_comes_beyond_it_is_told_when_to_come_back(self, world: World):
+        world.script(Reply(text="one two", piece=4, gap_seconds=30), repeats=True)
+        async with served(world, most_open=2) as live:
+            first, second = await live.open(), await live.open()
+            turns = [
+                asyncio.create_task(live.post(f"/v1/conversations/{each}/turns", {"message": "count"}))
+                for each in (first, second)
+            ]
+            await until(lambda: len(world.services.running) == 2)
+            refused = await live.get("/v1/conversations")
+            assert (refused.status_code, refused.json()["error"]["code"]) == (503, "overloaded")
+            assert refused.headers["retry-after"] == "1"
+            for path in ("/healthz", "/readyz", "/metrics"):
+                assert (await live.get(path)).status_code == 200, path
+            with pytest.raises(websockets.InvalidStatus):
+                await websockets.connect(live.socket_url(first))
+            for task in world.services.running.values():
+                task.cancel()
+            await asyncio.gather(*turns)
+            assert (await live.get("/v1/conversations")).status_code == 200
+
+
+class TestAFullServer:
+    async def test_answers_429_to_a_tenant_that_has_its_share_and_stores_nothing(self, world: World):
+        limits = AdmissionLimits(running=2, running_per_tenant=1, waiting=0, waiting_per_tenant=0)
+        world.services.admission = Admission(world.services.clock, limits)
+        world.script(Reply(text="one two", piece=4, gap_seconds=30))
+        async with served(world) as live:
+            running, other = await live.open(), await live.open()
+            turn = asyncio.create_task(live.post(f"/v1/conversations/{running}/turns", {"message": "count"}))
+            await until(lambda: len(world.services.running) == 1)
+            commits = len(world.db.commits)
+            for path, body in (
+                (f"/v1/conversations/{other}/turns", {"message": "hello"}),
+                ("/v1/chat/completions", {"model": "shop", "messages": [{"role": "user", "content": "hello"}]}),
+            ):
+                refused = await live.post(path, body)
+                assert (refused.status_code, refused.json()["error"]["code"]) == (429, "tenant_overloaded"), path
+                assert int(refused.headers["retry-after"]) >= 1
+            assert len(world.db.commits) == commits
+            async with websockets.connect(live.socket_url(other)) as socket:
+                await socket.send('{"type": "turn.create", "data": {"message": "hello"}}')
+                error = json.loads(await socket.recv())["data"]["error"]
+                assert error["code"] == "tenant_overloaded"
+                assert error["retry_after_seconds"] >= 1
+            for task in world.services.running.values():
+                task.cancel()
+            await turn

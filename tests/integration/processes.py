@@ -54,6 +54,10 @@ class Process:
     def send(self, what: signal.Signals) -> None:
         self._process.send_signal(what)
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def ended(self) -> int:
         """The exit code, once it has ended."""
         return self._process.wait(ENDS_WITHIN)

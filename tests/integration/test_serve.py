@@ -138,6 +138,22 @@ def test_a_server_that_is_told_to_stop_lets_its_turn_end(tmp_path: Path, project
     assert stored(tmp_path) == [("user", "count"), ("assistant", "one two three four five")]
 
 
+def test_a_second_signal_stops_turns_whose_clients_have_left(tmp_path: Path, project: Path, provider: Provider):
+    provider.says, provider.gap = " ".join(["word"] * 100), 0.2
+    with serving("serve", "--project", str(project), home=tmp_path, HANDRAIL_TURN__DRAIN_SECONDS="60") as server:
+        first_words(server.client, server.open(), "count")
+        server.client.close()
+        server.send(signal.SIGTERM)
+        # Nobody is connected any more: the server has closed its doors and waits for the turn alone.
+        time.sleep(1)
+        server.send(signal.SIGTERM)
+        assert server.ended() == 0
+    with contextlib.closing(sqlite3.connect(tmp_path / "data" / "handrail.db")) as connection:
+        (status, lease) = connection.execute("SELECT status, lease_expires_at FROM turn").fetchone()
+    assert status == "running"
+    assert lease < time.time() * 1e6, "its lease is let go: whoever comes next takes it over at once"
+
+
 class TestATurnThatOutlastsTheDrain:
     @pytest.fixture
     def stopped(self, tmp_path: Path, project: Path, provider: Provider) -> list[httpx2.Response]:

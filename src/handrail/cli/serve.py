@@ -77,14 +77,15 @@ async def _serve(
         if lock is not None:
             lock.announce(address)
         _say_hello(address, release.agent, release.id, services, welcome=welcome)
-        server = _Server(services, port, settings.turn.drain_seconds)
+        server = _Server(services, port, settings)
         _settle_memory()
         if lock is not None:
             await recover(services)
         keepers = keep(services)
         await server.serve(sockets=[listener])
         # Leases are renewed while turns end; nothing is taken over any more.
-        await server.drained()
+        with server.capture_signals():
+            await server.drained()
         for keeper in keepers:
             keeper.cancel()
 
@@ -145,9 +146,10 @@ def _say_hello(address: str, agent: str, release_id: str, services: Services, *,
 class _Server(uvicorn.Server):
     """uvicorn that stops admitting turns at the first signal and ends at once at the second."""
 
-    def __init__(self, services: Services, port: int, drain_seconds: float) -> None:
+    def __init__(self, services: Services, port: int, settings: Settings) -> None:
+        drain_seconds = settings.turn.drain_seconds
         config = uvicorn.Config(
-            create_app(services, port=port),
+            create_app(services, port=port, most_open=settings.admission.connections),
             loop="none",
             http=Protocol,
             ws="websockets-sansio",
@@ -164,6 +166,7 @@ class _Server(uvicorn.Server):
         self._services = services
         self._drain_seconds = drain_seconds
         self._draining: asyncio.Task[None] | None = None
+        self._hurry = asyncio.Event()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
@@ -178,13 +181,21 @@ class _Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         # At once, beside uvicorn's own wait for connections: those of running turns end with their turns.
-        if self._draining is None:
+        if self._draining is not None:
+            # uvicorn itself would hurry at a second SIGINT only.
+            self.force_exit = True
+            self._hurry.set()
+        else:
             self._draining = asyncio.get_running_loop().create_task(drain(self._services, self._drain_seconds))
         super().handle_exit(sig, frame)
 
     async def drained(self) -> None:
-        """Wait for the turns to end; after a second signal stop them now."""
-        if self._draining is not None and not self.force_exit:
-            await self._draining
-        else:
-            await drain(self._services, 0.0)
+        """Wait for the turns to end; at a second signal, which may come while they do, stop them now."""
+        if self._draining is not None:
+            hurry = asyncio.get_running_loop().create_task(self._hurry.wait())
+            await asyncio.wait({self._draining, hurry}, return_when=asyncio.FIRST_COMPLETED)
+            hurry.cancel()
+            if self._draining.done():
+                return
+            self._draining.cancel()
+        await drain(self._services, 0.0)

@@ -35,6 +35,7 @@ from handrail.serving.resilience import (
     Breakers,
     Bulkhead,
     LastGood,
+    Place,
     Retries,
     Rung,
     Switchboard,
@@ -149,6 +150,7 @@ class ActiveTurn:
     """One turn while it runs.
 
     Attributes:
+        place: where it was admitted; None for a turn that goes on or stood in its conversation's line.
         position: of the last message of the turn in the transcript.
         rounds: the rounds of tools that an earlier owner of the turn has stored; empty for a turn that begins.
         journal: the tool calls that an earlier owner has begun or ended, by id.
@@ -167,6 +169,7 @@ class ActiveTurn:
     began: float
     message_id: str
     intent: str | None = None
+    place: Place | None = None
     position: int = 0
     rounds: Sequence[StoredMessage] = ()
     journal: Mapping[str, StoredToolCall] = field(default_factory=dict[str, StoredToolCall])

@@ -1,8 +1,8 @@
 """The one story: what happens to a message, from its arrival to the recorded answer.
 
-receive -> admit -> check the input -> store (commit a) -> classify -> route by confidence -> flow or agent loop, where
-every model and tool call is governed -> stream -> record (commit d). The turn runs on its own: a client that leaves
-changes nothing, and what it missed is replayed to it.
+receive -> admit (rate, a place) -> check the input -> store (commit a) -> classify -> route by confidence -> flow or
+agent loop, where every model and tool call is governed -> stream -> record (commit d). The turn runs on its own: a
+client that leaves changes nothing, and what it missed is replayed to it.
 """
 
 import asyncio
@@ -28,6 +28,7 @@ from handrail.flows.shutdown import hand_over
 from handrail.flows.wording import OUT_OF_TIME, STOPPED, WENT_WRONG, sorry
 from handrail.protection.guardrails import admit_text, strictest
 from handrail.serving.conversations import Fenced, IdempotencyScope, TurnStatus, TurnStream
+from handrail.serving.resilience import Place
 from handrail.telemetry.logging import logger
 
 
@@ -39,12 +40,13 @@ async def take_turn(
     *,
     idempotency: IdempotencyScope | None = None,
     earlier: Sequence[Message] = (),
+    place: Place | None = None,
 ) -> TurnStream:
     """Receive one message of an authenticated principal; returns as soon as it is safely stored.
 
     Raises:
-        NotFound, RateLimited, InvalidMessage, ConversationBusy, IdempotencyMismatch, StoreUnavailable, ShuttingDown,
-        SwitchedOff.
+        NotFound, RateLimited, TenantOverloaded, Overloaded, InvalidMessage, ConversationBusy, IdempotencyMismatch,
+        StoreUnavailable, ShuttingDown, SwitchedOff.
     """
     began = time.perf_counter()
     services.require_admitting()
@@ -53,25 +55,27 @@ async def take_turn(
         return await attach(services, principal, known)
     pin = await pinned(services, conversation)
     services.require_rate(principal, conversation.agent)
-    release = await services.releases.load(conversation.tenant_id, pin)
-    protecting = await services.releases.protection(conversation.tenant_id, release)
-    text = admit_text(message, strictest(each.policies.input for each in protecting))
-    before = admit_earlier(earlier)
-    active = await begin(services, principal, conversation, release, text, idempotency, before)
-    if isinstance(active, TurnStream):
-        return active
-    # Overhead counts from the request on; of a turn that waits in line it counts from its start.
-    if active.turn.status is TurnStatus.RUNNING:
-        active.began = began
-        run(services, active)
-    else:
-        wait(services, active)
+    async with place or services.admission.admit(conversation.tenant_id) as place:
+        release = await services.releases.load(conversation.tenant_id, pin)
+        protecting = await services.releases.protection(conversation.tenant_id, release)
+        text = admit_text(message, strictest(each.policies.input for each in protecting))
+        active = await begin(services, principal, conversation, release, text, idempotency, admit_earlier(earlier))
+        if isinstance(active, TurnStream):
+            return active
+        # Overhead counts from the request on; of a turn that waits in line it counts from its start.
+        if active.turn.status is TurnStatus.RUNNING:
+            active.began, active.place = began + place.waited_seconds, place.moved()
+            run(services, active)
+        else:
+            wait(services, active)
     return active.stream
 
 
 def run(services: Services, active: ActiveTurn) -> None:
-    """Let the turn run on its own."""
-    services.running[active.turn.id] = asyncio.get_running_loop().create_task(_run(services, active))
+    """Let the turn run on its own, in its place; one that was admitted before takes a place and is not refused."""
+    place = active.place or services.admission.admit(active.turn.tenant_id).seize()
+    task = services.running[active.turn.id] = asyncio.get_running_loop().create_task(_run(services, active))
+    task.add_done_callback(lambda _: place.leave())
 
 
 def wait(services: Services, active: ActiveTurn) -> None:

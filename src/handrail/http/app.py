@@ -16,7 +16,7 @@ from handrail.console import mount
 from handrail.core.errors import HandrailError
 from handrail.flows.services import Services
 from handrail.http import errors, websocket
-from handrail.http.guard import Guard
+from handrail.http.guard import MOST_OPEN, Guard
 from handrail.http.hot_path import HotPath
 from handrail.http.routes import (
     agents,
@@ -33,7 +33,9 @@ from handrail.http.routes import (
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
-def create_app(services: Services, *, port: int, lifespan: Lifespan | None = None) -> FastAPI:
+def create_app(
+    services: Services, *, port: int, most_open: int = MOST_OPEN, lifespan: Lifespan | None = None
+) -> FastAPI:
     """The ASGI application over `services`, which the caller opens and closes (or `lifespan` does)."""
     app = _Application(
         title="Handrail",
@@ -45,6 +47,7 @@ def create_app(services: Services, *, port: int, lifespan: Lifespan | None = Non
     )
     app.state.services = services
     app.state.port = port
+    app.state.most_open = most_open
     deciding, serving = (approvals, delegations, releases, switches, keys), (health, websocket)
     for module in (conversations, chat_completions, agents, *deciding, *serving):
         app.include_router(module.router)
@@ -62,7 +65,8 @@ class _Application(FastAPI):
     def build_middleware_stack(self) -> ASGIApp:
         services: Services = self.state.services
         app = HotPath(super().build_middleware_stack())
-        return Guard(app, port=self.state.port, has_keys=lambda: services.authenticator.has_keys)
+        port, most_open = self.state.port, self.state.most_open
+        return Guard(app, port=port, has_keys=lambda: services.authenticator.has_keys, most_open=most_open)
 
 
 @asynccontextmanager

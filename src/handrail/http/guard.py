@@ -1,4 +1,4 @@
-"""The outermost layer, plain ASGI: trace id, body limit, and the loopback guard of a server without keys."""
+"""The outermost layer, plain ASGI: trace id, what is open at once, body limit, the loopback guard without keys."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from urllib.parse import urlsplit
@@ -10,6 +10,10 @@ from handrail.http.errors import ApiError, error_body, json_response
 from handrail.telemetry.trace import begin_trace
 
 MOST_BODY_BYTES = 1024 * 1024
+MOST_OPEN = 4096
+# What watches the server must hear from it above all when it is full.
+ALWAYS_ANSWERED = frozenset({"/healthz", "/readyz", "/metrics"})
+POLICY_VIOLATION, TRY_AGAIN_LATER = 1008, 1013
 LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
 Headers = Mapping[bytes, bytes]
 _SECURITY = [
@@ -26,17 +30,30 @@ class Guard:
         port: of the server. Without keys only Host 127.0.0.1, localhost or [::1] with this port is served, and a
             foreign Origin is refused on POST and WebSocket: a page of another site must not drive a local server.
         has_keys: asked at every request; once keys exist, the Authorization header is the guard.
+        most_open: requests, event streams and sockets at once; what comes beyond them is refused unread.
     """
 
-    def __init__(self, app: ASGIApp, port: int, has_keys: Callable[[], bool]) -> None:
+    def __init__(self, app: ASGIApp, port: int, has_keys: Callable[[], bool], most_open: int = MOST_OPEN) -> None:
         self.app = app
         self.port = port
         self.has_keys = has_keys
+        self.most_open = most_open
+        self.open = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
+        if self.open >= self.most_open and scope["path"] not in ALWAYS_ANSWERED:
+            await _refuse(self._full(), scope, receive, send, TRY_AGAIN_LATER)
+            return
+        self.open += 1
+        try:
+            await self._pass(scope, receive, send)
+        finally:
+            self.open -= 1
+
+    async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
         # The first of a name counts.
         headers: Headers = dict(reversed(scope["headers"]))
         begin_trace(_text(headers, b"traceparent"))
@@ -50,6 +67,10 @@ class Guard:
         # A body of a stated length is not longer: the HTTP parser sees to it.
         has_length = b"content-length" in headers and b"transfer-encoding" not in headers
         await self.app(scope, receive if has_length else _bounded(receive), _secured(send))
+
+    def _full(self) -> Response:
+        message = f"{self.open} requests and streams are open, as many as this server keeps; try again in a second"
+        return json_response(error_body("overloaded", message), 503, {"retry-after": "1"})
 
     def _refusal(self, scope: Scope, headers: Headers) -> Response | None:
         if "\0" in scope["path"] or b"%00" in scope["query_string"]:
@@ -92,10 +113,12 @@ def _text(headers: Headers, name: bytes) -> str | None:
     return None if value is None else value.decode("latin-1")
 
 
-async def _refuse(response: Response, scope: Scope, receive: Receive, send: Send) -> None:
+async def _refuse(
+    response: Response, scope: Scope, receive: Receive, send: Send, close_code: int = POLICY_VIOLATION
+) -> None:
     if scope["type"] == "websocket":
         await receive()
-        await send({"type": "websocket.close", "code": 1008, "reason": "refused"})
+        await send({"type": "websocket.close", "code": close_code, "reason": "refused"})
         return
     await response(scope, receive, send)
 

@@ -89,9 +89,10 @@ class _Connection:
                 await self._take(message.get("text"))
             except HandrailError as error:
                 code = error.api_code if isinstance(error, ApiError) else error.code
-                await self._send(
-                    {"id": None, "event": "error", "data": error_body(code, error.message, param=error.param)}
-                )
+                body = error_body(code, error.message, param=error.param)
+                if error.retry_after_seconds is not None:
+                    body["error"]["retry_after_seconds"] = error.retry_after_seconds
+                await self._send({"id": None, "event": "error", "data": body})
             except ValidationError as error:
                 first = error.errors(include_url=False)[0]
                 message = f"{'.'.join(map(str, first['loc'])) or 'frame'}: {first['msg']}"

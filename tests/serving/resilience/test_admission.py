@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from handrail.core.clock import FrozenClock
-from handrail.serving.resilience import Admission, AdmissionLimits, Overloaded, Place, TenantOverloaded
+from handrail.serving.resilience import Admission, AdmissionClosed, AdmissionLimits, Overloaded, Place, TenantOverloaded
 
 
 def made(clock: FrozenClock | None = None, **limits: Any) -> Admission:
@@ -364,3 +364,70 @@ class TestMemory:
         assert admission.tenants == 1
         assert after - before < 20_000
         place.leave()
+
+
+class TestAPlaceThatIsTaken:
+    async def test_is_not_taken_twice(self):
+        admission = made()
+        async with admission.admit("a") as place, place:
+            assert admission.running == 1
+        assert admission.running == 0
+
+    async def test_moves_to_who_will_leave_it(self):
+        admission = made()
+        async with admission.admit("a") as place:
+            moved = place.moved()
+        assert admission.running == 1
+        moved.leave()
+        moved.leave()
+        assert admission.running == 0
+
+    async def test_knows_how_long_it_stood_in_line(self):
+        clock = FrozenClock()
+        admission = made(clock, running=1, running_per_tenant=1)
+        first = await admission.admit("a").enter()
+        second = admission.admit("a")
+        entering = asyncio.create_task(second.enter())
+        await settle()
+        clock.advance(3)
+        first.leave()
+        await entering
+        assert (first.waited_seconds, second.waited_seconds) == (0.0, 3.0)
+
+
+class TestSeize:
+    async def test_goes_beyond_the_limits_and_then_nobody_is_let_in_until_they_are_kept_again(self):
+        admission = made(running=1, running_per_tenant=1)
+        first = await admission.admit("a").enter()
+        seized = admission.admit("b").seize()
+        waiting = await queue(admission, "c")
+        assert admission.running == 2
+        first.leave()
+        await settle()
+        assert (admission.running, admission.waiting) == (1, 1)
+        seized.leave()
+        assert (await waiting[0]) is not None
+        assert admission.running == 1
+
+    async def test_is_for_a_closed_one_too(self):
+        admission = made()
+        admission.close()
+        admission.admit("a").seize().leave()
+        assert admission.running == admission.tenants == 0
+
+
+class TestRefusals:
+    async def test_are_told_by_their_code(self):
+        told: list[str] = []
+        admission = Admission(
+            FrozenClock(),
+            AdmissionLimits(running=1, running_per_tenant=1, waiting_per_tenant=0),
+            on_refused=told.append,
+        )
+        await admission.admit("a").enter()
+        with pytest.raises(TenantOverloaded):
+            await admission.admit("a").enter()
+        admission.close()
+        with pytest.raises(AdmissionClosed):
+            await admission.admit("b").enter()
+        assert told == ["tenant_overloaded", "shutting_down"]

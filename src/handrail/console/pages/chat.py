@@ -24,7 +24,7 @@ from handrail.serving.conversations import Conversation
 MOST_MESSAGES = 200
 MOST_CONVERSATIONS = 30
 MOST_FORM_BYTES = 256 * 1024
-_STATUSES = {"not_found": 404, "conversation_busy": 409, "rate_limited": 429}
+_STATUSES = {"not_found": 404, "conversation_busy": 409, "rate_limited": 429, "tenant_overloaded": 429}
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,10 +139,11 @@ def add_routes(app: FastAPI, renderer: Renderer) -> None:
 async def _say(services: Services, principal: Principal, form: Form) -> str:
     """Take one turn to its end; returns the conversation's id."""
     conversation_id = form.conversation_id
-    if conversation_id is None:
-        opened = await open_conversation(services, principal, form.agent, channel="console")
-        conversation_id = opened.id
-    stream = await take_turn(services, principal, conversation_id, form.message)
+    async with services.admission.admit(principal.tenant_id) as place:
+        if conversation_id is None:
+            opened = await open_conversation(services, principal, form.agent, channel="console")
+            conversation_id = opened.id
+        stream = await take_turn(services, principal, conversation_id, form.message, place=place)
     await stream.wait()
     return conversation_id
 

@@ -18,7 +18,9 @@ from handrail.core import events
 from handrail.core.errors import NotFound
 from handrail.core.events import Event
 from handrail.core.messages import Message
+from handrail.core.principal import Principal
 from handrail.flows.conversations import open_conversation
+from handrail.flows.services import Services
 from handrail.flows.turn import take_turn
 from handrail.http.errors import ApiError, error_body, json_response
 from handrail.http.openapi import accepts, answers
@@ -99,27 +101,35 @@ async def create_chat_completion(request: Request) -> Response:
     message, earlier = _read(body)
     services = services_of(request)
     conversation_id = request.headers.get(CONVERSATION_HEADER)
-    key = idempotency_of(request, f"chat:{conversation_id or ''}", raw)
-    if conversation_id is None:
-        # The key belongs to the turn too, so a repeated request must find the conversation of the first.
-        conversation = await open_conversation(services, principal, body.model, channel="openai", idempotency=key)
-        conversation_id = conversation.id
-    else:
-        conversation = await services.conversations.require(principal, conversation_id)
-        if conversation.agent != body.model:
-            raise NotFound(
-                f"conversation {conversation_id!r} is with agent {conversation.agent!r}, not {body.model!r}",
-                param="model",
-            )
-        earlier = []
-    key = idempotency_of(request, f"turns:{conversation_id}", raw)
-    stream = await take_turn(services, principal, conversation_id, message, idempotency=key, earlier=earlier)
+    # Without a place nothing is stored, no conversation either.
+    async with services.admission.admit(principal.tenant_id) as place:
+        if conversation_id is None:
+            # The key belongs to the turn too, so a repeated request must find the conversation of the first.
+            key = idempotency_of(request, "chat:", raw)
+            conversation = await open_conversation(services, principal, body.model, channel="openai", idempotency=key)
+            conversation_id = conversation.id
+        else:
+            await _require_with(services, principal, conversation_id, body.model)
+            earlier = []
+        key = idempotency_of(request, f"turns:{conversation_id}", raw)
+        stream = await take_turn(
+            services, principal, conversation_id, message, idempotency=key, earlier=earlier, place=place
+        )
     headers = [(CONVERSATION_HEADER.encode(), conversation_id.encode())]
     if body.stream:
         usage = bool(body.stream_options and body.stream_options.include_usage)
         return EventStream(stream.batches(), _Chunks(stream.turn_id, body.model, usage), headers)
     result = await stream.wait()
     return _completion(result, body.model, {CONVERSATION_HEADER: conversation_id})
+
+
+async def _require_with(services: Services, principal: Principal, conversation_id: str, agent: str) -> None:
+    """The conversation must be with the agent that the request names."""
+    conversation = await services.conversations.require(principal, conversation_id)
+    if conversation.agent != agent:
+        raise NotFound(
+            f"conversation {conversation_id!r} is with agent {conversation.agent!r}, not {agent!r}", param="model"
+        )
 
 
 def _read(body: ChatRequest) -> tuple[str, list[Message]]:

@@ -9,7 +9,7 @@ other replicas each goes by what it knows itself, and what it knows to be off st
 Bulkheads and admission fail closed: without a place nothing is begun. The hard deadline is in `core`.
 """
 
-from handrail.serving.resilience.admission import Admission, AdmissionLimits, Place, TenantOverloaded
+from handrail.serving.resilience.admission import Admission, AdmissionClosed, AdmissionLimits, Place, TenantOverloaded
 from handrail.serving.resilience.breaker import (
     BreakerChange,
     BreakerMirror,
@@ -42,6 +42,7 @@ __all__ = [
     "EVERYWHERE",
     "KINDS",
     "Admission",
+    "AdmissionClosed",
     "AdmissionLimits",
     "BreakerChange",
     "BreakerMirror",

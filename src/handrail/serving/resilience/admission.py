@@ -21,6 +21,12 @@ class TenantOverloaded(Overloaded):
     code = "tenant_overloaded"
 
 
+class AdmissionClosed(Overloaded):
+    """The process is about to end and admits nobody any more."""
+
+    code = "shutting_down"
+
+
 @dataclass(frozen=True, slots=True)
 class AdmissionLimits:
     """Of one process.
@@ -53,21 +59,44 @@ class AdmissionLimits:
 
 
 class Place:
-    """One turn's place: `async with admission.admit(tenant): ...`, or `await enter()` here and `leave()` elsewhere."""
+    """One turn's place: `async with admission.admit(tenant): ...`, or `await enter()` here and `leave()` elsewhere.
 
-    __slots__ = ("_admission", "_began", "_tenant_id")
+    Attributes:
+        waited_seconds: how long it stood in line.
+    """
+
+    __slots__ = ("_admission", "_began", "_tenant_id", "waited_seconds")
 
     def __init__(self, admission: "Admission", tenant_id: str) -> None:
         self._admission = admission
         self._tenant_id = tenant_id
         self._began: float | None = None
+        self.waited_seconds = 0.0
 
     async def enter(self) -> Self:
-        """Raises `TenantOverloaded` or `Overloaded`."""
-        if not self._admission.take(self._tenant_id):
-            await self._admission.wait(self._tenant_id)
+        """Stand in line for it, unless it is taken already. Raises `TenantOverloaded` or `Overloaded`."""
+        if self._began is not None:
+            return self
+        admission = self._admission
+        if not admission.take(self._tenant_id):
+            came = admission.now()
+            await admission.wait(self._tenant_id)
+            self.waited_seconds = admission.now() - came
+        self._began = admission.now()
+        return self
+
+    def seize(self) -> Self:
+        """Take it, whoever waits: a turn that goes on was admitted once and is not refused again."""
+        self._admission.seize(self._tenant_id)
         self._began = self._admission.now()
         return self
+
+    def moved(self) -> "Place":
+        """The same place for somebody else to leave; this one is empty from now on."""
+        moved = Place(self._admission, self._tenant_id)
+        moved._began, self._began = self._began, None
+        moved.waited_seconds = self.waited_seconds
+        return moved
 
     def leave(self) -> None:
         """Give the place to the next in turn; a second time does nothing."""
@@ -86,11 +115,20 @@ class Place:
 class Admission:
     """The places of one process. For one event loop.
 
+    `on_refused` hears the code of every refusal.
+
     Closed: a turn that finds neither a place nor room to wait is refused, with a `Retry-After` estimated from how
     long turns take. Free places go round the tenants that wait, one each: a tenant's queue slows that tenant only.
     """
 
-    def __init__(self, clock: Clock, limits: AdmissionLimits = AdmissionLimits()) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        limits: AdmissionLimits = AdmissionLimits(),
+        *,
+        on_refused: Callable[[str], None] | None = None,
+    ) -> None:
+        self._on_refused = on_refused
         self.limits = limits
         self.now = clock.monotonic
         self._mean_seconds = FIRST_GUESS_SECONDS
@@ -102,6 +140,7 @@ class Admission:
         )
         # Places call these directly: a method in between would cost as much as taking the place.
         self.take: Callable[[str], bool] = self._slots.take
+        self.seize: Callable[[str], None] = self._slots.seize
 
     def admit(self, tenant_id: str) -> Place:
         """A place for one turn of this tenant, still to be entered."""
@@ -111,7 +150,10 @@ class Admission:
         """Called by places: stand in line."""
         refusal = await self._slots.wait(tenant_id, self.limits.wait_seconds)
         if refusal is not None:
-            raise self._refused(tenant_id, refusal)
+            error = self._refused(tenant_id, refusal)
+            if self._on_refused is not None:
+                self._on_refused(error.code)
+            raise error
 
     def left(self, tenant_id: str, began: float) -> None:
         """Called by places: a turn that began at `began` has ended."""
@@ -138,7 +180,7 @@ class Admission:
     def _refused(self, tenant_id: str, refusal: Refusal) -> Overloaded:
         slots, limits = self._slots, self.limits
         if refusal == "closed":
-            return Overloaded("the server is shutting down; send this again in a moment", retry_after_seconds=5.0)
+            return AdmissionClosed("the server is shutting down; send this again in a moment", retry_after_seconds=5.0)
         if refusal == "line_full" or slots.running_for(tenant_id) >= limits.running_per_tenant:
             running, waiting = slots.running_for(tenant_id), slots.waiting_for(tenant_id)
             wait = retry_after_seconds(waiting, limits.running_per_tenant, self._mean_seconds)

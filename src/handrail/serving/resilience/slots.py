@@ -74,6 +74,12 @@ class FairSlots:
         line.running += 1
         return True
 
+    def seize(self, key: str) -> None:
+        """A place whatever the limits say, for what must go on; as long as they are passed, nobody else is let in."""
+        line = self._lines.get(key) or self._begin(key)
+        self.running += 1
+        line.running += 1
+
     async def wait(self, key: str, seconds: float) -> Refusal | None:
         """A place within `seconds` (`None`), or why there is none. Cancelled, it leaves no trace."""
         refusal = self._refusal(key, seconds)
