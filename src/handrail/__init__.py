@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from handrail.core.tools import ToolContext
-    from handrail.serving.tools import ToolError, tool
+    from handrail.serving.tools import ToolError, ToolUnavailable, tool
 
 __version__ = "0.1.0"
-__all__ = ["ToolContext", "ToolError", "__version__", "tool"]
+__all__ = ["ToolContext", "ToolError", "ToolUnavailable", "__version__", "tool"]
 
 _HOMES = {
     "ToolContext": "handrail.core.tools",
     "ToolError": "handrail.serving.tools",
+    "ToolUnavailable": "handrail.serving.tools",
     "tool": "handrail.serving.tools",
 }
 

@@ -45,7 +45,7 @@ async def services_from(settings: Settings, clock: Clock | None = None) -> Async
     db = await open_database(settings.url, clock)
     metrics = Metrics()
     connections = ModelConnections()
-    tools = ToolRunner(most_threads=settings.tools.threads)
+    tools = ToolRunner(most_threads=settings.tools.threads, most_result_bytes=settings.tools.result_bytes)
     resilience = settings.resilience
     keys = KeyStore(db)
     authenticator = Authenticator(keys, clock, operator_token(settings.data_dir))

@@ -37,6 +37,7 @@ class ToolSettings(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     threads: int = Field(default=16, ge=1, le=256, description="Threads for tools that are not async.")
+    result_bytes: int = Field(default=65_536, ge=1024, description="A longer result is cut and marked.")
 
 
 class AdmissionSettings(BaseModel):

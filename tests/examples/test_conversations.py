@@ -87,7 +87,7 @@ class Conversation:
         context = ToolContext(
             Principal("default", "demo-customer"), "conv_1", "turn_1", call.id, call.id, "rel_1", Deadline.after(10)
         )
-        return await self._runner.run(self._project.tools[call.name], call, context)
+        return (await self._runner.attempt(self._project.tools[call.name], call, context)).result
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from handrail.core.messages import LadderRecord
+
 QUEUED: Final = "turn.queued"
 STARTED: Final = "turn.started"
 ROUTE_DECIDED: Final = "route.decided"
@@ -17,6 +19,17 @@ REQUIRES_ACTION: Final = "turn.requires_action"
 COMPLETED: Final = "turn.completed"
 FAILED: Final = "turn.failed"
 CANCELLED: Final = "turn.cancelled"
+
+
+def tool_completed(call_id: str, name: str, status: str, ladder: LadderRecord = ()) -> Mapping[str, Any]:
+    """The data of `tool.completed`, live and replayed."""
+    data: dict[str, Any] = {"id": call_id, "name": name, "status": status}
+    if ladder:
+        data["ladder"] = list(ladder)
+        if "age_seconds" in ladder[-1]:
+            data["age_seconds"] = ladder[-1]["age_seconds"]
+    return data
+
 
 ENDS_STREAM: Final = frozenset({REQUIRES_ACTION, COMPLETED, FAILED, CANCELLED})
 

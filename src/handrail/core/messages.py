@@ -1,10 +1,17 @@
 """The transcript's parts. What is stored as messages and tool calls is exactly what resumes a turn."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+from handrail.core import json
+from handrail.core.ages import in_words
 
 MessageRole = Literal["user", "assistant", "tool"]
 Provenance = Literal["user", "agent", "tool", "document", "memory", "operator", "client"]
+# The steps of a tool call that was not answered at the first try, each with `rung` and `source`, and with `failed` (an
+# error's code) or, for a value that was kept, `age_seconds`.
+LadderRecord = Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,17 +30,45 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class ToolResult:
-    """What a tool call came to; `content` is JSON text and what the model reads."""
+    """What a tool call came to; `content` is JSON text, and `ladder` how it came to it if not at the first try."""
 
     tool_call_id: str
     name: str
     content: str
     status: Literal["completed", "failed", "unknown"] = "completed"
     provider_id: str | None = None
+    ladder: LadderRecord = ()
 
     @property
     def is_error(self) -> bool:
         return self.status != "completed"
+
+    @property
+    def age_seconds(self) -> float | None:
+        """How old the value is, if it stands in for one that can't be had now."""
+        return self.ladder[-1].get("age_seconds") if self.ladder else None
+
+    @property
+    def told(self) -> str:
+        """What the model reads."""
+        return as_told(self.content, self.ladder)
+
+
+def as_told(content: str, ladder: LadderRecord) -> str:
+    """A result as a model reads it: one that did not come from its usual source says so, so that users hear of it."""
+    if not ladder or (note := _note(ladder)) is None:
+        return content
+    return f'{{"note":{json.dumps(note)},"result":{content}}}'
+
+
+def _note(ladder: LadderRecord) -> str | None:
+    usual, last = ladder[0]["source"], ladder[-1]
+    if last["rung"] == "cached":
+        ago = in_words(last["age_seconds"])
+        return f"{usual} can't be reached; this is what it said {ago} ago and may have changed; tell the user its age"
+    if last["rung"] == "secondary":
+        return f"{usual} can't be reached; this comes from {last['source']} instead"
+    return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,10 @@ class Tool:
         reconcile: asked after a timeout whether the effect happened.
         timeout_seconds: how long one attempt may take.
         trusted: fields of the result that come from the system of record.
+        secondary: asked with the same arguments when this read can't be had; never asked for its own secondary.
+        last_good_seconds: how old a value may be that stands in for this read when nobody else answers.
+        bulkhead: calls at once in this process, where it is not the deployment's usual number.
+        retries: further tries of a failed call, where it is not the deployment's usual number.
         context_parameter: name of the parameter that takes the `ToolContext`, if any.
     """
 
@@ -51,6 +55,15 @@ class Tool:
     reconcile: Callable[..., Any] | None = None
     timeout_seconds: float = 10.0
     trusted: tuple[str, ...] = ()
+    secondary: "Tool | None" = None
+    last_good_seconds: float | None = None
+    bulkhead: int | None = None
+    retries: int | None = None
     is_async: bool = False
     context_parameter: str | None = None
     definition: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    @property
+    def may_repeat(self) -> bool:
+        """Whether the same call may be made again when it is not known what became of it."""
+        return self.effect == "read" or self.idempotent

@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 
 from handrail.core import events, json
+from handrail.core.ages import said_of
 from handrail.core.answers import AnswerEvent, Awaiting, Handoff, ModelCalled, Outcome, Said, TakenBack
 from handrail.core.ids import new_id
 from handrail.core.messages import Message, ToolCall, ToolResult
@@ -38,7 +39,7 @@ async def answer(services: Services, active: ActiveTurn, route: Route) -> Outcom
         else:
             outcome = event
     if outcome.result == "failed" and active.is_unanswered:
-        outcome = await _for_people(services, active, outcome)
+        outcome = await _for_people(services, active, outcome, f"no model answered ({outcome.error_code})")
     if active.unknown and outcome.handoff is None:
         reason = f"it is not known whether {', '.join(dict.fromkeys(active.unknown))} took effect"
         outcome = replace(outcome, handoff=Handoff(reason, active.release.config.handoff.team))
@@ -48,14 +49,14 @@ async def answer(services: Services, active: ActiveTurn, route: Route) -> Outcom
     return outcome
 
 
-async def _for_people(services: Services, active: ActiveTurn, outcome: Outcome) -> Outcome:
-    """No model answered: by the project's word people do, unless they have this conversation already."""
+async def _for_people(services: Services, active: ActiveTurn, outcome: Outcome, reason: str) -> Outcome:
+    """No model or no tool answered: by the project's word people do, unless they have this conversation already."""
     handoff, turn = active.release.config.handoff, active.turn
     if outcome.handoff is not None or not handoff.when_unanswered:
         return outcome
     if await services.escalations.is_open(turn.tenant_id, turn.conversation_id):
         return outcome
-    return replace(outcome, handoff=Handoff(f"no model answered ({outcome.error_code})", handoff.team))
+    return replace(outcome, handoff=Handoff(reason, handoff.team))
 
 
 def _speak(services: Services, active: ActiveTurn, route: Route) -> AsyncIterator[AnswerEvent]:
@@ -116,7 +117,8 @@ async def _tool(services: Services, active: ActiveTurn, route: Route, name: str)
         yield Outcome("failed", handoff=Handoff(f"tool {name!r} failed", active.release.config.handoff.team))
         return
     value = json.loads(result.content)
-    yield Said(value if isinstance(value, str) else _as_lines(value))
+    text = value if isinstance(value, str) else _as_lines(value)
+    yield Said(text if result.age_seconds is None else f"{said_of(result.age_seconds)}\n\n{text}")
     yield Outcome("answered")
 
 
@@ -143,7 +145,7 @@ async def _agent(services: Services, active: ActiveTurn, route: Route) -> AsyncI
         # Rounds of an earlier owner of this turn: what is open in them is finished first, then the loop goes on.
         results = await call_tools(services, active, Message("assistant", asked.content), asked.tool_calls)
         messages.append(Message("assistant", asked.content, "agent", asked.tool_calls))
-        messages += [Message("tool", each.content, "tool", tool_call_id=_answered(each)) for each in results]
+        messages += [Message("tool", each.told, "tool", tool_call_id=_answered(each)) for each in results]
     request = LoopRequest(
         instructions=release.instructions_for(route.intent, services.clock),
         messages=fit(messages, limits.history_messages, limits.history_characters),
@@ -159,4 +161,8 @@ async def _agent(services: Services, active: ActiveTurn, route: Route) -> AsyncI
     )
     async with aclosing(loop):
         async for event in loop:
+            if isinstance(event, Outcome) and event.result == "answered" and active.unanswered_tools:
+                # The last rung of a tool's ladder, for people to hear of. Flows say for themselves what comes then.
+                reason = f"{', '.join(active.unanswered_tools)} gave no answer, and nothing could stand in"
+                event = await _for_people(services, active, event, reason)
             yield event

@@ -74,6 +74,24 @@ async def admitted(services: Services, active: ActiveTurn, call: ToolCall) -> To
     raise ApprovalPending(await _ask(services, active, call, arguments, requirement))
 
 
+async def why_no_stand_in(services: Services, active: ActiveTurn, call: ToolCall, tool: Tool) -> str | None:
+    """Why this tool may not answer for another, as an error's code: it is under the same rules as when it is called.
+
+    Nobody is asked for an approval of a stand-in. A function that is no tool of its own has no rules of its own.
+    """
+    if tool.name not in active.release.tools:
+        return None
+    for each in await services.releases.protection(active.turn.tenant_id, active.release):
+        if not decide_tool(active.principal, tool.name, each.policies.permissions).allowed:
+            return "permission_denied"
+        arguments = _decoded(tool, call)
+        if arguments is not None and each.approval_rules.rules:
+            facts = CallFacts(tool.name, arguments, active.principal, active.conversation, active.intent)
+            if required(each.approval_rules, facts) is not None:
+                return "needs_approval"
+    return None
+
+
 def refused(call: ToolCall, code: str, message: str) -> ToolResult:
     content = json.dumps({"error": {"code": code, "message": message}})
     return ToolResult(call.id, call.name, content, "failed", call.provider_id)

@@ -55,22 +55,28 @@ async def end(services: Services, active: ActiveTurn, result: ToolResult) -> Too
 
 def replayed(active: ActiveTurn, call: ToolCall, recorded: StoredToolCall) -> ToolResult:
     """What an earlier owner of the turn was told."""
-    result = ToolResult(call.id, call.name, recorded.result or "", recorded.outcome, call.provider_id)
+    result = ToolResult(call.id, call.name, recorded.result or "", recorded.outcome, call.provider_id, recorded.ladder)
     active.stream.publish(events.TOOL_STARTED, started(call))
-    active.stream.publish(events.TOOL_COMPLETED, {"id": call.id, "name": call.name, "status": result.status})
+    completed(active, result)
     return result
 
 
 def tell(services: Services, active: ActiveTurn, call: ToolCall, result: ToolResult) -> None:
     """A call that was not let through is shown and counted like any other."""
     active.stream.publish(events.TOOL_STARTED, started(call))
-    active.stream.publish(events.TOOL_COMPLETED, {"id": call.id, "name": call.name, "status": result.status})
+    completed(active, result)
     known = call.name if call.name in active.release.tools else "unknown"
     services.metrics.tool_call(active.turn.agent, known, result.status)
 
 
 def started(call: ToolCall) -> dict[str, object]:
     return {"id": call.id, "name": call.name, "arguments": _readable(call.arguments)}
+
+
+def completed(active: ActiveTurn, result: ToolResult) -> None:
+    """Tell followers how a call ended."""
+    data = events.tool_completed(result.tool_call_id, result.name, result.status, result.ladder)
+    active.stream.publish(events.TOOL_COMPLETED, data)
 
 
 def _fence(services: Services, active: ActiveTurn, batch: Batch) -> None:

@@ -156,6 +156,7 @@ class ActiveTurn:
         journal: the tool calls that an earlier owner has begun or ended, by id.
         unknown: tools of this turn whose effect nobody knows.
         ladder: what model calls tried that were not answered at once, one step after another.
+        unanswered_tools: tools of this turn whose last call nobody could answer, in the order of the first.
     """
 
     principal: Principal
@@ -175,6 +176,7 @@ class ActiveTurn:
     journal: Mapping[str, StoredToolCall] = field(default_factory=dict[str, StoredToolCall])
     unknown: list[str] = field(default_factory=list[str])
     ladder: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    unanswered_tools: dict[str, None] = field(default_factory=dict[str, None])
     calls: list[ModelCalled] = field(default_factory=list[ModelCalled])
 
     @property

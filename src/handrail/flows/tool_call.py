@@ -1,4 +1,4 @@
-"""The story of one tool call: permission -> approval -> intent row (before the effect) -> run -> result row.
+"""The story of one tool call: permission -> approval -> intent row (before the effect) -> ladder -> result row.
 
 Reads of one round run in parallel, writes one after another. A read needs no intent row: it may run again. A call that
 an earlier owner of the turn has ended is not made again, and a write it had begun is settled, never repeated blindly.
@@ -14,6 +14,7 @@ from handrail.flows import journal
 from handrail.flows.gate import ApprovalPending, admitted
 from handrail.flows.services import ActiveTurn, Services
 from handrail.flows.settle import settled
+from handrail.flows.tool_ladder import climb_down
 
 
 async def call_tools(
@@ -75,7 +76,7 @@ async def _write(services: Services, active: ActiveTurn, call: ToolCall) -> Tool
         return journal.replayed(active, call, recorded)
     if recorded is not None:
         begun = replace(call, arguments=recorded.arguments)
-        return await journal.end(services, active, await settled(services, active, begun, recorded, run=_run))
+        return await journal.end(services, active, await settled(services, active, begun, recorded, run=_run_again))
     admission = await admitted(services, active, call)
     if isinstance(admission, ToolResult):
         journal.tell(services, active, call, admission)
@@ -100,15 +101,20 @@ def _result_of(outcome: "ToolResult | ApprovalPending") -> ToolResult:
     return outcome
 
 
-async def _run(services: Services, active: ActiveTurn, call: ToolCall) -> ToolResult:
-    """The tool itself within its time; whatever happens comes back as a result."""
-    stream, tool = active.stream, active.release.tools[call.name]
-    stream.publish(events.TOOL_STARTED, journal.started(call))
+async def _run_again(services: Services, active: ActiveTurn, call: ToolCall) -> ToolResult:
+    """A write that an earlier process made too: only a success says what became of it."""
+    return await _run(services, active, call, in_doubt=True)
+
+
+async def _run(services: Services, active: ActiveTurn, call: ToolCall, *, in_doubt: bool = False) -> ToolResult:
+    """The tool itself, or what stands in for it; whatever happens comes back as a result."""
+    tool = active.release.tools[call.name]
+    active.stream.publish(events.TOOL_STARTED, journal.started(call))
     active.waits.enter()
     try:
-        result = await services.tool_runner.run(tool, call, active.tool_context(call))
+        result = await climb_down(services, active, tool, call, in_doubt=in_doubt)
     finally:
         active.waits.leave()
-    stream.publish(events.TOOL_COMPLETED, {"id": call.id, "name": call.name, "status": result.status})
+    journal.completed(active, result)
     services.metrics.tool_call(active.turn.agent, call.name, result.status)
     return result

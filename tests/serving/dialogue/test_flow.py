@@ -78,6 +78,13 @@ class TestLoadFlow:
         assert problem.startswith("flows/f.yaml:5: ")
         assert message in problem
 
+    def test_wants_the_age_said_of_a_value_that_is_old(self) -> None:
+        call = ("- call: get_order", "  with: {order_id: a}")
+        (problem,) = problems(steps(*call, "  stale: It is old."))
+        assert "flows/f.yaml:7: 'stale' must say how old the value is" in problem
+        (problem,) = problems(steps("- say: hello", "  stale: '{{ age }}'"))
+        assert "'stale' belongs to 'call'" in problem
+
     def test_finds_problems_inside_branches_at_their_own_line(self) -> None:
         found = problems(
             steps(

@@ -37,6 +37,15 @@ class TestAcquire:
         with pytest.raises(Overloaded):
             await bulkhead.acquire("tool:fast")
 
+    async def test_a_key_may_have_a_limit_of_its_own_from_when_it_is_idle(self):
+        bulkhead = made(3, wait_seconds=0)
+        with await bulkhead.acquire(KEY, most=1), pytest.raises(Overloaded):
+            await bulkhead.acquire(KEY, most=2)
+        for _ in range(2):
+            await bulkhead.acquire(KEY, most=2)
+        with pytest.raises(Overloaded):
+            await bulkhead.acquire(KEY, most=2)
+
     async def test_refuses_who_waited_too_long_and_says_when_to_come_back(self):
         bulkhead = made(wait_seconds=0.02)
         with await bulkhead.acquire(KEY):

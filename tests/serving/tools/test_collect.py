@@ -255,6 +255,82 @@ class TestCollect:
         assert "yields" in problem(get)
 
 
+def by_phone(order_id: str, context: ToolContext, limit: int = 5) -> str:
+    return f"{order_id} {limit} {context.principal.subject}"
+
+
+class TestLadder:
+    def test_of_a_read_may_have_a_function_as_secondary(self):
+        @tool(effect="read", secondary=by_phone, last_good_seconds=60, bulkhead=2, retries=0)
+        def get(order_id: str, limit: int = 5) -> None:
+            """Get."""
+
+        made = one(get)
+        assert (made.last_good_seconds, made.bulkhead, made.retries) == (60, 2, 0)
+        assert made.secondary is not None
+        assert (made.secondary.name, made.secondary.effect) == ("get.by_phone", "read")
+        assert made.secondary.context_parameter == "context"
+
+    def test_of_a_read_may_name_another_read(self):
+        @tool(effect="read", secondary="get_order")
+        def get(order_id: str) -> None:
+            """Get."""
+
+        made = collect(module(get, get_order))
+        assert made["get"].secondary is made["get_order"]
+
+    @pytest.mark.parametrize(
+        ("secondary", "message"),
+        [
+            ("nobody", "secondary='nobody' is no other tool of this project (known: get_order, refund)"),
+            ("get", "secondary='get' is no other tool"),
+            ("refund", "secondary 'refund' is a write"),
+            ("get_order", "secondary 'get_order' does not take the argument 'colour'"),
+            (lambda colour, size: None, "has no type"),
+        ],
+    )
+    def test_names_file_and_line_of_a_secondary_that_can_t_stand_in(self, secondary: Any, message: str):
+        @tool(effect="read", secondary=secondary)
+        def get(colour: str) -> None:
+            """Get."""
+
+        with pytest.raises(ProjectError) as error:
+            collect(module(get, get_order, refund))
+        assert message in str(error.value.problems[0])
+        assert "test_collect.py" in error.value.problems[0].file
+        assert error.value.problems[0].line > 0
+
+    def test_names_a_secondary_that_needs_more_than_it_may_get(self):
+        @tool(effect="read", secondary=by_phone)
+        def get(order_id: str = "A1001") -> None:
+            """Get."""
+
+        assert "needs the argument 'order_id', which this tool may be called without" in problem(get)
+
+    @pytest.mark.parametrize(
+        ("declared", "message"),
+        [
+            ({"secondary": "x"}, "secondary is for reads"),
+            ({"last_good_seconds": 5}, "last_good_seconds is for reads"),
+            ({"retries": 1}, "this one might happen twice"),
+            ({"effect": "read", "last_good_seconds": 0}, "must be more than 0"),
+            ({"effect": "read", "bulkhead": 0}, "must be at least 1"),
+            ({"effect": "read", "retries": -1}, "must be at least 0"),
+            ({"effect": "read", "secondary": 5}, "must be the name of a tool or a function"),
+        ],
+    )
+    def test_refuses_what_the_effect_does_not_allow(self, declared: dict[str, Any], message: str):
+        with pytest.raises(UsageError, match=message):
+            tool(**declared)(by_phone)
+
+    def test_lets_an_idempotent_write_be_tried_again(self):
+        @tool(idempotent=True, retries=2)
+        def put() -> None:
+            """Put."""
+
+        assert one(put).may_repeat
+
+
 class TestParse:
     def test_takes_numbers_as_models_write_them(self):
         assert one(get_order).parse({"order_id": 1001, "limit": "7"}) == {"order_id": "1001", "limit": 7}

@@ -56,7 +56,7 @@ def run(one: Tool, arguments: str = "", context: ToolContext = CONTEXT, **settin
     async def story() -> ToolResult:
         runner = ToolRunner(**settings)
         try:
-            return await runner.run(one, call(one, arguments), context)
+            return (await runner.attempt(one, call(one, arguments), context)).result
         finally:
             runner.close()
 
@@ -178,7 +178,7 @@ class TestTimeout:
     def test_does_not_wait_for_a_tool_that_ignores_its_cancellation(self):
         async def story() -> ToolResult:
             runner, one = ToolRunner(), made(stubborn)
-            result = await runner.run(one, call(one), CONTEXT)
+            result = (await runner.attempt(one, call(one), CONTEXT)).result
             release.set()
             await asyncio.sleep(0)
             await asyncio.sleep(0)
@@ -222,10 +222,10 @@ class TestTimeout:
         async def story() -> list[tuple[str, str, str] | str]:
             runner = ToolRunner(most_threads=1)
             one = made(stuck)
-            first = await runner.run(one, call(one, '{"name": "first"}'), CONTEXT)
-            second = await runner.run(one, call(one, '{"name": "second"}'), CONTEXT)
+            first = (await runner.attempt(one, call(one, '{"name": "first"}'), CONTEXT)).result
+            second = (await runner.attempt(one, call(one, '{"name": "second"}'), CONTEXT)).result
             free.set()
-            third = await runner.run(one, call(one, '{"name": "third"}'), CONTEXT)
+            third = (await runner.attempt(one, call(one, '{"name": "third"}'), CONTEXT)).result
             runner.close()
             return [error_of(first), error_of(second), third.content]
 
@@ -248,7 +248,7 @@ class TestTimeout:
                 raise
 
         async def story() -> None:
-            task = asyncio.create_task(ToolRunner().run(made(slow), call(made(slow)), CONTEXT))
+            task = asyncio.create_task(ToolRunner().attempt(made(slow), call(made(slow)), CONTEXT))
             await asyncio.sleep(0.01)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -269,9 +269,9 @@ class TestTimeout:
         async def story() -> set[str]:
             runner = ToolRunner(most_threads=3)
             one = made(meet)
-            results = await asyncio.gather(*(runner.run(one, call(one), CONTEXT) for _ in range(3)))
+            results = await asyncio.gather(*(runner.attempt(one, call(one), CONTEXT) for _ in range(3)))
             runner.close()
-            return {result.content for result in results}
+            return {each.result.content for each in results}
 
         assert asyncio.run(story()) == {"0", "1", "2"}
 

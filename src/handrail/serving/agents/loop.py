@@ -154,7 +154,7 @@ class _Turn:
         results = {result.tool_call_id: result for result in await call_tools(message, calls)}
         self._messages.append(message)
         for call in calls:
-            content = results[call.id].content
+            content = results[call.id].told
             self._messages.append(Message("tool", content, "tool", tool_call_id=call.provider_id or call.id))
         self._needs_gap = self._has_said
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from handrail.core import json
 from handrail.core.answers import Awaiting
-from handrail.core.messages import MessageRole, Provenance, ToolCall
+from handrail.core.messages import LadderRecord, MessageRole, Provenance, ToolCall
 from handrail.core.usage import Usage
 from handrail.db import Row
 
@@ -194,6 +194,7 @@ class StoredToolCall:
     result: str | None
     created_at: int
     ended_at: int | None
+    ladder: LadderRecord = ()
 
     @property
     def outcome(self) -> Literal["completed", "failed", "unknown"]:
@@ -213,4 +214,5 @@ class StoredToolCall:
             row["result"],
             row["created_at"],
             row["ended_at"],
+            json.loads(row["ladder"]) if row["ladder"] else (),
         )

@@ -47,7 +47,7 @@ def _lasting(
         yield events.ROUTE_DECIDED, turn.route
     for call in tool_calls:
         yield events.TOOL_STARTED, {"id": call.id, "name": call.name, "arguments": _object(call.arguments)}
-        yield events.TOOL_COMPLETED, {"id": call.id, "name": call.name, "status": call.status}
+        yield events.TOOL_COMPLETED, events.tool_completed(call.id, call.name, call.status, call.ladder)
     answer = next((message for message in reversed(messages) if message.role == "assistant"), None)
     if answer is not None:
         yield events.MESSAGE_STARTED, {"id": answer.id}

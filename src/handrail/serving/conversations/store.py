@@ -199,7 +199,9 @@ _ADD_CALL = Prepared(insert(_k))
 _END_CALL = Prepared(
     update(_k)
     .where(_k.c.tenant_id == bindparam("tenant_id"), _k.c.id == bindparam("id_"), _k.c.status == "intent")
-    .values(status=bindparam("status_"), result=bindparam("result_"), ended_at=bindparam("at"))
+    .values(
+        status=bindparam("status_"), result=bindparam("result_"), ladder=bindparam("ladder_"), ended_at=bindparam("at")
+    )
 )
 _KEY_WHERE = (
     _i.c.tenant_id == bindparam("tenant_id"),
@@ -544,6 +546,7 @@ class ConversationStore:
                 "arguments_hash": json.digest(call.arguments),
                 "status": result.status if result else "intent",
                 "result": result.content if result else None,
+                "ladder": _ladder(result) if result else None,
                 "created_at": at,
                 "ended_at": at if result else None,
             },
@@ -558,6 +561,7 @@ class ConversationStore:
                 "id_": result.tool_call_id,
                 "status_": result.status,
                 "result_": result.content,
+                "ladder_": _ladder(result),
                 "at": at,
             },
             expect=1,
@@ -591,6 +595,10 @@ class ConversationStore:
         """Forget keys older than 24 hours."""
         async with self._db.batch(long=True) as batch:
             batch.add(_SWEEP_KEYS, {"after": at - IDEMPOTENCY_MICROS})
+
+
+def _ladder(result: ToolResult) -> str | None:
+    return json.dumps(result.ladder) if result.ladder else None
 
 
 def _key(principal: Principal, scope: IdempotencyScope, at: int) -> dict[str, object]:

@@ -119,6 +119,7 @@ tool_call = Table(
     Column("arguments_hash", Text, nullable=False),
     Column("status", Text, nullable=False),
     Column("result", Text),
+    json_text("ladder"),
     micros("created_at"),
     micros("ended_at", nullable=True),
     Index("ix_tool_call_turn", "turn_id"),

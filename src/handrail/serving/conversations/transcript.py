@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from handrail.core.messages import Message
+from handrail.core.messages import Message, as_told
 from handrail.serving.conversations.records import StoredMessage, StoredToolCall
 
 UNFINISHED = '{"error":{"code":"unknown","message":"this call has no recorded result"}}'
@@ -25,6 +25,6 @@ def as_messages(messages: Sequence[StoredMessage], tool_calls: Iterable[StoredTo
         out.append(Message(stored.role, content, stored.provenance, stored.tool_calls))
         for call in stored.tool_calls:
             done = results.get(call.id)
-            content = (done.result if done else None) or UNFINISHED
+            content = as_told(done.result, done.ladder) if done and done.result else UNFINISHED
             out.append(Message("tool", content, "tool", tool_call_id=call.provider_id or call.id))
     return out

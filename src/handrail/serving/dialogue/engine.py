@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import JsonValue
 
+from handrail.core.ages import in_words, said_of
 from handrail.core.answers import AnswerEvent, Awaiting, Handoff, Outcome, Said
 from handrail.core.json import digest, dumps, loads
 from handrail.core.messages import Passage, ToolCall, ToolResult
@@ -205,7 +206,7 @@ class Dialogue:
         if not result.is_error:
             if node.step.save is not None:
                 play.saved[node.step.save] = content
-            return _Move(at=node.next)
+            return _Move(say=_of_its_age(node, play, result.age_seconds), at=node.next)
         if "on_error" in node.branches:
             play.error = _error(content)
             return _Move(at=node.branches["on_error"])
@@ -252,6 +253,15 @@ def _stopped(flow: Flow, play: _Play, error: ExpressionFailed) -> _Move:
 
 def _text(expression: Expression | None, play: _Play) -> str:
     return expression.text(play.values()) if expression else ""
+
+
+def _of_its_age(node: Node, play: _Play, age_seconds: float | None) -> str | None:
+    """What comes before words that rest on an old value: the step's own sentence, or ours; `None` for a fresh one."""
+    if age_seconds is None:
+        return None
+    if node.stale is None:
+        return said_of(age_seconds)
+    return node.stale.text({**play.values(), "age": in_words(age_seconds)})
 
 
 def _decoded(content: str) -> Any:

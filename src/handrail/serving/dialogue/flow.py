@@ -33,6 +33,7 @@ class Node:
     expression: Expression | None = None
     arguments: Mapping[str, Expression] | None = None
     writes: bool = False
+    stale: Expression | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +123,9 @@ class _Compiler:
         tool = self._tools.get(step.call or "")
         writes = tool is not None and tool.effect == "write"
         name = _name(path)
-        self._nodes[name] = Node(name, step, None if ends else following, branches, expression, arguments, writes)
+        self._nodes[name] = Node(
+            name, step, None if ends else following, branches, expression, arguments, writes, self._stale(step, path)
+        )
 
     def _branch(self, key: str, steps: list[Step], path: Path, after: str | None) -> str | None:
         outside = self._known
@@ -171,6 +174,18 @@ class _Compiler:
         else:
             self._check_arguments(tool, step.with_, path)
         return {name: self._value(value, (*path, "with", name)) for name, value in step.with_.items()}
+
+    def _stale(self, step: Step, path: Path) -> Expression | None:
+        if step.stale is None:
+            return None
+        place = (*path, "stale")
+        before = self._known
+        self._known = before | {"age"}
+        sentence = self._expression(text_template, step.stale, place)
+        self._known = before
+        if "age" not in sentence.names:
+            self._problem(place, "'stale' must say how old the value is; put {{ age }} into it")
+        return sentence
 
     def _check_arguments(self, tool: Tool, given: Mapping[str, JsonValue], path: Path) -> None:
         known: Mapping[str, Any] = tool.parameters.get("properties", {})

@@ -10,6 +10,7 @@ _MODIFIERS = {
     "with": ("call",),
     "save": ("call",),
     "on_error": ("call",),
+    "stale": ("call",),
     "then": ("if",),
     "else": ("if", "confirm", "answer"),
 }
@@ -79,6 +80,9 @@ class Step(_Strict):
     )
     save: Name | None = Field(None, description="The name under which the result is known from here on.")
     on_error: list["Step"] | None = Field(None, description="Played instead of the rest when the call fails.")
+    stale: str | None = Field(
+        None, description="Said when the tool can't be reached and its last good value is used; a template with `age`."
+    )
     say: str | None = Field(None, description="Say a template.")
     if_: str | None = Field(None, alias="if", description="A CEL condition over slots and saved results.")
     then: list["Step"] | None = Field(None, description="Played when the condition holds.")

@@ -61,16 +61,24 @@ class Bulkhead:
 
     def __init__(self, limit_of: Callable[[str], int], *, most_waiting: int = 32, wait_seconds: float = 1.0) -> None:
         self._wait_seconds = wait_seconds
+        self._own: dict[str, int] = {}
         self._slots = FairSlots(
-            limit_of, most_running=UNBOUNDED, most_waiting=UNBOUNDED, most_waiting_each=most_waiting
+            lambda key: self._own.get(key) or limit_of(key),
+            most_running=UNBOUNDED,
+            most_waiting=UNBOUNDED,
+            most_waiting_each=most_waiting,
         )
 
-    async def acquire(self, key: str, deadline: Deadline | None = None) -> Slot:
+    async def acquire(self, key: str, deadline: Deadline | None = None, *, most: int | None = None) -> Slot:
         """A place for one call: `with await bulkhead.acquire("tool:get_order", deadline): ...`.
+
+        `most` is this key's own limit; a changed one holds from the next time that no call of the key runs.
 
         Raises:
             Overloaded: too many calls of this key run and wait.
         """
+        if most is not None:
+            self._own[key] = most
         if self._slots.take(key):
             return Slot(self._slots, key)
         seconds = self._wait_seconds if deadline is None else deadline.within(self._wait_seconds)

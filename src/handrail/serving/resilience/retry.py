@@ -65,7 +65,7 @@ class Retries:
         most_keys: int = MOST_KEYS,
     ) -> None:
         self._rng = rng
-        self._policy = policy
+        self.policy = policy
         self._sleep = sleep
         self._on_retry = on_retry
         self._most_keys = most_keys
@@ -91,7 +91,7 @@ class Retries:
         `attempt` is the number of the one that failed, from 1. `policy` may differ from the usual one in all but
         the budget, which belongs to the key.
         """
-        policy = policy or self._policy
+        policy = policy or self.policy
         delay = next_delay(
             policy,
             attempt,
@@ -133,6 +133,7 @@ class Retries:
         *,
         policy: RetryPolicy | None = None,
         replayable: bool = False,
+        most_seconds: float | None = None,
     ) -> T:
         """Await `call(attempt)` until it succeeds or the next attempt is not worth it; then its error goes up.
 
@@ -145,7 +146,10 @@ class Retries:
                 return await call(attempt)
             except HandrailError as error:
                 failed = error
-            if not await self.wait(key, attempt, failed, deadline, policy=policy, replayable=replayable):
+            again = await self.wait(
+                key, attempt, failed, deadline, policy=policy, replayable=replayable, most_seconds=most_seconds
+            )
+            if not again:
                 raise failed
             attempt += 1
 
@@ -154,5 +158,5 @@ class Retries:
         if budget is None:
             if len(self._budgets) >= self._most_keys:
                 del self._budgets[next(iter(self._budgets))]
-            budget = self._budgets[key] = RetryBudget(self._policy.budget_ratio, self._policy.budget_burst)
+            budget = self._budgets[key] = RetryBudget(self.policy.budget_ratio, self.policy.budget_burst)
         return budget

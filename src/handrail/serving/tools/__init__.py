@@ -7,7 +7,17 @@ Closed: arguments that don't validate and calls that find no free thread are ref
 
 from handrail.serving.tools.arguments import InvalidArguments, decode
 from handrail.serving.tools.collect import collect
-from handrail.serving.tools.declaration import ToolError, tool
-from handrail.serving.tools.runner import ToolRunner
+from handrail.serving.tools.declaration import ToolError, ToolUnavailable, tool
+from handrail.serving.tools.runner import Attempt, LeftRunning, ToolRunner
 
-__all__ = ["InvalidArguments", "ToolError", "ToolRunner", "collect", "decode", "tool"]
+__all__ = [
+    "Attempt",
+    "InvalidArguments",
+    "LeftRunning",
+    "ToolError",
+    "ToolRunner",
+    "ToolUnavailable",
+    "collect",
+    "decode",
+    "tool",
+]

@@ -21,6 +21,17 @@ class ToolError(HandrailError):
     code = "tool_error"
 
 
+class ToolUnavailable(HandrailError):
+    """Raised by a tool when the system behind it can't serve now: nothing was changed, and trying again may help.
+
+    Reads and idempotent writes are tried again, after `retry_after_seconds` if it is given; then the rest of the
+    tool's ladder is taken. The text is for the agent, as a `ToolError`'s is.
+    """
+
+    code = "tool_unavailable"
+    retryable = True
+
+
 @dataclass(frozen=True, slots=True)
 class Declaration:
     """What `@tool` was given; it hangs on the function, which stays as it was."""
@@ -31,6 +42,10 @@ class Declaration:
     reconcile: Callable[..., Any] | None
     timeout_seconds: float
     trusted: tuple[str, ...]
+    secondary: str | Callable[..., Any] | None
+    last_good_seconds: float | None
+    bulkhead: int | None
+    retries: int | None
 
 
 @overload
@@ -45,6 +60,10 @@ def tool(
     reconcile: Callable[..., Any] | None = None,
     timeout_seconds: float = 10.0,
     trusted: Sequence[str] = (),
+    secondary: str | Callable[..., Any] | None = None,
+    last_good_seconds: float | None = None,
+    bulkhead: int | None = None,
+    retries: int | None = None,
     name: str | None = None,
 ) -> Callable[[F], F]: ...
 
@@ -58,6 +77,10 @@ def tool(
     reconcile: Callable[..., Any] | None = None,
     timeout_seconds: float = 10.0,
     trusted: Sequence[str] = (),
+    secondary: str | Callable[..., Any] | None = None,
+    last_good_seconds: float | None = None,
+    bulkhead: int | None = None,
+    retries: int | None = None,
     name: str | None = None,
 ) -> F | Callable[[F], F]:
     """Offer a typed function with a docstring to the agent. The function itself is returned unchanged.
@@ -69,6 +92,11 @@ def tool(
         reconcile: asked after a timeout, with the same arguments, whether the effect happened.
         timeout_seconds: how long one attempt may take.
         trusted: fields of the result that come from the system of record.
+        secondary: another read, by its tool's name or as a function, asked the same when this one can't answer.
+        last_good_seconds: how old the last good answer to the same user's same question may be that stands in then.
+        bulkhead: how many calls of it may run at once; the deployment's setting when left out.
+        retries: how often a failed call is tried again; the deployment's setting when left out. A write that is not
+            idempotent is tried once.
         name: what the agent calls it; the function's name when left out.
     """
 
@@ -76,7 +104,18 @@ def tool(
         if not _is_function(marked):
             raise UsageError(f"@tool goes on a function, not on {marked!r}")
         shown = name or cast(str, getattr(marked, "__name__", ""))
-        declaration = Declaration(shown, effect, idempotent, reconcile, float(timeout_seconds), _names(trusted))
+        declaration = Declaration(
+            shown,
+            effect,
+            idempotent,
+            reconcile,
+            float(timeout_seconds),
+            _names(trusted),
+            secondary,
+            last_good_seconds,
+            bulkhead,
+            retries,
+        )
         _require_sense(declaration)
         setattr(marked, MARK, declaration)
         return marked
@@ -106,3 +145,27 @@ def _require_sense(declaration: Declaration) -> None:
         raise UsageError(f"@tool timeout_seconds={declaration.timeout_seconds!r} must be more than 0")
     if declaration.reconcile is not None and not callable(declaration.reconcile):
         raise UsageError(f"@tool reconcile={declaration.reconcile!r} must be a function")
+    _require_sense_of_ladder(declaration)
+
+
+def _require_sense_of_ladder(declaration: Declaration) -> None:
+    """What stands in for a call, and how often it is made: only as far as its effect allows."""
+    secondary, last_good = declaration.secondary, declaration.last_good_seconds
+    if secondary is not None and not (isinstance(secondary, str) or callable(secondary)):
+        raise UsageError(f"@tool secondary={secondary!r} must be the name of a tool or a function")
+    if last_good is not None and not last_good > 0:
+        raise UsageError(f"@tool last_good_seconds={last_good!r} must be more than 0")
+    if declaration.bulkhead is not None and declaration.bulkhead < 1:
+        raise UsageError(f"@tool bulkhead={declaration.bulkhead!r} must be at least 1")
+    if declaration.retries is not None and declaration.retries < 0:
+        raise UsageError(f"@tool retries={declaration.retries!r} must be at least 0")
+    if declaration.effect == "read":
+        return
+    if secondary is not None or last_good is not None:
+        given = "secondary" if secondary is not None else "last_good_seconds"
+        raise UsageError(f"@tool {given} is for reads: a write is never answered from elsewhere; remove it")
+    if declaration.retries and not declaration.idempotent:
+        raise UsageError(
+            f"@tool retries={declaration.retries!r} is for reads and idempotent writes: this one might happen twice; "
+            "remove it, or declare idempotent=True if one idempotency_key makes it happen once"
+        )

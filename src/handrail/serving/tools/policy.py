@@ -1,16 +1,29 @@
-"""What a failed call means: whether the effect may have happened, and what the agent may read about it."""
+"""What a failed call means: whether the effect may have happened, whether somebody else may know better, and what the
+agent may read about it."""
 
+import socket
 from typing import Literal
 
-from handrail.core.errors import UsageError
+from handrail.core.errors import HandrailError, UsageError
 from handrail.core.tools import Tool
-from handrail.serving.tools.declaration import ToolError
+from handrail.serving.tools.declaration import ToolError, ToolUnavailable
 
 Failure = Literal["failed", "unknown"]
 LONGEST_MESSAGE = 500
 
 # The request may have reached the other side before these were raised; a refused connection can't have.
 _MAY_HAVE_HAPPENED = (TimeoutError, ConnectionResetError, ConnectionAbortedError, BrokenPipeError)
+_PASSES = (TimeoutError, ConnectionError, socket.gaierror)
+
+
+def is_answer(error: BaseException | None) -> bool:
+    """Whether the tool has said what it has to say, if only "no": then nobody else needs to be asked."""
+    return error is None or (isinstance(error, HandrailError) and not error.retryable)
+
+
+def is_passing(error: BaseException) -> bool:
+    """Whether the same call may succeed in a moment; a bug of the tool does not go away by itself."""
+    return error.retryable if isinstance(error, HandrailError) else isinstance(error, _PASSES)
 
 
 def status_after_timeout(tool: Tool) -> Failure:
@@ -25,7 +38,7 @@ def status_after(error: BaseException, tool: Tool) -> Failure:
 
 def explain(error: BaseException, tool: Tool) -> tuple[str, str]:
     """Code and message for the agent: the tool's own words when it means them for the agent, else none of it."""
-    if isinstance(error, (ToolError, UsageError)):
+    if isinstance(error, (ToolError, ToolUnavailable, UsageError)):
         return error.code, error.message[:LONGEST_MESSAGE]
     if status_after(error, tool) == "unknown":
         return "unknown", f"{tool.name} lost its connection; it may or may not have happened, so do not call it again"

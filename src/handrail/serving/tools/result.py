@@ -7,14 +7,14 @@ from pydantic_core import to_jsonable_python
 from handrail.core import json
 
 
-def as_json(value: Any, most_bytes: int) -> str:
-    """JSON for whatever a tool returned: what JSON can't say becomes text, what is too long is cut and marked.
+def as_json(value: Any, most_bytes: int) -> tuple[str, bool]:
+    """JSON for whatever a tool returned, and whether it is whole: what is too long is cut and marked.
 
-    The tool has already run, so this never fails.
+    What JSON can't say becomes text. The tool has already run, so this never fails.
     """
     text = _text(value)
     size = len(text.encode())
-    return text if size <= most_bytes else _cut(text, size, most_bytes)
+    return (text, True) if size <= most_bytes else (_cut(text, size, most_bytes), False)
 
 
 def error_json(code: str, message: str) -> str:

@@ -5,9 +5,11 @@ import inspect
 import logging
 import traceback
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_type_hints
 
+from handrail.core.deadline import DeadlineExceeded
+from handrail.core.errors import HandrailError
 from handrail.core.messages import ToolCall, ToolResult
 from handrail.core.tools import Tool, ToolContext
 from handrail.serving.tools import policy
@@ -16,7 +18,47 @@ from handrail.serving.tools.result import as_json, error_json
 from handrail.serving.tools.threads import ToolThreads
 
 OnError = Callable[[Tool, ToolContext, BaseException], None]
+LeftRunning = Callable[["asyncio.Future[Any]"], None]
 _log = logging.getLogger("handrail.tools")
+
+
+class ToolsBusy(HandrailError):
+    """No thread became free while the call had time; the tool was not called."""
+
+    code = "tools_busy"
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try of a tool.
+
+    Attributes:
+        error: what came instead of a value.
+        begun: the tool's function was called.
+        is_whole: the result holds all that the tool returned.
+    """
+
+    result: ToolResult
+    error: BaseException | None = None
+    begun: bool = True
+    is_whole: bool = True
+
+    @property
+    def is_answer(self) -> bool:
+        """The tool has said what it has to say, or nobody could answer such arguments: no use asking elsewhere."""
+        return policy.is_answer(self.error) if self.begun else isinstance(self.error, InvalidArguments)
+
+    @property
+    def is_passing(self) -> bool:
+        """The same call may succeed in a moment."""
+        return self.begun and self.error is not None and policy.is_passing(self.error)
+
+    @property
+    def code(self) -> str:
+        """Why there is no value, for the record."""
+        if isinstance(self.error, HandrailError):
+            return self.error.code
+        return "timeout" if isinstance(self.error, TimeoutError) else "tool_failed"
 
 
 class ToolRunner:
@@ -35,24 +77,32 @@ class ToolRunner:
         self._most_result_bytes = most_result_bytes
         self._on_error = on_error or log_error
 
-    async def run(self, tool: Tool, call: ToolCall, context: ToolContext) -> ToolResult:
-        """One attempt. What happens inside the tool comes back as a result; only a cancelled turn raises."""
+    async def attempt(
+        self, tool: Tool, call: ToolCall, context: ToolContext, *, left_running: LeftRunning | None = None
+    ) -> Attempt:
+        """Call the tool once. What happens inside it comes back as a result; only a cancelled turn raises.
+
+        Args:
+            left_running: told of what still runs when nobody waits for it any more, so that its place stays taken.
+        """
         try:
             parsed = tool.parse(decode(call.arguments))
         except InvalidArguments as error:
-            return _failed(call, error.code, error.message)
+            return Attempt(_failed(call, error.code, error.message), error, begun=False)
         seconds = context.deadline.within(tool.timeout_seconds)
         if seconds <= 0:
-            return _failed(call, "deadline_exceeded", f"{tool.name} was not called: no time is left")
+            late = DeadlineExceeded(f"{tool.name} was not called: no time is left")
+            return Attempt(_failed(call, late.code, late.message), late, begun=False)
         if tool.context_parameter:
             parsed[tool.context_parameter] = context
         try:
-            value = await self._call(tool, parsed, seconds)
+            value = await self._call(tool, parsed, seconds, left_running or _forget)
         except _TimedOut as timeout:
             return _timed_out(tool, call, seconds, begun=timeout.begun)
         except _Raised as raised:
-            return self._raised(tool, call, context, raised.error)
-        return _result(call, as_json(value, self._most_result_bytes), "completed")
+            return Attempt(self._raised(tool, call, context, raised.error), raised.error)
+        content, is_whole = as_json(value, self._most_result_bytes)
+        return Attempt(_result(call, content, "completed"), is_whole=is_whole)
 
     async def reconcile(self, tool: Tool, call: ToolCall, context: ToolContext) -> ToolResult | None:
         """Ask the tool whether an earlier attempt of this call took effect: its result, or None when it did not.
@@ -71,7 +121,7 @@ class ToolRunner:
         if name:
             parsed[name] = context
         try:
-            value = await self._call(asks, parsed, context.deadline.within(tool.timeout_seconds))
+            value = await self._call(asks, parsed, context.deadline.within(tool.timeout_seconds), _forget)
         except _TimedOut:
             return _result(
                 call, error_json("unknown", f"{tool.name} could not say in time what became of it"), "unknown"
@@ -79,30 +129,34 @@ class ToolRunner:
         except _Raised as raised:
             self._on_error(tool, context, raised.error)
             return _result(call, error_json("unknown", f"{tool.name} could not say what became of it"), "unknown")
-        return None if value is None else _result(call, as_json(value, self._most_result_bytes), "completed")
+        return None if value is None else _result(call, as_json(value, self._most_result_bytes)[0], "completed")
 
     def close(self) -> None:
         """Let idle threads go; a tool that is still running is left to itself."""
         self._threads.close()
 
-    async def _call(self, tool: Tool, arguments: dict[str, Any], seconds: float) -> Any:
+    async def _call(self, tool: Tool, arguments: dict[str, Any], seconds: float, left_running: LeftRunning) -> Any:
         if tool.is_async:
-            return await _within(tool.function(**arguments), seconds)
+            return await _within(tool.function(**arguments), seconds, left_running)
         loop = asyncio.get_running_loop()
         ends_at = loop.time() + seconds
-        value = await self._in_thread(lambda: tool.function(**arguments), seconds)
+        value = await self._in_thread(lambda: tool.function(**arguments), seconds, left_running)
         if inspect.isawaitable(value):
             # A plain function that returns a coroutine, as wrappers of async functions do.
-            return await _within(value, max(0.0, ends_at - loop.time()))
+            return await _within(value, max(0.0, ends_at - loop.time()), left_running)
         return value
 
-    async def _in_thread(self, function: Callable[[], Any], seconds: float) -> Any:
+    async def _in_thread(self, function: Callable[[], Any], seconds: float, left_running: LeftRunning) -> Any:
         future = self._threads.submit(function)
         waiter = asyncio.wrap_future(future)
-        done, _ = await asyncio.wait({waiter}, timeout=seconds)
+        try:
+            done, _ = await asyncio.wait({waiter}, timeout=seconds)
+        except asyncio.CancelledError:
+            _leave(waiter, left_running, begun=not future.cancel())
+            raise
         if not done:
             begun = not future.cancel()
-            waiter.add_done_callback(_forget)
+            _leave(waiter, left_running, begun=begun)
             raise _TimedOut(begun=begun)
         return _value(waiter)
 
@@ -145,20 +199,27 @@ class _Raised(Exception):
         self.error = error
 
 
-async def _within(awaitable: Awaitable[Any], seconds: float) -> Any:
+async def _within(awaitable: Awaitable[Any], seconds: float, left_running: LeftRunning) -> Any:
     """Wait without hanging on a tool that ignores its cancellation."""
     task = asyncio.ensure_future(_guarded(awaitable))
     try:
         done, _ = await asyncio.wait({task}, timeout=seconds)
     except asyncio.CancelledError:
         task.cancel()
-        task.add_done_callback(_forget)
+        _leave(task, left_running, begun=True)
         raise
     if not done:
         task.cancel()
-        task.add_done_callback(_forget)
+        _leave(task, left_running, begun=True)
         raise _TimedOut(begun=True)
     return _value(task)
+
+
+def _leave(running: "asyncio.Future[Any]", left_running: LeftRunning, *, begun: bool) -> None:
+    """Nobody waits for this any more; what has begun may go on for as long as it likes."""
+    running.add_done_callback(_forget)
+    if begun:
+        left_running(running)
 
 
 async def _guarded(awaitable: Awaitable[Any]) -> Any:
@@ -180,7 +241,7 @@ def _value(done: "asyncio.Future[Any]") -> Any:
 
 def _forget(done: "asyncio.Future[Any]") -> None:
     """Take note of a late answer, so that nobody is warned about an exception that nobody read."""
-    if not done.cancelled():
+    if done.done() and not done.cancelled():
         done.exception()
 
 
@@ -192,8 +253,10 @@ def _failed(call: ToolCall, code: str, message: str) -> ToolResult:
     return _result(call, error_json(code, message), "failed")
 
 
-def _timed_out(tool: Tool, call: ToolCall, seconds: float, *, begun: bool) -> ToolResult:
+def _timed_out(tool: Tool, call: ToolCall, seconds: float, *, begun: bool) -> Attempt:
     if not begun:
-        return _failed(call, "tools_busy", f"{tool.name} was not called: too many tools are running; try later")
+        busy = ToolsBusy(f"{tool.name} was not called: too many tools are running; try later")
+        return Attempt(_failed(call, busy.code, busy.message), busy, begun=False)
     code, message = policy.explain_timeout(tool, seconds)
-    return _result(call, error_json(code, message), policy.status_after_timeout(tool))
+    result = _result(call, error_json(code, message), policy.status_after_timeout(tool))
+    return Attempt(result, TimeoutError(message))
