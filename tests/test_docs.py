@@ -141,6 +141,7 @@ FILE_FENCE = re.compile(r'^```\w+ title="(?P<path>[^"]+)"\n(?P<content>.*?)^```'
 ENDINGS = {
     *("agent_failed", "cancelled", "confirmation_changed"),
     *("rejected", "approval_expired", "changed"),
+    *("unknown_job", "disk_error"),
     *("model_answer_too_long", "model_content_filter"),
     *("no_such_tool", "timeout", "tool_failed", "tools_busy", "unknown"),
 }

@@ -8,16 +8,26 @@ from contextlib import asynccontextmanager
 
 from handrail.core.clock import Clock, SystemClock
 from handrail.core.ids import new_id
+from handrail.db import Database
+from handrail.db.jobs import Executors, JobRuns, Outbox
 from handrail.db.open import open_database
+from handrail.flows.background import Background, KeptDays
 from handrail.flows.releases import Releases
 from handrail.flows.services import Services, TurnLimits
 from handrail.insight.costs import UsageStore
-from handrail.oversight.approvals import ApprovalStore
-from handrail.oversight.escalations import EscalationStore
+from handrail.oversight.approvals import ApprovalRetention, ApprovalStore
+from handrail.oversight.escalations import EscalationRetention, EscalationStore
 from handrail.protection.auth import Authenticator, KeyStore, operator_token
 from handrail.protection.rate_limits import RateLimiter
 from handrail.serving.context import extract
-from handrail.serving.conversations import ConversationStore, LeaseStore, Streams
+from handrail.serving.conversations import (
+    ConversationExport,
+    ConversationRetention,
+    ConversationStore,
+    ExportFolder,
+    LeaseStore,
+    Streams,
+)
 from handrail.serving.models import ModelConnections, ModelRegistry
 from handrail.serving.resilience import (
     Admission,
@@ -86,6 +96,7 @@ async def services_from(settings: Settings, clock: Clock | None = None) -> Async
         last_good=LastGood(clock, ttl_seconds=resilience.last_good_seconds),
         switches=Switchboard(),
         switch_store=SwitchStore(db),
+        background=_background(db, settings),
         metrics=metrics,
     )
     services.switches.show(await services.switch_store.off())
@@ -122,6 +133,20 @@ def _admission(settings: AdmissionSettings, clock: Clock, metrics: Metrics) -> A
     )
     metrics.watch_admission(lambda: admission.running, lambda: admission.waiting)
     return admission
+
+
+def _background(db: Database, settings: Settings) -> Background:
+    return Background(
+        outbox=Outbox(db),
+        runs=JobRuns(db),
+        executors=Executors(db),
+        conversations=ConversationRetention(db),
+        approvals=ApprovalRetention(db),
+        escalations=EscalationRetention(db),
+        export=ConversationExport(db),
+        exports=ExportFolder(settings.data_dir / "exports"),
+        kept=KeptDays(**settings.retention.model_dump()),
+    )
 
 
 def _owner() -> str:

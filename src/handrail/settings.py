@@ -71,6 +71,25 @@ class ResilienceSettings(BaseModel):
     last_good_seconds: float = Field(default=3600.0, gt=0, description="How old a last good value may be.")
 
 
+class JobSettings(BaseModel):
+    """`HANDRAIL_JOBS__...`"""
+
+    model_config = ConfigDict(extra="forbid")
+
+    enabled: bool = Field(default=True, description="Whether this process runs jobs.")
+
+
+class RetentionSettings(BaseModel):
+    """`HANDRAIL_RETENTION__...`: how many days each class of data is kept; for good when left out."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    conversations: int | None = Field(default=None, ge=1, description="Days since anything happened in one.")
+    escalations: int | None = Field(default=None, ge=1, description="Days since one was resolved.")
+    approvals: int | None = Field(default=None, ge=1, description="Days since one was decided.")
+    jobs: int = Field(default=30, ge=1, description="Days since a run of a job ended.")
+
+
 class Settings(BaseSettings):
     """Everything a deployment sets."""
 
@@ -86,6 +105,8 @@ class Settings(BaseSettings):
     tools: ToolSettings = ToolSettings()
     admission: AdmissionSettings = AdmissionSettings()
     resilience: ResilienceSettings = ResilienceSettings()
+    jobs: JobSettings = JobSettings()
+    retention: RetentionSettings = RetentionSettings()
 
     @property
     def url(self) -> str:

@@ -2,31 +2,39 @@
 
 import asyncio
 import itertools
+import os
 import random
+import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from handrail.core.clock import Clock
 from handrail.core.events import Event
 from handrail.core.principal import Principal
 from handrail.db import Database
+from handrail.db.jobs import Executors, JobRuns, Outbox
 from handrail.delivery.releases import Sources
+from handrail.flows.background import Background
 from handrail.flows.conversations import open_conversation
 from handrail.flows.releases import LoadedRelease, Releases
 from handrail.flows.services import Services, TurnLimits
 from handrail.flows.turn import take_turn
 from handrail.insight.costs import UsageStore
-from handrail.oversight.approvals import ApprovalStore
-from handrail.oversight.escalations import EscalationStore
+from handrail.oversight.approvals import ApprovalRetention, ApprovalStore
+from handrail.oversight.escalations import EscalationRetention, EscalationStore
 from handrail.protection.auth import Authenticator, KeyStore
 from handrail.protection.rate_limits import RateLimiter
 from handrail.serving.context import extract
 from handrail.serving.conversations import (
     Conversation,
+    ConversationExport,
+    ConversationRetention,
     ConversationStore,
+    ExportFolder,
     LeaseStore,
     StoredMessage,
     Streams,
@@ -279,6 +287,20 @@ class World:
         return found.awaiting.kind if found.awaiting else None
 
 
+def background_over(db: Database) -> Background:
+    """Exports go to a folder of their own; jobs are off."""
+    return Background(
+        outbox=Outbox(db),
+        runs=JobRuns(db),
+        executors=Executors(db),
+        conversations=ConversationRetention(db),
+        approvals=ApprovalRetention(db),
+        escalations=EscalationRetention(db),
+        export=ConversationExport(db),
+        exports=ExportFolder(Path(tempfile.gettempdir()) / f"handrail-exports-{os.getpid()}"),
+    )
+
+
 _owners = itertools.count(1)
 
 
@@ -317,6 +339,7 @@ async def world_over(
         last_good=LastGood(clock),
         switches=Switchboard(),
         switch_store=SwitchStore(counting),
+        background=background_over(counting),
         metrics=metrics,
         default_agent="shop",
     )

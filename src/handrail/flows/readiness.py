@@ -31,6 +31,7 @@ async def readiness(services: Services) -> tuple[bool, dict[str, Any]]:
         "checks": checks,
         "models": services.releases.describe_models(),
         "authentication": "api keys" if services.authenticator.has_keys else "none: loopback only",
+        "jobs": services.background.engine.state,
         "running_turns": len(services.running),
         "off": list(OFF),
     }

@@ -13,6 +13,7 @@ from handrail.core.messages import ToolCall
 from handrail.core.principal import Principal
 from handrail.core.tools import ToolContext
 from handrail.db import Database
+from handrail.flows.background import Background
 from handrail.flows.releases import LoadedRelease, Releases
 from handrail.insight.costs import UsageStore
 from handrail.oversight.approvals import ApprovalStore
@@ -112,6 +113,7 @@ class Services:
     last_good: LastGood
     switches: Switchboard
     switch_store: SwitchStore
+    background: Background
     metrics: Metrics
     default_agent: str | None = None
     running: dict[str, "asyncio.Task[None]"] = field(default_factory=dict[str, "asyncio.Task[None]"])

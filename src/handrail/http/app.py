@@ -25,6 +25,7 @@ from handrail.http.routes import (
     conversations,
     delegations,
     health,
+    jobs,
     keys,
     releases,
     switches,
@@ -48,7 +49,7 @@ def create_app(
     app.state.services = services
     app.state.port = port
     app.state.most_open = most_open
-    deciding, serving = (approvals, delegations, releases, switches, keys), (health, websocket)
+    deciding, serving = (approvals, delegations, releases, switches, jobs, keys), (health, websocket)
     for module in (conversations, chat_completions, agents, *deciding, *serving):
         app.include_router(module.router)
     mount(app)

@@ -39,6 +39,7 @@ STATUS: Mapping[str, int] = {
     "model_error": 502,
     "store_unavailable": 503,
     "switched_off": 503,
+    "engine_unavailable": 503,
     "shutting_down": 503,
     "overloaded": 503,
     "breaker_open": 503,

@@ -19,6 +19,7 @@ NONE = "none"
 LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0)
 # People: from a click without a look (3 s) to the longest default expiry (72 h).
 DECISION_BUCKETS = (3.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0, 86_400.0, 259_200.0)
+JOB_BUCKETS = (0.1, 1.0, 10.0, 60.0, 600.0, 3600.0)
 # What Handrail itself takes is a few milliseconds.
 OVERHEAD_BUCKETS = (
     0.0005, 0.001, 0.0015, 0.002, 0.0025, 0.003, 0.004, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 1.0,
@@ -135,7 +136,12 @@ class Metrics:
         self._refused = _Counters(
             self._registry, "handrail_admission_refused", "Turns that found no place, by error code.", ("code",)
         )
+        self._job_runs = _Counters(self._registry, "job_runs", "Runs of jobs that ended.", ("job", "status"))
+        self._job_seconds = _Histograms(
+            self._registry, "job_seconds", "From the last start of a run to its end.", ("job",), JOB_BUCKETS
+        )
         registry = self._registry
+        self._jobs_waiting = Gauge("jobs_waiting", "Runs in the outbox when it was last read.", registry=registry)
         self._admission_running = Gauge("handrail_admission_running", "Turns that have a place.", registry=registry)
         self._admission_waiting = Gauge("handrail_admission_waiting", "Turns that wait for one.", registry=registry)
 
@@ -218,6 +224,14 @@ class Metrics:
         """How many turns have and want a place, asked when the page is."""
         self._admission_running.set_function(running)
         self._admission_waiting.set_function(waiting)
+
+    def job_ended(self, job: str, status: str, seconds: float) -> None:
+        """A run of a job has ended in this process."""
+        self._job_runs.of(job, status).inc()
+        self._job_seconds.of(job).observe(seconds)
+
+    def jobs_wait(self, count: int) -> None:
+        self._jobs_waiting.set(count)
 
     def render(self) -> bytes:
         """All of it in Prometheus' text format."""

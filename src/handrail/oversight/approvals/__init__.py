@@ -38,6 +38,7 @@ from handrail.oversight.approvals.records import (
     Risk,
     Vote,
 )
+from handrail.oversight.approvals.retention import ApprovalRetention
 from handrail.oversight.approvals.rules import CallFacts, ConversationFacts, Rules, compile_rules
 from handrail.oversight.approvals.schema import ApprovalRule
 from handrail.oversight.approvals.speed import HASTY_SECONDS, DecisionSpeed
@@ -47,6 +48,7 @@ __all__ = [
     "HASTY_SECONDS",
     "MOST_DAYS",
     "Approval",
+    "ApprovalRetention",
     "ApprovalRule",
     "ApprovalStatus",
     "ApprovalStore",

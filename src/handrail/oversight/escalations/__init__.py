@@ -5,6 +5,15 @@ be stored fails the turn, for nobody would ever read it.
 """
 
 from handrail.oversight.escalations.policy import Attempt, customer_word, summarise
+from handrail.oversight.escalations.retention import EscalationRetention
 from handrail.oversight.escalations.store import Escalation, EscalationStatus, EscalationStore
 
-__all__ = ["Attempt", "Escalation", "EscalationStatus", "EscalationStore", "customer_word", "summarise"]
+__all__ = [
+    "Attempt",
+    "Escalation",
+    "EscalationRetention",
+    "EscalationStatus",
+    "EscalationStore",
+    "customer_word",
+    "summarise",
+]

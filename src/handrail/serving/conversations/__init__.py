@@ -11,6 +11,7 @@ from handrail.serving.conversations.bodies import (
     turn_body,
     usage_body,
 )
+from handrail.serving.conversations.export import ConversationExport, ExportFolder
 from handrail.serving.conversations.leases import LeaseStore, LeftWaiting
 from handrail.serving.conversations.policy import MOST_QUEUED, can_read, next_step
 from handrail.serving.conversations.records import (
@@ -22,6 +23,7 @@ from handrail.serving.conversations.records import (
     TurnStatus,
 )
 from handrail.serving.conversations.replay import replay
+from handrail.serving.conversations.retention import ConversationRetention
 from handrail.serving.conversations.store import (
     ConversationBusy,
     ConversationStore,
@@ -36,7 +38,10 @@ __all__ = [
     "MOST_QUEUED",
     "Conversation",
     "ConversationBusy",
+    "ConversationExport",
+    "ConversationRetention",
     "ConversationStore",
+    "ExportFolder",
     "Fenced",
     "IdempotencyMismatch",
     "IdempotencyScope",

@@ -1,0 +1,35 @@
+"""What work in the background stands on: one field of `Services`."""
+
+from dataclasses import dataclass, field
+
+from handrail.core.jobs import Engine, NoEngine
+from handrail.db.jobs import Executors, JobRuns, Outbox
+from handrail.oversight.approvals import ApprovalRetention
+from handrail.oversight.escalations import EscalationRetention
+from handrail.serving.conversations import ConversationExport, ConversationRetention, ExportFolder
+
+
+@dataclass(frozen=True, slots=True)
+class KeptDays:
+    """For how many days each class of data is kept; for good, where it says nothing."""
+
+    conversations: int | None = None
+    escalations: int | None = None
+    approvals: int | None = None
+    jobs: int = 30
+
+
+@dataclass(slots=True)
+class Background:
+    """`engine` is set once one runs."""
+
+    outbox: Outbox
+    runs: JobRuns
+    executors: Executors
+    conversations: ConversationRetention
+    approvals: ApprovalRetention
+    escalations: EscalationRetention
+    export: ConversationExport
+    exports: ExportFolder
+    kept: KeptDays = KeptDays()
+    engine: Engine = field(default_factory=NoEngine)

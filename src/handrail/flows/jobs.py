@@ -1,0 +1,38 @@
+"""The jobs: what runs in the background, when, and which flow it is.
+
+A job works page by page. What a page returns is stored before the next one begins, so a process that dies costs one
+page; that page runs again, therefore each is written to be repeated.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from handrail.core.jobs import Schedule, Task
+from handrail.flows.export import export_page
+from handrail.flows.retention import forget_page, sweep_keys, sweep_runs
+from handrail.flows.services import Services
+
+# What is done so far, as JSON: `{}` at first; `done` ends the job, `report` says by tenant what it did.
+State = Mapping[str, Any]
+Page = Callable[[Services, Task, State], Awaitable[State]]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Without a schedule it runs only when somebody asks. `of_tenant`: it works for the tenant of who asked."""
+
+    name: str
+    says: str
+    page: Page
+    schedule: Schedule | None = None
+    of_tenant: bool = False
+
+
+_ALL = (
+    Job("idempotency_keys", "Forget idempotency keys that are over a day old.", sweep_keys, Schedule(minute=7)),
+    Job("retention", "Delete what is older than the deployment keeps it.", forget_page, Schedule(minute=20, hour=3)),
+    Job("job_rows", "Forget runs of jobs that ended long ago.", sweep_runs, Schedule(minute=50, hour=3)),
+    Job("export_conversations", "Write all conversations to a file of JSON lines.", export_page, of_tenant=True),
+)
+JOBS: Mapping[str, Job] = {job.name: job for job in _ALL}

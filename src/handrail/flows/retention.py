@@ -1,0 +1,94 @@
+"""What is kept no longer is deleted: page by page, and reported by tenant."""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from handrail.core.jobs import DEPLOYMENT, Task
+from handrail.db import Conflict
+from handrail.flows.services import Services
+
+DAY_MICROS = 24 * 3600 * 1_000_000
+PAGE = 100
+State = Mapping[str, Any]
+
+
+async def sweep_keys(services: Services, _task: Task, _state: State) -> State:
+    """Idempotency keys are good for a day."""
+    await services.conversations.sweep_keys(at=services.clock.micros())
+    return {"done": True}
+
+
+async def sweep_runs(services: Services, _task: Task, state: State) -> State:
+    """The rows of the outbox, of runs, of dead processes and the engine's own."""
+    background, days = services.background, services.background.kept.jobs
+    forgotten = await background.engine.forget_finished(days=days)
+    total = state.get("forgotten", 0) + forgotten
+    if forgotten:
+        return {"forgotten": total}
+    async with services.db.batch(long=True) as batch:
+        background.outbox.forget_sent(batch, days=days)
+        background.runs.forget_ended(batch, days=days)
+        background.executors.forget_dead(batch)
+    return {"done": True, "report": {DEPLOYMENT: {"engine_rows": total}}}
+
+
+async def forget_page(services: Services, _task: Task, state: State) -> State:
+    """A hundred conversations at a time, then the escalations and approvals of those that stay."""
+    now = state.get("at") or services.clock.micros()
+    kept, report = services.background.kept, dict(state.get("report", {}))
+    if kept.conversations is not None and not state.get("conversations_done"):
+        before = now - kept.conversations * DAY_MICROS
+        after, deleted = await _forget_conversations(services, before, state.get("after", ""))
+        _add(report, "conversations", deleted)
+        return {"at": now, "after": after, "report": report, "conversations_done": after is None}
+    await _forget_escalations(services, now, report)
+    await _forget_approvals(services, now, report)
+    return {"done": True, "report": report}
+
+
+async def _forget_conversations(services: Services, before: int, after: str) -> tuple[str | None, Mapping[str, int]]:
+    """How far it came (None: through), and how many of each tenant."""
+    background = services.background
+    due = await background.conversations.due(before=before, after=after, limit=PAGE)
+    deleted: Counter[str] = Counter()
+    for tenant_id, conversation_id in due:
+        try:
+            async with services.db.batch(long=True) as batch:
+                background.conversations.claim(batch, tenant_id, conversation_id, before=before)
+                background.approvals.delete_of_conversation(batch, tenant_id, conversation_id)
+                background.escalations.delete_of_conversation(batch, tenant_id, conversation_id)
+                background.conversations.delete(batch, tenant_id, conversation_id)
+        except Conflict:
+            continue
+        deleted[tenant_id] += 1
+    return (due[-1][1] if len(due) == PAGE else None), deleted
+
+
+async def _forget_escalations(services: Services, now: int, report: dict[str, Any]) -> None:
+    background = services.background
+    if background.kept.escalations is None:
+        return
+    before = now - background.kept.escalations * DAY_MICROS
+    counted = await background.escalations.count(before=before)
+    async with services.db.batch(long=True) as batch:
+        background.escalations.delete_resolved(batch, before=before)
+    _add(report, "escalations", counted)
+
+
+async def _forget_approvals(services: Services, now: int, report: dict[str, Any]) -> None:
+    background = services.background
+    if background.kept.approvals is None:
+        return
+    before = now - background.kept.approvals * DAY_MICROS
+    counted = await background.approvals.count(before=before)
+    async with services.db.batch(long=True) as batch:
+        background.approvals.delete_decided(batch, before=before)
+    _add(report, "approvals", counted)
+
+
+def _add(report: dict[str, Any], what: str, counted: Mapping[str, int]) -> None:
+    for tenant_id, count in counted.items():
+        mine = dict(report.get(tenant_id, {}))
+        mine[what] = mine.get(what, 0) + count
+        report[tenant_id] = mine
