@@ -135,7 +135,7 @@ async def pinned(services: Services, of: Conversation | Turn) -> str:
 
 async def _next_status(services: Services, conversation: Conversation) -> TurnStatus:
     """Whether the next turn runs or waits, as things stand; the count of turns tells the store if they changed."""
-    if conversation.turn_count == 0:
+    if conversation.open_turns == 0:
         return TurnStatus.RUNNING
     open_turns = await services.conversations.open_turns(conversation.tenant_id, conversation.id)
     if open_turns:

@@ -7,7 +7,7 @@ slept through its lease can change nothing more.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Text, bindparam, literal_column, select, update
+from sqlalchemy import Text, and_, bindparam, literal_column, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from handrail.db import Batch, Database, Prepared, now
@@ -16,7 +16,11 @@ from handrail.serving.conversations.tables import turn as _t
 
 EVERY_TENANT = "*"
 _RUNNING = _t.c.status == literal_column("'running'")
-_QUEUED = _t.c.status == literal_column("'queued'")
+_QUEUED = and_(
+    # SQLite takes the partial index only for its own condition.
+    _t.c.status.in_([literal_column("'queued'"), literal_column("'running'")]),
+    _t.c.status == literal_column("'queued'"),
+)
 _LEASE: ColumnElement[int] = now() + bindparam("lease_micros", type_=_t.c.created_at.type)
 
 _RENEW = Prepared(

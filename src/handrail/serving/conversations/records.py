@@ -29,7 +29,8 @@ class TurnStatus(StrEnum):
 class Conversation:
     """`failures` counts answers in a row that could only clarify; `turn_count` is also the compare-and-set guard.
 
-    `title` is the beginning of the user's first message, for lists.
+    `title` is the beginning of the user's first message, for lists. `open_turns` run or wait as of this read; lists
+    don't tell.
     """
 
     id: str
@@ -44,9 +45,10 @@ class Conversation:
     created_at: int
     updated_at: int
     title: str | None = None
+    open_turns: int | None = field(default=None, compare=False)
 
     @classmethod
-    def of(cls, row: Row) -> "Conversation":
+    def of(cls, row: Row, *, open_turns: int | None = None) -> "Conversation":
         awaiting = row["awaiting"]
         return cls(
             row["id"],
@@ -61,6 +63,7 @@ class Conversation:
             row["created_at"],
             row["updated_at"],
             row["title"],
+            open_turns,
         )
 
 

@@ -61,7 +61,8 @@ _NO_BOUND = "conv_g"
 _IS_OPEN = _t.c.status.in_([literal_column("'queued'"), literal_column("'running'")])
 
 _ADD_CONVERSATION = Prepared(insert(_c))
-_FIND_CONVERSATION = Prepared(scoped(_c).where(_c.c.id == bindparam("id")))
+_OPEN = select(func.count()).where(_t.c.conversation_id == _c.c.id, _IS_OPEN).scalar_subquery()
+_FIND_CONVERSATION = Prepared(scoped(_c, _c, _OPEN.label("open_turns")).where(_c.c.id == bindparam("id")))
 _LIST_CONVERSATIONS = Prepared(
     scoped(_c)
     .where(_c.c.subject == bindparam("subject"), _c.c.id < bindparam("before"))
@@ -261,7 +262,7 @@ class ConversationStore:
     async def require(self, principal: Principal, conversation_id: str) -> Conversation:
         """The conversation, or `NotFound` also when it is somebody else's."""
         row = await self._db.fetch_one(_FIND_CONVERSATION, {"tenant_id": principal.tenant_id, "id": conversation_id})
-        conversation = Conversation.of(row) if row else None
+        conversation = Conversation.of(row, open_turns=row["open_turns"]) if row else None
         if conversation is None or not can_read(principal, conversation):
             raise NotFound(f"there is no conversation {conversation_id!r}", param="conversation_id")
         return conversation
@@ -271,7 +272,7 @@ class ConversationStore:
         row = await self._db.fetch_one(_FIND_CONVERSATION, {"tenant_id": tenant_id, "id": conversation_id})
         if row is None:
             raise NotFound(f"there is no conversation {conversation_id!r}", param="conversation_id")
-        return Conversation.of(row)
+        return Conversation.of(row, open_turns=row["open_turns"])
 
     async def newest(
         self, principal: Principal, *, everyone: bool = False, before: str | None = None, limit: int = 50

@@ -77,10 +77,11 @@ turn = Table(
         sqlite_where=text("status = 'running'"),
         postgresql_where=text("status = 'running'"),
     ),
+    # What runs or waits, in order. No lease in it: that is renewed all the time.
     Index(
         "ix_turn_open",
-        "status",
-        "lease_expires_at",
+        "conversation_id",
+        "seq",
         sqlite_where=text("status IN ('queued', 'running')"),
         postgresql_where=text("status IN ('queued', 'running')"),
     ),
