@@ -28,7 +28,7 @@ from handrail.flows.admission import cancel_turn
 from handrail.flows.model_call import GovernedModel
 from handrail.flows.services import ActiveTurn, Services, TurnLimits
 from handrail.serving.models import ModelTier, Reply, ScriptedModel, calls
-from handrail.serving.resilience import BreakerPolicy, Breakers, BreakerState, Retries, Waits, model_key
+from handrail.serving.resilience import BreakerPolicy, Breakers, BreakerState, Retries, Switchboard, Waits, model_key
 from handrail.telemetry.metrics import Metrics
 from tests.flows.desk import Desk
 from tests.flows.world import ANA, World, events_of, text_of, until
@@ -257,10 +257,14 @@ class Asked:
             breakers=Breakers(cast(Any, clock)),
             retries=Retries(random.Random(0)),
             metrics=Metrics(),
+            switches=Switchboard(),
             limits=TurnLimits(first_token_seconds=first_token_seconds),
         )
         self.active = SimpleNamespace(
-            release=SimpleNamespace(chain=chain), turn=SimpleNamespace(agent="shop"), waits=Waits(loop.time), ladder=[]
+            release=SimpleNamespace(chain=chain),
+            turn=SimpleNamespace(agent="shop", tenant_id="default"),
+            waits=Waits(loop.time),
+            ladder=[],
         )
 
     async def answer(self) -> ModelAnswer | ModelError | DeadlineExceeded:
