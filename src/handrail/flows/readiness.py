@@ -9,7 +9,6 @@ from handrail.flows.services import Services
 OFF = (
     "audit",
     "budgets",
-    "breakers",
     "caching",
     "encryption_at_rest",
     "evaluations",
