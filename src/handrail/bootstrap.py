@@ -11,12 +11,14 @@ from handrail.core.ids import new_id
 from handrail.db import Database
 from handrail.db.jobs import Executors, JobRuns, Outbox
 from handrail.db.open import open_database
+from handrail.flows import audit as audit_flow
 from handrail.flows.background import Background, KeptDays
 from handrail.flows.releases import Releases
 from handrail.flows.services import Services, TurnLimits
 from handrail.insight.costs import UsageStore
 from handrail.oversight.approvals import ApprovalRetention, ApprovalStore
 from handrail.oversight.escalations import EscalationRetention, EscalationStore
+from handrail.protection.audit import AuditStore, AuditTrail, audit_keys
 from handrail.protection.auth import Authenticator, KeyStore, operator_token
 from handrail.protection.rate_limits import RateLimiter
 from handrail.serving.context import extract
@@ -60,6 +62,7 @@ async def services_from(settings: Settings, clock: Clock | None = None) -> Async
     keys = KeyStore(db)
     authenticator = Authenticator(keys, clock, operator_token(settings.data_dir))
     await authenticator.start()
+    audit = audit_trail(settings, db, clock)
     services = Services(
         clock=clock,
         db=db,
@@ -84,11 +87,13 @@ async def services_from(settings: Settings, clock: Clock | None = None) -> Async
             ModelRegistry(connections, os.environ, extract=extract),
             clock,
             train=train_apart,
+            audit=audit,
         ),
         tool_runner=tools,
         escalations=EscalationStore(db),
         usage=UsageStore(db),
         approvals=ApprovalStore(db),
+        audit=audit,
         breakers=Breakers(clock, _breaker_policies(resilience), on_change=metrics.breaker_changed),
         retries=Retries(random.Random(), _retry_policy(resilience), on_retry=metrics.retried),
         bulkhead=Bulkhead(lambda key: resilience.tool_calls, wait_seconds=resilience.tool_wait_seconds),
@@ -103,6 +108,7 @@ async def services_from(settings: Settings, clock: Clock | None = None) -> Async
     try:
         yield services
     finally:
+        await audit_flow.close(services)
         await connections.close()
         tools.close()
         await db.close()
@@ -147,6 +153,11 @@ def _background(db: Database, settings: Settings) -> Background:
         exports=ExportFolder(settings.data_dir / "exports"),
         kept=KeptDays(**settings.retention.model_dump()),
     )
+
+
+def audit_trail(settings: Settings, db: Database, clock: Clock) -> AuditTrail:
+    """The audit log over this database, with the deployment's own keys."""
+    return AuditTrail(db, AuditStore(db), audit_keys(settings.data_dir, settings.audit.secret), clock)
 
 
 def _owner() -> str:

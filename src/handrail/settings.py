@@ -90,6 +90,16 @@ class RetentionSettings(BaseModel):
     jobs: int = Field(default=30, ge=1, description="Days since a run of a job ended.")
 
 
+class AuditSettings(BaseModel):
+    """`HANDRAIL_AUDIT__...`"""
+
+    model_config = ConfigDict(extra="forbid")
+
+    secret: str | None = Field(
+        default=None, description="32 bytes as base64, the same for all replicas; a file in data_dir when left out."
+    )
+
+
 class Settings(BaseSettings):
     """Everything a deployment sets."""
 
@@ -103,6 +113,7 @@ class Settings(BaseSettings):
     turn: TurnSettings = TurnSettings()
     rate_limit: RateLimitSettings = RateLimitSettings()
     tools: ToolSettings = ToolSettings()
+    audit: AuditSettings = AuditSettings()
     admission: AdmissionSettings = AdmissionSettings()
     resilience: ResilienceSettings = ResilienceSettings()
     jobs: JobSettings = JobSettings()

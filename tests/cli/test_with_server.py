@@ -67,3 +67,23 @@ def test_a_mistake_is_told_in_the_servers_own_words(data_dir: Path):
     assert result.returncode == 1
     assert "rel_0000000000000000" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_the_audit_log_is_searched_exported_and_proved_while_the_server_runs(data_dir: Path, tmp_path: Path):
+    made = run(data_dir, "keys", "create", "--tenant", "acme", "--subject", "zoe@example.com")
+    (record,) = run(data_dir, "audit", "search", "--tenant", "acme", "--target", f"key:{made['id']}")["data"]
+    verified = run(data_dir, "audit", "verify")
+    file = tmp_path / "audit.jsonl"
+    command = [*CLI, "audit", "export", str(file), "--data-dir", str(data_dir)]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+
+    assert (record["action"], record["actor_name"]) == ("key.made", "local-operator")
+    assert verified["intact"]
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert "zoe" not in file.read_text()
+    file.write_text(file.read_text().replace("key.made", "key.kept"))
+    changed = subprocess.run(
+        [*CLI, "audit", "verify", str(file)], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert changed.returncode == 1
+    assert "NOT intact" in changed.stdout

@@ -26,6 +26,7 @@ from handrail.flows.turn import take_turn
 from handrail.insight.costs import UsageStore
 from handrail.oversight.approvals import ApprovalRetention, ApprovalStore
 from handrail.oversight.escalations import EscalationRetention, EscalationStore
+from handrail.protection.audit import AuditKeys, AuditStore, AuditTrail
 from handrail.protection.auth import Authenticator, KeyStore
 from handrail.protection.rate_limits import RateLimiter
 from handrail.serving.context import extract
@@ -62,6 +63,7 @@ from handrail.telemetry.metrics import Metrics
 
 ANA = Principal("default", "demo-customer")
 OPERATOR_TOKEN = "hrop_" + "0" * 64
+AUDIT_KEYS = AuditKeys.derived(b"0" * 32)
 
 AGENT = """
 name: shop
@@ -317,6 +319,7 @@ async def world_over(
     """Services as `bootstrap` builds them, but over this database and clock, with the project made and used."""
     counting, metrics = CountingDatabase(db), Metrics()
     keys = KeyStore(counting)
+    audit = AuditTrail(counting, AuditStore(counting), AUDIT_KEYS, clock)
     services = Services(
         clock=clock,
         db=counting,
@@ -327,11 +330,14 @@ async def world_over(
         conversations=ConversationStore(counting),
         leases=LeaseStore(counting),
         streams=Streams(),
-        releases=Releases(counting, ModelRegistry(ModelConnections(), {}, extract=extract), clock, train=_train_once),
+        releases=Releases(
+            counting, ModelRegistry(ModelConnections(), {}, extract=extract), clock, train=_train_once, audit=audit
+        ),
         tool_runner=ToolRunner(most_threads=4),
         escalations=EscalationStore(counting),
         usage=UsageStore(counting),
         approvals=ApprovalStore(counting),
+        audit=audit,
         breakers=Breakers(clock, on_change=metrics.breaker_changed),
         retries=Retries(random.Random(0), RetryPolicy(base_seconds=0.001), on_retry=metrics.retried),
         bulkhead=Bulkhead(lambda key: 8),

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from handrail.cli import approvals, init, intents, jobs, keys, release, schema, switch
+from handrail.cli import approvals, audit, init, intents, jobs, keys, release, schema, switch
 
 app = typer.Typer(
     name="handrail",
@@ -18,6 +18,7 @@ app = typer.Typer(
 app.add_typer(release.app, name="release", help="Make, list, compare and use releases of an agent project.")
 app.add_typer(approvals.app, name="approvals", help="List and decide what waits for a person.")
 app.add_typer(switch.app, name="switch", help="Switch tools, models, agents, tenants and releases off and on.")
+app.add_typer(audit.app, name="audit", help="Search, export and verify the audit log.")
 app.add_typer(keys.app, name="keys", help="Make, list and revoke API keys.")
 app.add_typer(jobs.app, name="jobs", help="Show and run what happens in the background.")
 app.add_typer(intents.app, name="intents", help="Train and evaluate intent classifiers.")

@@ -5,11 +5,14 @@ from contextlib import asynccontextmanager
 from typing import Any, Protocol
 from urllib.parse import quote, urlencode
 
+from handrail.bootstrap import audit_trail
 from handrail.cli.local_server import LocalServer, held_by
 from handrail.core.clock import SystemClock
 from handrail.core.principal import Role
 from handrail.db.open import open_database
-from handrail.protection.auth import KeyStore
+from handrail.flows.keys import key_made, key_revoked
+from handrail.protection.audit import AuditTrail
+from handrail.protection.auth import LOCAL_OPERATOR, KeyStore
 from handrail.settings import Settings
 
 Body = dict[str, Any]
@@ -47,7 +50,7 @@ async def _local(settings: Settings) -> AsyncGenerator[KeyDesk]:
     clock = SystemClock()
     db = await open_database(settings.url, clock)
     try:
-        yield LocalDesk(KeyStore(db), clock)
+        yield LocalDesk(KeyStore(db), clock, audit_trail(settings, db, clock))
     finally:
         await db.close()
 
@@ -55,8 +58,9 @@ async def _local(settings: Settings) -> AsyncGenerator[KeyDesk]:
 class LocalDesk:
     """Works on the database itself."""
 
-    def __init__(self, keys: KeyStore, clock: SystemClock) -> None:
+    def __init__(self, keys: KeyStore, clock: SystemClock, audit: AuditTrail) -> None:
         self._keys = keys
+        self._audit = audit
         self._clock = clock
 
     async def create(self, wanted: Mapping[str, Any]) -> Body:
@@ -71,6 +75,7 @@ class LocalDesk:
             expires_at=at + days * DAY_MICROS if days else None,
             note=wanted["note"],
             teams=wanted["teams"],
+            beside=lambda batch, key: self._audit.record(batch, key_made(LOCAL_OPERATOR, key)),
         )
         return created.body()
 
@@ -78,7 +83,11 @@ class LocalDesk:
         return [key.body() for key in await self._keys.list(tenant)]
 
     async def revoke(self, tenant: str, key_id: str) -> Body:
-        return (await self._keys.revoke(tenant, key_id, at=self._clock.micros())).body()
+        entry = key_revoked(LOCAL_OPERATOR, tenant, key_id)
+        revoked = await self._keys.revoke(
+            tenant, key_id, at=self._clock.micros(), beside=lambda batch: self._audit.record(batch, entry)
+        )
+        return revoked.body()
 
 
 class ServerDesk:

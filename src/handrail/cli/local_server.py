@@ -71,6 +71,18 @@ class LocalServer:
         said = error.get("message") if isinstance(error, dict) else f"status {status}"
         raise ServerRefused(f"the server at {self._address} said: {said}")
 
+    async def lines(self, path: str, *, seconds: float = 300.0) -> list[str]:
+        """The lines of an answer that is not one JSON value.
+
+        Raises:
+            ServerRefused: with the server's own words.
+            HandrailError: it does not answer.
+        """
+        status, content = await asyncio.to_thread(self._send, "GET", path, None, seconds)
+        if status >= 300:
+            raise ServerRefused(f"the server at {self._address} said: {content.decode(errors='replace')[:500]}")
+        return content.decode().splitlines()
+
     def _send(self, method: str, path: str, body: Body | None, seconds: float) -> tuple[int, bytes]:
         # http.client and not urllib.request: that one would hand the operator's token to a proxy of the environment.
         parts = urlsplit(self._address)

@@ -21,6 +21,7 @@ from handrail.core.errors import UsageError
 from handrail.core.principal import Principal
 from handrail.db.owner import OwnerLock
 from handrail.delivery.releases import Release
+from handrail.flows.audit import keep as keep_audit
 from handrail.flows.leases import keep, recover
 from handrail.flows.releases import create_and_use
 from handrail.flows.services import Services
@@ -84,7 +85,7 @@ async def _serve(
             _settle_memory()
             if lock is not None:
                 await recover(services)
-            keepers = keep(services)
+            keepers = [*keep(services), *keep_audit(services)]
             await server.serve(sockets=[listener])
             # Leases are renewed while turns end; nothing is taken over any more.
             with server.capture_signals():

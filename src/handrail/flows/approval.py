@@ -12,6 +12,7 @@ from handrail.core.errors import HandrailError, NotFound, UsageError
 from handrail.core.principal import Principal
 from handrail.db import Conflict
 from handrail.flows.approval_desk import voter_of
+from handrail.flows.audit import approval_voted
 from handrail.flows.question import ask_requester
 from handrail.flows.resume import go_on
 from handrail.flows.services import Services
@@ -96,7 +97,7 @@ async def decide(
         if isinstance(outcome, Refusal):
             raise _refused(outcome, seen)
         try:
-            await _record(services, outcome)
+            await _record(services, principal, outcome)
         except Conflict:
             continue
         if outcome.decides:
@@ -154,13 +155,14 @@ async def _look(services: Services, principal: Principal, approval_id: str) -> S
     return seen
 
 
-async def _record(services: Services, outcome: Recorded) -> None:
+async def _record(services: Services, principal: Principal, outcome: Recorded) -> None:
     """The decision in one batch with its vote; a question goes to the requester's conversation too."""
     if outcome.vote.decision == "info":
-        await ask_requester(services, outcome)
+        await ask_requester(services, principal, outcome)
         return
     async with services.db.batch() as batch:
         services.approvals.record(batch, outcome)
+        approval_voted(services, batch, principal, outcome.after, outcome.vote.decision)
 
 
 async def _edit(

@@ -2,6 +2,7 @@
 
 from handrail.core.errors import NotFound
 from handrail.core.principal import Principal, Role
+from handrail.flows.audit import delegated
 from handrail.flows.services import Services
 from handrail.oversight.approvals import Delegation, lent
 from handrail.protection.auth import PermissionDenied
@@ -13,6 +14,7 @@ async def delegate(services: Services, lender: Principal, to: str, *, days: floa
     made = lent(lender, to, days, reason, await services.approvals.now())
     async with services.db.batch() as batch:
         services.approvals.delegations.add(batch, made)
+        delegated(services, batch, lender, made.id, "delegation.made", to)
     logger().info("an approver delegated", delegation_id=made.id, ends_at=made.ends_at)
     return made
 
@@ -29,6 +31,7 @@ async def revoke_delegation(services: Services, principal: Principal, delegation
         raise PermissionDenied(f"delegation {delegation_id!r} is {found.lender!r}'s; ask them or an operator")
     async with services.db.batch() as batch:
         services.approvals.delegations.revoke(batch, principal.tenant_id, delegation_id, principal.subject)
+        delegated(services, batch, principal, delegation_id, "delegation.revoked", found.lender)
     logger().info("a delegation was revoked", delegation_id=delegation_id)
     return await _find(services, principal, delegation_id)
 

@@ -12,6 +12,7 @@ from handrail.core.errors import TurnPaused
 from handrail.core.messages import ToolCall, ToolResult
 from handrail.core.tools import Tool
 from handrail.db import Conflict
+from handrail.flows.audit import tool_call_denied
 from handrail.flows.services import ActiveTurn, Services
 from handrail.oversight.approvals import (
     Approval,
@@ -55,6 +56,7 @@ async def admitted(services: Services, active: ActiveTurn, call: ToolCall) -> To
     for each in releases:
         permission = decide_tool(active.principal, tool.name, each.policies.permissions)
         if not permission.allowed:
+            tool_call_denied(services, active, call, "permission_denied")
             return refused(call, "permission_denied", permission.reason)
     # A turn that goes on may have asked under a rule that is gone since; what people decided then still holds.
     if active.turn.epoch <= 1 and not any(each.approval_rules.rules for each in releases):

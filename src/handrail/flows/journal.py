@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from handrail.core import events, json
 from handrail.core.messages import Message, ToolCall, ToolResult
 from handrail.db import Batch
+from handrail.flows.audit import tool_call_begins, tool_call_ended
 from handrail.flows.services import ActiveTurn, Services
 from handrail.serving.conversations import StoredToolCall
 
@@ -41,6 +42,7 @@ async def intend(services: Services, active: ActiveTurn, call: ToolCall) -> None
     async with services.db.batch() as batch:
         _fence(services, active, batch)
         services.conversations.add_call(batch, active.turn, call, effect="write", at=services.clock.micros())
+        tool_call_begins(services, active, batch, call)
 
 
 async def end(services: Services, active: ActiveTurn, result: ToolResult) -> ToolResult:
@@ -50,6 +52,7 @@ async def end(services: Services, active: ActiveTurn, result: ToolResult) -> Too
     async with services.db.batch() as batch:
         _fence(services, active, batch)
         services.conversations.end_call(batch, active.turn, result, at=services.clock.micros())
+        tool_call_ended(services, active, batch, result.tool_call_id, result.name, result.status)
     return result
 
 

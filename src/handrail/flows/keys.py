@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 
 from handrail.core.principal import Principal, Role
 from handrail.flows.services import Services
-from handrail.protection.auth import LOCAL_OPERATOR, CreatedKey, PermissionDenied
+from handrail.protection.audit import AuditEntry
+from handrail.protection.auth import LOCAL_OPERATOR, ApiKey, CreatedKey, PermissionDenied
 
 DAY_MICROS = 24 * 3600 * 1_000_000
 
@@ -46,6 +47,34 @@ async def make_key(services: Services, operator: Principal, wanted: KeyWanted) -
         expires_at=at + wanted.expires_in_days * DAY_MICROS if wanted.expires_in_days else None,
         note=wanted.note,
         teams=wanted.teams,
+        beside=lambda batch, key: services.audit.record(batch, key_made(operator, key)),
     )
     services.authenticator.forget()
     return created
+
+
+async def revoke_key(services: Services, operator: Principal, tenant: str, key_id: str) -> ApiKey:
+    """Stop a key for good.
+
+    Raises:
+        NotFound: the tenant has no such key.
+    """
+    entry = key_revoked(operator, tenant, key_id)
+    revoked = await services.keys.revoke(
+        tenant, key_id, at=services.clock.micros(), beside=lambda batch: services.audit.record(batch, entry)
+    )
+    services.authenticator.forget()
+    return revoked
+
+
+def key_made(operator: Principal, key: ApiKey) -> AuditEntry:
+    """That somebody may come in from now on."""
+    details = (("role", key.role.value),)
+    return AuditEntry(
+        key.tenant_id, "key.made", "done", f"key:{key.id}", operator, subject=key.subject, details=details
+    )
+
+
+def key_revoked(operator: Principal, tenant: str, key_id: str) -> AuditEntry:
+    """That somebody may come in no more."""
+    return AuditEntry(tenant, "key.revoked", "done", f"key:{key_id}", operator)

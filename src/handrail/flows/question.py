@@ -13,6 +13,7 @@ from handrail.core.errors import NotFound, UsageError
 from handrail.core.messages import Provenance
 from handrail.core.principal import Principal
 from handrail.db import Batch, Conflict
+from handrail.flows.audit import approval_voted
 from handrail.flows.conversations import require_own
 from handrail.flows.services import Services
 from handrail.flows.wording import approver_asks
@@ -67,12 +68,13 @@ async def waiting_of(services: Services, turn: Turn) -> list[Waiting]:
     return [Waiting(each, [one for one in questions if one.approval_id == each.id], at) for each in found]
 
 
-async def ask_requester(services: Services, outcome: Recorded) -> None:
+async def ask_requester(services: Services, principal: Principal, outcome: Recorded) -> None:
     """Record the question, and let the conversation show it; `Conflict` when somebody was faster."""
     call = outcome.before.call
     parked = await _parked(services, call.tenant_id, call.turn_id)
     async with services.db.batch() as batch:
         services.approvals.record(batch, outcome)
+        approval_voted(services, batch, principal, outcome.after, outcome.vote.decision)
         if parked is not None:
             word = approver_asks(outcome.vote.reason or "")
             parked.say(services, batch, "assistant", f"{parked.answer}\n\n{word}", "agent")

@@ -7,7 +7,6 @@ from handrail.flows.services import Services
 
 # What a later practice will bring; `docs/status.md` says the same and a test holds them together.
 OFF = (
-    "audit",
     "budgets",
     "caching",
     "encryption_at_rest",

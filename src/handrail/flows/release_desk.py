@@ -25,14 +25,20 @@ class ReleaseDesk:
     def __init__(self, releases: Releases, principal: Principal, on_trained: OnTrained | None = None) -> None:
         self._releases = releases
         self._tenant_id = principal.tenant_id
-        self._subject = principal.subject
+        self._principal = principal
         self._on_trained = on_trained
 
     async def create(self, project: Path, note: str | None, author: str | None) -> Body:
         """Check a project on this machine's disk and keep a snapshot of it; runs its code."""
         sources, git = await asyncio.to_thread(lambda: (read_sources(project), git_state(project)))
         made = await self._releases.create(
-            self._tenant_id, sources, author=author or self._subject, note=note, git=git, on_trained=self._on_trained
+            self._tenant_id,
+            sources,
+            author=author or self._principal.subject,
+            note=note,
+            git=git,
+            on_trained=self._on_trained,
+            by=self._principal,
         )
         return await self._body(made.id)
 
@@ -61,7 +67,7 @@ class ReleaseDesk:
     async def use(self, release_id: str) -> Body:
         """Let the release answer all new conversations of its agent."""
         release = await self._releases.find(self._tenant_id, release_id)
-        return agent_body(await self._releases.use(self._tenant_id, release.id))
+        return agent_body(await self._releases.use(self._tenant_id, release.id, by=self._principal))
 
     async def _body(self, release_id: str) -> Body:
         release = await self._releases.find(self._tenant_id, release_id)

@@ -17,7 +17,7 @@ from handrail.core import json
 from handrail.core.clock import Clock
 from handrail.core.errors import UsageError
 from handrail.core.principal import Principal
-from handrail.db import Conflict, Database
+from handrail.db import Batch, Conflict, Database
 from handrail.delivery.releases import (
     NO_GIT,
     AgentState,
@@ -35,6 +35,7 @@ from handrail.delivery.releases import (
 )
 from handrail.flows.loaded_release import LoadedRelease, Target, offers
 from handrail.flows.project import CheckedProject, check
+from handrail.protection.audit import AuditEntry, AuditTrail
 from handrail.serving.context import Knowledge
 from handrail.serving.models import ModelRegistry
 from handrail.serving.routing import Intents, train_here
@@ -66,9 +67,12 @@ async def create_and_use(
     """Make a release of what is on disk and let it answer new conversations; what `serve` does when it starts."""
     sources, git = await asyncio.to_thread(lambda: (read_sources(folder), git_state(folder)))
     new = await releases.create(
-        principal.tenant_id, sources, author=principal.subject, note=note, git=git, on_trained=on_trained
+        principal.tenant_id, sources, author=principal.subject, note=note, git=git, on_trained=on_trained, by=principal
     )
-    await releases.use(principal.tenant_id, new.id)
+    if await releases.stable(principal.tenant_id, new.agent) != new.id:
+        await releases.use(principal.tenant_id, new.id, by=principal)
+    else:
+        await releases.load(principal.tenant_id, new.id)
     return new
 
 
@@ -77,6 +81,7 @@ class Releases:
 
     Args:
         train: makes a head from examples; a server hands in `train_apart`.
+        audit: where making and using a release is recorded.
         most_loaded: how many are kept loaded unused; those that a turn holds stay loaded anyway.
     """
 
@@ -88,7 +93,9 @@ class Releases:
         *,
         train: Train = train_here,
         most_loaded: int = 8,
+        audit: AuditTrail | None = None,
     ) -> None:
+        self._audit = audit
         self._train = train
         self._db = db
         self._store = ReleaseStore(db)
@@ -109,6 +116,7 @@ class Releases:
         note: str | None = None,
         git: GitState = NO_GIT,
         on_trained: OnTrained | None = None,
+        by: Principal | None = None,
     ) -> Release:
         """The stored release of these sources, made now if it is new. Its author, note and commit stay the first ones.
 
@@ -124,6 +132,7 @@ class Releases:
         try:
             async with self._db.batch() as batch:
                 self._store.add(batch, tenant_id, new)
+                self._record(batch, tenant_id, "release.made", sources.release_id, new.agent, by)
                 if head is not None:
                     self._store.attach(batch, tenant_id, sources.release_id, head)
         except Conflict:
@@ -132,13 +141,14 @@ class Releases:
             _log.info("release %s was made by another process at the same moment", sources.release_id)
         return await self._store.get(tenant_id, sources.release_id)
 
-    async def use(self, tenant_id: str, release_id: str) -> AgentState:
+    async def use(self, tenant_id: str, release_id: str, by: Principal | None = None) -> AgentState:
         """Make a release stable, for conversations that begin from now on. It is loaded first: a release that can't be
         loaded never takes over."""
         release = await self._store.get(tenant_id, release_id)
         await self.load(tenant_id, release_id)
         async with self._db.batch() as batch:
             self._store.use(batch, tenant_id, release.agent, release_id)
+            self._record(batch, tenant_id, "release.used", release_id, release.agent, by)
         state = await self._store.agent(tenant_id, release.agent)
         assert state is not None, "the batch has just written it"
         return state
@@ -217,6 +227,14 @@ class Releases:
     def describe_models(self) -> Sequence[str]:
         """A line a model tier of every loaded release; the same line of two releases once."""
         return list(dict.fromkeys(line for each in self._recent.values() for line in each.describe_models()))
+
+    def _record(
+        self, batch: Batch, tenant_id: str, action: str, release_id: str, agent: str, by: Principal | None
+    ) -> None:
+        if self._audit is not None:
+            details = (("agent", agent),)
+            entry = AuditEntry(tenant_id, action, "done", f"release:{release_id}", by, details=details)
+            self._audit.record(batch, entry)
 
     def _remember(self, key: tuple[str, str], loaded: LoadedRelease) -> None:
         self._recent[key] = loaded

@@ -12,6 +12,7 @@ from handrail.core.errors import HandrailError
 from handrail.core.principal import Principal
 from handrail.db import Conflict
 from handrail.flows.admission import active_turn
+from handrail.flows.audit import approval_used
 from handrail.flows.services import ActiveTurn, Services
 from handrail.flows.turn import run
 from handrail.oversight.approvals import Approval
@@ -63,6 +64,7 @@ async def go_on(services: Services, approval: Approval) -> bool:
     try:
         async with services.db.batch() as batch:
             services.approvals.mark_resumed(batch, approval.call.tenant_id, approval.id)
+            approval_used(services, batch, approval)
             if waits:
                 services.leases.go_on(
                     batch, turn, owner=services.limits.owner, lease_micros=services.limits.lease_micros

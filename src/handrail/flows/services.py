@@ -18,6 +18,7 @@ from handrail.flows.releases import LoadedRelease, Releases
 from handrail.insight.costs import UsageStore
 from handrail.oversight.approvals import ApprovalStore
 from handrail.oversight.escalations import EscalationStore
+from handrail.protection.audit import AuditTrail
 from handrail.protection.auth import Authenticator, KeyStore
 from handrail.protection.rate_limits import RateLimited, RateLimiter
 from handrail.serving.conversations import (
@@ -106,6 +107,7 @@ class Services:
     escalations: EscalationStore
     usage: UsageStore
     approvals: ApprovalStore
+    audit: AuditTrail
     breakers: Breakers
     retries: Retries
     bulkhead: Bulkhead

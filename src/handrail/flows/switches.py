@@ -14,6 +14,7 @@ from handrail.core.errors import NotFound, UsageError
 from handrail.core.ids import new_id
 from handrail.core.principal import Principal, Role
 from handrail.db import Batch, Conflict
+from handrail.flows.audit import switched
 from handrail.flows.services import Services
 from handrail.protection.auth import LOCAL_OPERATOR, PermissionDenied, require_role
 from handrail.serving.resilience import EVERYWHERE, BreakerStatus, Switch, SwitchKind
@@ -69,6 +70,7 @@ async def switch_off(services: Services, operator: Principal, wanted: SwitchWant
     try:
         async with services.db.batch() as batch:
             services.switch_store.switch_off(batch, new)
+            switched(services, batch, operator, new, "switch.off")
             _carry_out(services, batch, new)
     except Conflict:
         known = await services.switch_store.in_force(tenant_id, wanted.kind, name)
@@ -107,6 +109,7 @@ async def switch_on(services: Services, operator: Principal, switch_id: str, rea
     with suppress(Conflict):
         async with services.db.batch() as batch:
             services.switch_store.switch_on(batch, found, by=operator.subject, reason=reason)
+            switched(services, batch, operator, found, "switch.on")
     await watch(services)
     ended = await services.switch_store.find(view_of(operator), switch_id)
     assert ended is not None, "switches are never deleted"

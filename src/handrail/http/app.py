@@ -21,6 +21,7 @@ from handrail.http.hot_path import HotPath
 from handrail.http.routes import (
     agents,
     approvals,
+    audit,
     chat_completions,
     conversations,
     delegations,
@@ -31,6 +32,20 @@ from handrail.http.routes import (
     switches,
 )
 
+_ROUTES = (
+    conversations,
+    chat_completions,
+    agents,
+    approvals,
+    delegations,
+    releases,
+    switches,
+    jobs,
+    keys,
+    audit,
+    health,
+    websocket,
+)
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
@@ -49,8 +64,7 @@ def create_app(
     app.state.services = services
     app.state.port = port
     app.state.most_open = most_open
-    deciding, serving = (approvals, delegations, releases, switches, jobs, keys), (health, websocket)
-    for module in (conversations, chat_completions, agents, *deciding, *serving):
+    for module in _ROUTES:
         app.include_router(module.router)
     mount(app)
     for kind in (HandrailError, ValidationError, Exception):

@@ -9,6 +9,7 @@ from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
 from handrail.core.errors import HandrailError
+from handrail.flows.audit import denied
 from handrail.protection.rate_limits import RateLimited
 from handrail.telemetry.logging import logger
 from handrail.telemetry.trace import current_trace_id
@@ -94,9 +95,25 @@ def invalid_body(error: ValidationError) -> Response:
     return json_response(error_body("invalid_body", message, param=param), 422)
 
 
+DENIALS = frozenset({"unauthenticated", "permission_denied"})
+
+
+def note_denial(connection: HTTPConnection, error: HandrailError) -> None:
+    """A refusal for who asked goes into the audit log, with the route and never the path: that could hold anything."""
+    if error.code not in DENIALS:
+        return
+    route: Any = connection.scope.get("route") or connection.scope.get("endpoint")
+    name = getattr(route, "path", None) or getattr(route, "__name__", "unknown")
+    method = connection.scope.get("method", "WEBSOCKET")
+    denied(
+        connection.app.state.services, connection.scope.get("handrail.principal"), f"route:{method}|{name}", error.code
+    )
+
+
 async def handle(request: HTTPConnection, error: Exception) -> Response:
     """The one handler of every exception that leaves a route."""
     if isinstance(error, HandrailError):
+        note_denial(request, error)
         if STATUS.get(error.code, 500) >= 500 and not isinstance(error, ApiError):
             logger().warning("request failed", code=error.code, path=request.url.path, error=error.message)
         return respond(error)

@@ -38,6 +38,7 @@ class HotPath:
         try:
             response = await handler(request)
         except Exception as error:  # noqa: BLE001 - the one table of errors knows them all
+            scope["endpoint"] = getattr(handler, "func", handler)
             response = await errors.handle(request, error)
         await response(scope, receive, send)
 

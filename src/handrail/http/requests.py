@@ -14,6 +14,7 @@ from handrail.serving.conversations import IdempotencyScope
 
 M = TypeVar("M", bound=BaseModel)
 MOST_KEY_CHARACTERS = 255
+CALLER = "handrail.principal"
 # The character zero is text in JSON, and PostgreSQL takes it in no query.
 NO_ZERO = r"^[^\x00]*$"
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=NO_ZERO)]
@@ -28,9 +29,12 @@ async def principal_of(connection: HTTPConnection) -> Principal:
     """Who calls, by the Authorization header alone; raises `Unauthenticated`."""
     client = connection.client
     loopback = client is not None and client.host in ("127.0.0.1", "::1")
-    return await services_of(connection).authenticator.authenticate(
+    principal = await services_of(connection).authenticator.authenticate(
         connection.headers.get("authorization"), loopback=loopback
     )
+    # For the one place that answers errors: a denial is recorded with who was denied.
+    connection.scope[CALLER] = principal
+    return principal
 
 
 async def staff_of(connection: HTTPConnection, *roles: Role) -> Principal:

@@ -16,8 +16,9 @@ from handrail.core.errors import HandrailError
 from handrail.core.events import Event
 from handrail.core.principal import Principal
 from handrail.flows.admission import cancel_turn, follow_turn
+from handrail.flows.audit import read_by_staff
 from handrail.flows.turn import take_turn
-from handrail.http.errors import ApiError, error_body
+from handrail.http.errors import ApiError, error_body, note_denial
 from handrail.http.requests import MOST_KEY_CHARACTERS, NO_ZERO, Name, parse_event_id, principal_of, services_of
 from handrail.serving.conversations import IdempotencyScope
 
@@ -57,8 +58,10 @@ async def conversation_socket(socket: WebSocket, conversation_id: str) -> None:
     services = services_of(socket)
     try:
         principal = await principal_of(socket)
-        await services.conversations.require(principal, conversation_id)
+        conversation = await services.conversations.require(principal, conversation_id)
+        read_by_staff(services, principal, conversation)
     except HandrailError as error:
+        note_denial(socket, error)
         await socket.close(POLICY_VIOLATION, error.code)
         return
     await socket.accept()
@@ -88,6 +91,7 @@ class _Connection:
             try:
                 await self._take(message.get("text"))
             except HandrailError as error:
+                note_denial(self._socket, error)
                 code = error.api_code if isinstance(error, ApiError) else error.code
                 body = error_body(code, error.message, param=error.param)
                 if error.retry_after_seconds is not None:

@@ -122,6 +122,9 @@ class Metrics:
         self._escalations = _Counters(
             self._registry, "escalations", "Conversations handed to people.", ("agent", "team")
         )
+        self._denied = _Counters(
+            self._registry, "handrail_denied", "Requests and tool calls that were refused for who asked.", ("code",)
+        )
         self._breakers = _Gauges(
             self._registry, "handrail_breaker_state", "0 closed, 0.5 half open, 1 open or forced open.", ("breaker",)
         )
@@ -186,6 +189,9 @@ class Metrics:
 
     def escalation(self, agent: str, team: str | None) -> None:
         self._escalations.of(agent, team or NONE).inc()
+
+    def denied(self, code: str) -> None:
+        self._denied.of(code).inc()
 
     def approval_asked(self, agent: str, tool: str) -> None:
         self._approvals_asked.of(agent, tool).inc()

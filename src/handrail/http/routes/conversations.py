@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from handrail.core.principal import Principal, Role
 from handrail.flows.admission import cancel_turn, follow_turn
+from handrail.flows.audit import read_by_staff
 from handrail.flows.conversations import open_conversation
 from handrail.flows.services import Services
 from handrail.flows.turn import take_turn
@@ -82,6 +83,7 @@ async def get_conversation(request: Request, conversation_id: str) -> Response:
     principal = await principal_of(request)
     services = services_of(request)
     conversation = await services.conversations.require(principal, conversation_id)
+    read_by_staff(services, principal, conversation)
     messages = await services.conversations.messages(conversation, limit=200)
     body: dict[str, Any] = conversation_body(conversation)
     body["messages"] = [message_body(message) for message in messages]
@@ -117,6 +119,7 @@ async def get_turn(request: Request, turn_id: str) -> Response:
     principal = await principal_of(request)
     services = services_of(request)
     turn = await services.conversations.require_turn(principal, turn_id)
+    read_by_staff(services, principal, await services.conversations.find(turn.tenant_id, turn.conversation_id))
     return json_response(await _stored_body(services, turn))
 
 

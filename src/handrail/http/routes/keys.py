@@ -7,6 +7,7 @@ from starlette.responses import Response
 
 from handrail.core.principal import Role
 from handrail.flows.keys import KeyWanted, make_key, tenant_of
+from handrail.flows.keys import revoke_key as revoke
 from handrail.http.errors import json_response
 from handrail.http.openapi import accepts, answers
 from handrail.http.requests import NO_ZERO, Name, Note, body_of, services_of, staff_of
@@ -57,6 +58,5 @@ async def revoke_key(request: Request, key_id: str) -> Response:
     operator = await staff_of(request, Role.ADMIN)
     services = services_of(request)
     tenant = tenant_of(operator, request.query_params.get("tenant"))
-    revoked = await services.keys.revoke(tenant, key_id, at=services.clock.micros())
-    services.authenticator.forget()
+    revoked = await revoke(services, operator, tenant, key_id)
     return json_response(revoked.body())

@@ -4,7 +4,7 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -143,8 +143,11 @@ class KeyStore:
         expires_at: int | None = None,
         note: str | None = None,
         teams: Sequence[str] = (),
+        beside: Callable[[Batch, ApiKey], None] | None = None,
     ) -> CreatedKey:
         """Make a key for a principal. Nothing of its text is stored that would let anybody use it.
+
+        `beside` may append to the same batch.
 
         Raises:
             UsageError: an end user was to be in a team; teams decide, end users ask.
@@ -171,23 +174,31 @@ class KeyStore:
         )
         async with self._db.batch() as batch:
             self._add(batch, key)
+            if beside is not None:
+                beside(batch, key)
         return CreatedKey(key, text)
 
     async def list(self, tenant_id: str) -> Sequence[ApiKey]:
         """The tenant's keys, newest first; revoked ones stay in the list."""
         return [ApiKey.of(row) for row in await self._db.scan(_LIST, {"tenant_id": tenant_id})]
 
-    async def revoke(self, tenant_id: str, key_id: str, *, at: int) -> ApiKey:
+    async def revoke(
+        self, tenant_id: str, key_id: str, *, at: int, beside: Callable[[Batch], None] | None = None
+    ) -> ApiKey:
         """Stop a key for good; a key that was revoked before keeps its first time.
 
         Raises:
             NotFound: the tenant has no such key.
         """
-        async with self._db.batch() as batch:
-            batch.add(_REVOKE, {"of_tenant": tenant_id, "key": key_id, "at": at})
         row = await self._db.fetch_one(_FIND, {"tenant_id": tenant_id, "id": key_id})
         if row is None:
             raise NotFound(f"there is no API key {key_id!r}; `handrail keys list` shows them")
+        async with self._db.batch() as batch:
+            batch.add(_REVOKE, {"of_tenant": tenant_id, "key": key_id, "at": at})
+            if beside is not None:
+                beside(batch)
+        row = await self._db.fetch_one(_FIND, {"tenant_id": tenant_id, "id": key_id})
+        assert row is not None, "keys are never deleted"
         return ApiKey.of(row)
 
     async def find(self, prefix: str) -> FoundKey | None:

@@ -1,0 +1,174 @@
+"""What is audited, in one place: who did what, who was refused, who read what is not theirs; and the two clocks."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from handrail.core.errors import HandrailError
+from handrail.core.messages import ToolCall
+from handrail.core.principal import Principal
+from handrail.db import Batch
+from handrail.flows.services import ActiveTurn, Services
+from handrail.oversight.approvals import Approval
+from handrail.protection.audit import AuditEntry, Outcome
+from handrail.telemetry.logging import logger
+
+FLUSH_SECONDS = 0.25
+SEAL_SECONDS = 1.0
+# Whoever sends no working key belongs to no tenant.
+NOBODY = "unknown"
+
+
+class Owned(Protocol):
+    """Something of a user: a conversation."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def tenant_id(self) -> str: ...
+    @property
+    def subject(self) -> str: ...
+
+
+def denied(services: Services, principal: Principal | None, what: str, code: str) -> None:
+    """Somebody was refused `what` (`route:...` or `tool:...`); noted, since nothing else is written."""
+    tenant = principal.tenant_id if principal else NOBODY
+    details = (("code", code),)
+    services.metrics.denied(code)
+    services.audit.note(AuditEntry(tenant, "access.denied", "denied", what, principal, details=details))
+
+
+def read_by_staff(services: Services, principal: Principal, conversation: Owned) -> None:
+    """Somebody other than its user reads a conversation; its user's own reading is nobody's business."""
+    if (principal.tenant_id, principal.subject) == (conversation.tenant_id, conversation.subject):
+        return
+    services.audit.note(
+        AuditEntry(
+            conversation.tenant_id,
+            "conversation.read",
+            "done",
+            f"conversation:{conversation.id}",
+            principal,
+            subject=conversation.subject,
+        )
+    )
+
+
+def approval_voted(services: Services, batch: Batch, principal: Principal, approval: Approval, decision: str) -> None:
+    """A person's word on an approval, with what it is about; recorded with the vote."""
+    details = (("decision", decision), ("status", approval.status.value), ("fingerprint", approval.fingerprint))
+    services.audit.record(batch, _of_approval(approval, "approval.voted", principal, details))
+
+
+def approval_used(services: Services, batch: Batch, approval: Approval) -> None:
+    """A decision, or the lack of one in time, is acted on; this happens once."""
+    details = (("status", approval.status.value), ("fingerprint", approval.fingerprint))
+    services.audit.record(batch, _of_approval(approval, "approval.used", None, details))
+
+
+def delegated(
+    services: Services, batch: Batch, principal: Principal, delegation_id: str, action: str, subject: str
+) -> None:
+    """Somebody's votes are lent to `subject`, or a loan to `subject` ends."""
+    entry = AuditEntry(principal.tenant_id, action, "done", f"delegation:{delegation_id}", principal, subject=subject)
+    services.audit.record(batch, entry)
+
+
+class Switched(Protocol):
+    """What an operator switched off: a tool, a model, an agent, a tenant, a release."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def tenant_id(self) -> str | None: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+
+
+def switched(services: Services, batch: Batch, operator: Principal, switch: Switched, action: str) -> None:
+    """An operator switched something off, or on again; recorded with the switch."""
+    details = (("kind", switch.kind), ("name", switch.name))
+    tenant = switch.tenant_id or operator.tenant_id
+    services.audit.record(batch, AuditEntry(tenant, action, "done", f"switch:{switch.id}", operator, details=details))
+
+
+def _of_approval(
+    approval: Approval, action: str, principal: Principal | None, details: tuple[tuple[str, str], ...]
+) -> AuditEntry:
+    call = approval.call
+    return AuditEntry(
+        call.tenant_id,
+        action,
+        "done",
+        f"approval:{approval.id}",
+        principal,
+        subject=call.requester,
+        conversation_id=call.conversation_id,
+        release_id=call.release_id,
+        details=(("tool", call.tool), ("tool_call_id", call.tool_call_id), *details),
+    )
+
+
+def tool_call_begins(services: Services, active: ActiveTurn, batch: Batch, call: ToolCall) -> None:
+    """A side effect is about to happen: recorded with its intent row, before it does."""
+    services.audit.record(batch, _of_call(active, call.id, call.name, "tool_call.began", "done"))
+
+
+def tool_call_ended(services: Services, active: ActiveTurn, batch: Batch, call_id: str, tool: str, status: str) -> None:
+    """What is known of a side effect's outcome, recorded with its result row."""
+    outcome: Outcome = "done" if status == "completed" else "unknown" if status == "unknown" else "failed"
+    services.audit.record(batch, _of_call(active, call_id, tool, "tool_call.ended", outcome))
+
+
+def tool_call_denied(services: Services, active: ActiveTurn, call: ToolCall, code: str) -> None:
+    """The agent asked for what this user may not have done."""
+    services.metrics.denied(code)
+    services.audit.note(_of_call(active, call.id, call.name, "tool_call.denied", "denied", code))
+
+
+def _of_call(
+    active: ActiveTurn, call_id: str, tool: str, action: str, outcome: Outcome, code: str | None = None
+) -> AuditEntry:
+    turn = active.turn
+    details = (("tool", tool), ("turn_id", turn.id)) + ((("code", code),) if code else ())
+    return AuditEntry(
+        turn.tenant_id,
+        action,
+        outcome,
+        f"tool_call:{call_id}",
+        active.principal,
+        subject=active.conversation.subject,
+        conversation_id=turn.conversation_id,
+        release_id=turn.release_id,
+        details=details,
+    )
+
+
+def keep(services: Services) -> list["asyncio.Task[None]"]:
+    """Store what was noted, and seal what was stored; cancel the tasks to stop."""
+    loop = asyncio.get_running_loop()
+    return [
+        loop.create_task(_every(FLUSH_SECONDS, services.audit.flush)),
+        loop.create_task(_every(SEAL_SECONDS, services.audit.seal)),
+    ]
+
+
+async def close(services: Services) -> None:
+    """The last words of a process: nothing noted is lost by an orderly end."""
+    try:
+        await services.audit.flush()
+        while await services.audit.seal() is not None:
+            pass
+    except HandrailError as error:
+        logger().error("audit records could not be stored", code=error.code, error=error.message)
+
+
+async def _every(seconds: float, work: Callable[[], Awaitable[object]]) -> None:
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            await work()
+        except HandrailError as error:
+            logger().warning("the audit log could not be looked after", code=error.code, error=error.message)
