@@ -5,10 +5,11 @@ import random
 import socket
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 
 from handrail.core.clock import Clock, SystemClock
 from handrail.core.ids import new_id
-from handrail.db import Database
+from handrail.db import Database, StoreUnavailable
 from handrail.db.jobs import Executors, JobRuns, Outbox
 from handrail.db.open import open_database
 from handrail.flows import audit as audit_flow
@@ -34,10 +35,12 @@ from handrail.serving.models import ModelConnections, ModelRegistry
 from handrail.serving.resilience import (
     Admission,
     AdmissionLimits,
+    BreakerOpen,
     BreakerPolicy,
     Breakers,
     Bulkhead,
     LastGood,
+    Permit,
     Retries,
     RetryPolicy,
     Switchboard,
@@ -46,19 +49,24 @@ from handrail.serving.resilience import (
 )
 from handrail.serving.routing import train_apart
 from handrail.serving.tools import ToolRunner
-from handrail.settings import AdmissionSettings, ResilienceSettings, Settings
+from handrail.settings import AdmissionSettings, ResilienceSettings, Settings, StoreSettings
 from handrail.telemetry.metrics import Metrics
+
+STORE_KEY = "store"
 
 
 @asynccontextmanager
 async def services_from(settings: Settings, clock: Clock | None = None) -> AsyncGenerator[Services]:
     """Open everything, hand it out, and close it in the other order."""
     clock = clock or SystemClock()
-    db = await open_database(settings.url, clock)
     metrics = Metrics()
+    resilience = settings.resilience
+    policies = _breaker_policies(resilience, settings.store)
+    breakers = Breakers(clock, policies, on_change=metrics.breaker_changed)
+    guard = partial(_store_permit, breakers)
+    db = await open_database(settings.url, clock, seconds=settings.store.timeout_seconds, guard=guard)
     connections = ModelConnections()
     tools = ToolRunner(most_threads=settings.tools.threads, most_result_bytes=settings.tools.result_bytes)
-    resilience = settings.resilience
     keys = KeyStore(db)
     authenticator = Authenticator(keys, clock, operator_token(settings.data_dir))
     await authenticator.start()
@@ -94,7 +102,7 @@ async def services_from(settings: Settings, clock: Clock | None = None) -> Async
         usage=UsageStore(db),
         approvals=ApprovalStore(db),
         audit=audit,
-        breakers=Breakers(clock, _breaker_policies(resilience), on_change=metrics.breaker_changed),
+        breakers=breakers,
         retries=Retries(random.Random(), _retry_policy(resilience), on_retry=metrics.retried),
         bulkhead=Bulkhead(lambda key: resilience.tool_calls, wait_seconds=resilience.tool_wait_seconds),
         admission=_admission(settings.admission, clock, metrics),
@@ -114,8 +122,24 @@ async def services_from(settings: Settings, clock: Clock | None = None) -> Async
         await db.close()
 
 
-def _breaker_policies(settings: ResilienceSettings) -> Callable[[str], BreakerPolicy]:
-    """Models are slow at another length than tools."""
+def _store_permit(breakers: Breakers) -> Permit:
+    try:
+        return breakers.guard(STORE_KEY)
+    except BreakerOpen as refused:
+        wait = refused.retry_after_seconds or 1.0
+        message = f"the database keeps failing and is left alone for {wait:.0f} s ({refused.message})"
+        raise StoreUnavailable(message, retry_after_seconds=wait) from refused
+
+
+def _breaker_policies(settings: ResilienceSettings, store: StoreSettings) -> Callable[[str], BreakerPolicy]:
+    """Models are slow at another length than tools; the database is needed back as soon as it is."""
+    database = BreakerPolicy(
+        failure_rate=settings.failure_rate,
+        slow_seconds=store.timeout_seconds,
+        open_seconds=store.open_seconds,
+        probes=3,
+        concurrent_probes=1,
+    )
     model, tool = (
         BreakerPolicy(
             failure_rate=settings.failure_rate,
@@ -125,7 +149,7 @@ def _breaker_policies(settings: ResilienceSettings) -> Callable[[str], BreakerPo
         )
         for slow_seconds in (settings.slow_model_seconds, settings.slow_tool_seconds)
     )
-    return lambda key: model if is_model_key(key) else tool
+    return lambda key: model if is_model_key(key) else database if key == STORE_KEY else tool
 
 
 def _retry_policy(settings: ResilienceSettings) -> RetryPolicy:

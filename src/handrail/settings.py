@@ -40,6 +40,15 @@ class ToolSettings(BaseModel):
     result_bytes: int = Field(default=65_536, ge=1024, description="A longer result is cut and marked.")
 
 
+class StoreSettings(BaseModel):
+    """`HANDRAIL_STORE__...`: the PostgreSQL server; a SQLite file answers or fails at once."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    timeout_seconds: float = Field(default=10.0, gt=0, le=300, description="How long a short read or a batch may take.")
+    open_seconds: float = Field(default=5.0, gt=0, le=300, description="How long a failing server is left alone.")
+
+
 class AdmissionSettings(BaseModel):
     """`HANDRAIL_ADMISSION__...`: of one process."""
 
@@ -114,6 +123,7 @@ class Settings(BaseSettings):
     rate_limit: RateLimitSettings = RateLimitSettings()
     tools: ToolSettings = ToolSettings()
     audit: AuditSettings = AuditSettings()
+    store: StoreSettings = StoreSettings()
     admission: AdmissionSettings = AdmissionSettings()
     resilience: ResilienceSettings = ResilienceSettings()
     jobs: JobSettings = JobSettings()

@@ -54,6 +54,17 @@ class TestDiskFull:
 
         assert [row["id"] for row in await things.fetch_all(ALL, {})] == [2]
 
+    async def test_and_a_database_that_only_reads_say_to_come_back_after_a_repair(self, things: SqliteDatabase) -> None:
+        things._writer_connection.execute("PRAGMA query_only = ON")
+
+        with pytest.raises(StoreUnavailable, match="readonly") as refused:
+            await _add(things, 1)
+        assert refused.value.retry_after_seconds == 30.0
+
+        things._writer_connection.execute("PRAGMA query_only = OFF")
+        await _add(things, 2)
+        assert [row["id"] for row in await things.fetch_all(ALL, {})] == [2]
+
     async def test_leaves_no_half_batches_in_a_group(self, things: SqliteDatabase) -> None:
         _limit_pages(things, 10)
 

@@ -8,6 +8,9 @@ from handrail.core.errors import HandrailError
 from handrail.db.prepared import DialectName, Prepared
 
 Row = Mapping[str, Any]
+# A database that was restarted or has failed over is back in seconds; a full disk takes a person.
+AGAIN_SECONDS = 2.0
+AFTER_REPAIR_SECONDS = 30.0
 
 
 class Conflict(HandrailError):
@@ -25,6 +28,9 @@ class StoreUnavailable(HandrailError):
 
     code = "store_unavailable"
     retryable = True
+
+    def __init__(self, message: str, *, retry_after_seconds: float | None = AGAIN_SECONDS) -> None:
+        super().__init__(message, retry_after_seconds=retry_after_seconds)
 
 
 class WrongDatabase(HandrailError):

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from handrail.db.batch import Batch, Conflict, StoreUnavailable
+from handrail.db.batch import AFTER_REPAIR_SECONDS, AGAIN_SECONDS, Batch, Conflict, StoreUnavailable
 
 MOST_BATCHES_A_COMMIT = 64
 PATIENCE_MILLISECONDS = 30_000
@@ -184,7 +184,10 @@ def _named(error: Exception) -> Exception:
     if isinstance(error, sqlite3.IntegrityError):
         return Conflict(f"this is there already or refers to nothing: {error}")
     if isinstance(error, sqlite3.Error) and not isinstance(error, sqlite3.ProgrammingError | sqlite3.InterfaceError):
-        return StoreUnavailable(f"the database did not take the write ({error}); free its disk or check its file")
+        return StoreUnavailable(
+            f"the database did not take the write ({error}); free its disk or check its file",
+            retry_after_seconds=AGAIN_SECONDS if _is_busy(error) else AFTER_REPAIR_SECONDS,
+        )
     return error
 
 

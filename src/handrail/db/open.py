@@ -6,12 +6,15 @@ from pathlib import Path
 from handrail.core.clock import Clock
 from handrail.core.errors import UsageError
 from handrail.db.batch import Database
+from handrail.db.guard import StoreGuard, Unguarded
 from handrail.db.migrate import migrate
 from handrail.db.sqlite import SqliteDatabase
 
 
-async def open_database(url: str, clock: Clock) -> Database:
+async def open_database(url: str, clock: Clock, *, seconds: float = 10.0, guard: StoreGuard = Unguarded) -> Database:
     """Open `sqlite:///path` or `postgresql://...`, bringing its schema up to date first.
+
+    `seconds` and `guard` are for a database over the network: a file in this process answers or fails at once.
 
     Raises:
         UsageError: the URL is of no kind we know.
@@ -29,5 +32,5 @@ async def open_database(url: str, clock: Clock) -> Database:
         from handrail.db.postgres import PostgresDatabase  # asyncpg costs 40 ms: only who needs it pays
 
         await migrate(url)
-        return await PostgresDatabase.connect(url, clock)
+        return await PostgresDatabase.connect(url, clock, seconds=seconds, guard=guard)
     raise UsageError(f"database_url {url!r} is not known; use sqlite:///FILE or postgresql://USER@HOST/NAME")

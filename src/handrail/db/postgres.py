@@ -1,5 +1,10 @@
-"""PostgreSQL by asyncpg: one transaction a batch, prepared statements kept by the driver."""
+"""PostgreSQL by asyncpg: one transaction a batch, prepared statements kept by the driver.
 
+Closed: a use that gets no answer in time, or that the guard refuses, is `StoreUnavailable`.
+"""
+
+import asyncio
+import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, ClassVar
@@ -8,8 +13,11 @@ import asyncpg
 
 from handrail.core.clock import Clock, SystemClock
 from handrail.db.batch import Batch, Conflict, OpenBatch, Row, StoreUnavailable
+from handrail.db.guard import StoreGuard, Unguarded
 from handrail.db.prepared import DialectName, Prepared
 
+# For reads and batches that may be long; the connections of the pool have the same limit.
+LONG_SECONDS = 30.0
 _LOST = (
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
@@ -22,47 +30,78 @@ _LOST = (
 
 
 class PostgresDatabase:
-    """A pool of connections. Build it with `await PostgresDatabase.connect(url)`."""
+    """A pool of connections. Build it with `await PostgresDatabase.connect(url)`.
+
+    Args:
+        seconds: how long a short read or a batch may take, the wait for a connection included.
+        guard: asked before each use, so that a dead server is not waited for by everybody.
+    """
 
     dialect: ClassVar[DialectName] = "postgresql"
 
-    def __init__(self, pool: Any, clock: Clock) -> None:
+    def __init__(self, pool: Any, clock: Clock, *, seconds: float = 10.0, guard: StoreGuard = Unguarded) -> None:
         self._pool = pool
         self._clock = clock
+        self._seconds = seconds
+        self._guard = guard
 
     @classmethod
-    async def connect(cls, url: str, clock: Clock, *, connections: int = 10) -> "PostgresDatabase":
+    async def connect(
+        cls, url: str, clock: Clock, *, connections: int = 10, seconds: float = 10.0, guard: StoreGuard = Unguarded
+    ) -> "PostgresDatabase":
         try:
             pool = await asyncpg.create_pool(
-                _driver_url(url), min_size=1, max_size=connections, command_timeout=30, timeout=10
+                _driver_url(url), min_size=1, max_size=connections, command_timeout=LONG_SECONDS, timeout=10
             )
         except (*_LOST, asyncpg.PostgresError) as error:
             raise StoreUnavailable(f"can't reach PostgreSQL: {error or type(error).__name__}") from error
-        return cls(pool, clock)
+        return cls(pool, clock, seconds=seconds, guard=guard)
 
     def batch(self, *, long: bool = False) -> OpenBatch:
         return OpenBatch(self._commit, long=long)
 
     async def fetch_one(self, statement: Prepared, parameters: Mapping[str, Any]) -> Row | None:
         sql, values = statement.bind("postgresql", parameters)
-        async with self._connection() as connection:
+        async with self._connection(self._seconds) as connection:
             return await connection.fetchrow(sql, *values)
 
     async def fetch_all(self, statement: Prepared, parameters: Mapping[str, Any]) -> Sequence[Row]:
-        sql, values = statement.bind("postgresql", parameters)
-        async with self._connection() as connection:
-            return await connection.fetch(sql, *values)
+        return await self._fetch_all(statement, parameters, self._seconds)
 
     async def scan(self, statement: Prepared, parameters: Mapping[str, Any]) -> Sequence[Row]:
-        return await self.fetch_all(statement, parameters)
+        return await self._fetch_all(statement, parameters, LONG_SECONDS)
+
+    async def _fetch_all(self, statement: Prepared, parameters: Mapping[str, Any], seconds: float) -> Sequence[Row]:
+        sql, values = statement.bind("postgresql", parameters)
+        async with self._connection(seconds) as connection:
+            return await connection.fetch(sql, *values)
 
     async def close(self) -> None:
         await self._pool.close()
 
     @asynccontextmanager
-    async def _connection(self) -> AsyncGenerator[Any]:
+    async def _connection(self, seconds: float) -> AsyncGenerator[Any]:
+        """A connection for so long, its use reported to the guard."""
+        permit, began = self._guard(), time.monotonic()
         try:
-            async with self._pool.acquire() as connection:
+            async with self._named_errors(seconds) as connection:
+                yield connection
+        except StoreUnavailable:
+            permit.failure(time.monotonic() - began)
+            raise
+        except Conflict:
+            permit.success(time.monotonic() - began)
+            raise
+        else:
+            permit.success(time.monotonic() - began)
+        finally:
+            # Unless it was reported: whatever else ended it says nothing about the server.
+            permit.cancelled()
+
+    @asynccontextmanager
+    async def _named_errors(self, seconds: float) -> AsyncGenerator[Any]:
+        try:
+            async with asyncio.timeout(seconds), self._pool.acquire(timeout=seconds) as connection:
                 if not isinstance(self._clock, SystemClock):
                     # For the session, reads included; the pool resets it when the connection comes back.
                     await connection.execute(f"SET handrail.now = '{self._clock.micros()}'")
@@ -75,7 +114,8 @@ class PostgresDatabase:
             raise StoreUnavailable(f"PostgreSQL did not answer ({error or type(error).__name__}); try again") from error
 
     async def _commit(self, batch: Batch) -> None:
-        async with self._connection() as connection, connection.transaction():
+        seconds = LONG_SECONDS if batch.is_long else self._seconds
+        async with self._connection(seconds) as connection, connection.transaction():
             for statement, parameters, expect in batch.statements:
                 sql, values = statement.bind("postgresql", parameters)
                 status = await connection.execute(sql, *values)
