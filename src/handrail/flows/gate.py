@@ -81,6 +81,10 @@ async def why_no_stand_in(services: Services, active: ActiveTurn, call: ToolCall
 
     Nobody is asked for an approval of a stand-in. A function that is no tool of its own has no rules of its own.
     """
+    try:
+        services.switches.require_tool(active.turn.tenant_id, tool.name)
+    except BreakerOpen as off:
+        return off.code
     if tool.name not in active.release.tools:
         return None
     for each in await services.releases.protection(active.turn.tenant_id, active.release):

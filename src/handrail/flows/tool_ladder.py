@@ -74,8 +74,10 @@ class _Descent:
         try:
             if tool.may_repeat:
                 policy = None if tool.retries is None else replace(retries.policy, attempts=tool.retries + 1)
+                # Nor is anybody kept waiting long for the same tool, when something else could answer.
+                most = MOST_WAIT_SECONDS if self._has_more else None
                 attempt = await retries.run(
-                    tool_key(tool.name), self._first, self._active.deadline, policy=policy, most_seconds=self._patience
+                    tool_key(tool.name), self._first, self._active.deadline, policy=policy, most_seconds=most
                 )
             else:
                 attempt = await self._first(1)
@@ -87,10 +89,9 @@ class _Descent:
         return self._recorded(self._truthful(attempt.result, attempt), Rung.RETRY, tool.name), Rung.RETRY
 
     @property
-    def _patience(self) -> float | None:
-        """While something else could answer, nobody waits long for the same tool to be tried again."""
-        has_more = self._tool.secondary is not None or self._tool.last_good_seconds is not None
-        return MOST_WAIT_SECONDS if has_more else None
+    def _has_more(self) -> bool:
+        """Something else could answer."""
+        return self._tool.secondary is not None or self._tool.last_good_seconds is not None
 
     async def _first(self, number: int) -> Attempt:
         return await self._try(self._tool, Rung.PRIMARY if number == 1 else Rung.RETRY)
@@ -114,7 +115,9 @@ class _Descent:
             return attempt
         self._failed.append((rung, tool.name, attempt.code))
         self._in_doubt = self._in_doubt or attempt.result.status == "unknown"
-        raise _MayPass(attempt) if attempt.is_passing else _GaveNothing(attempt)
+        # One that hangs is not waited for twice while something else could answer.
+        is_worth_it = attempt.is_passing and not (self._has_more and isinstance(attempt.error, TimeoutError))
+        raise _MayPass(attempt) if is_worth_it else _GaveNothing(attempt)
 
     async def _ask(self, tool: Tool, permit: Permit, left_running: LeftRunning) -> Attempt:
         active, now = self._active, self._active.deadline.now

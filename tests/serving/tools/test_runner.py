@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from handrail import ToolContext, ToolError, tool
+from handrail import ToolContext, ToolError, ToolUnavailable, tool
 from handrail.core import json
 from handrail.core.deadline import Deadline
 from handrail.core.errors import UsageError
@@ -142,6 +142,14 @@ class TestFailures:
             sys.exit(1)
 
         assert error_of(run(made(leave)))[:2] == ("failed", "tool_failed")
+
+    @pytest.mark.parametrize("error", [ValueError(), KeyError("id"), OSError(), SystemExit(1)])
+    def test_a_write_that_ends_by_an_error_it_does_not_declare_is_unknown(self, error: BaseException):
+        assert run(raising(error, "write")).status == "unknown"
+        assert run(raising(error, "read")).status == "failed"
+
+    def test_a_write_that_says_that_nothing_was_changed_failed(self):
+        assert run(raising(ToolUnavailable("not now", retry_after_seconds=2), "write")).status == "failed"
 
     def test_a_write_whose_connection_broke_is_unknown(self):
         assert run(raising(ConnectionResetError(), "write")).status == "unknown"

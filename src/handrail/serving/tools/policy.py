@@ -11,8 +11,8 @@ from handrail.serving.tools.declaration import ToolError, ToolUnavailable
 Failure = Literal["failed", "unknown"]
 LONGEST_MESSAGE = 500
 
-# The request may have reached the other side before these were raised; a refused connection can't have.
-_MAY_HAVE_HAPPENED = (TimeoutError, ConnectionResetError, ConnectionAbortedError, BrokenPipeError)
+# The request can't have reached the other side when these were raised.
+_NEVER_SENT = (ConnectionRefusedError, socket.gaierror)
 _PASSES = (TimeoutError, ConnectionError, socket.gaierror)
 
 
@@ -32,8 +32,12 @@ def status_after_timeout(tool: Tool) -> Failure:
 
 
 def status_after(error: BaseException, tool: Tool) -> Failure:
-    """A write whose connection broke is as uncertain as one that timed out; other errors mean it failed."""
-    return status_after_timeout(tool) if isinstance(error, _MAY_HAVE_HAPPENED) else "failed"
+    """A write that ended by an error it did not declare is as uncertain as one that timed out.
+
+    It may have been sent before its answer could not be read. `ToolError` and `ToolUnavailable` say that it was not.
+    """
+    is_declared = isinstance(error, (HandrailError, *_NEVER_SENT))
+    return "failed" if is_declared else status_after_timeout(tool)
 
 
 def explain(error: BaseException, tool: Tool) -> tuple[str, str]:
@@ -41,7 +45,7 @@ def explain(error: BaseException, tool: Tool) -> tuple[str, str]:
     if isinstance(error, (ToolError, ToolUnavailable, UsageError)):
         return error.code, error.message[:LONGEST_MESSAGE]
     if status_after(error, tool) == "unknown":
-        return "unknown", f"{tool.name} lost its connection; it may or may not have happened, so do not call it again"
+        return "unknown", f"{tool.name} broke off; it may or may not have happened, so do not call it again"
     return "tool_failed", f"{tool.name} failed ({type(error).__name__}); nothing more is known"
 
 
