@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from handrail.cli import approvals, audit, init, intents, jobs, keys, release, schema, switch
+from handrail.cli import approvals, audit, drill, init, intents, jobs, keys, release, schema, switch
 
 app = typer.Typer(
     name="handrail",
@@ -24,6 +24,7 @@ app.add_typer(jobs.app, name="jobs", help="Show and run what happens in the back
 app.add_typer(intents.app, name="intents", help="Train and evaluate intent classifiers.")
 app.command("init")(init.init)
 app.command("schema")(schema.schema)
+app.command("drill", short_help="Check the fault matrix: fail every part, see what happens.")(drill.drill)
 
 Project = Annotated[Path, typer.Option("--project", help="Folder of the agent project.")]
 Host = Annotated[str | None, typer.Option(help="Address to bind; beyond loopback only with API keys.")]
