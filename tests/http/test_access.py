@@ -48,6 +48,7 @@ EXPECTATIONS: dict[str, Expects] = {
     "GET /console/static/{fingerprint}/{name}": Expects("everybody"),
     "GET /console/chat": Expects("page", query="?conversation={conversation_id}"),
     "POST /console/chat": Expects("page"),
+    "POST /console/chat/answer": Expects("page"),
     "GET /v1/models": Expects("any key"),
     "GET /v1/agents": Expects("any key"),
     "POST /v1/conversations": Expects("any key", {}),
@@ -62,6 +63,8 @@ EXPECTATIONS: dict[str, Expects] = {
         "any key", {"model": "shop", "messages": [{"role": "user", "content": "hello"}]}
     ),
     "GET /console/approvals": Expects("page"),
+    "GET /console/approvals/{approval_id}": Expects("page"),
+    "POST /console/approvals/together": Expects("page"),
     "POST /console/approvals/{approval_id}": Expects("page"),
     "GET /console/switches": Expects("page"),
     "POST /console/switches": Expects("page"),

@@ -9,6 +9,7 @@ from typing import Any
 
 import aiohttp
 
+from handrail.cli.waiting import ANSWER, Waiting
 from handrail.core.errors import UsageError
 from handrail.db.owner import holder
 from handrail.settings import Settings
@@ -28,11 +29,18 @@ async def _chat(address: str, agent: str | None, conversation: str | None, key: 
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=5)
     async with aiohttp.ClientSession(address, headers=headers, timeout=timeout) as session:
         try:
+            waiting = Waiting(session)
+            earlier = conversation
             conversation = conversation or await _open(session, agent)
             print(f"Conversation {conversation} at {address}. Ctrl-D ends.", file=sys.stderr)
+            if earlier:
+                await waiting.find(conversation)
             while (line := await asyncio.to_thread(_ask)) is not None:
-                if line.strip():
-                    await _say(session, conversation, line)
+                if line.startswith(ANSWER):
+                    await waiting.answer(line.removeprefix(ANSWER).strip())
+                elif line.strip():
+                    await _say(session, conversation, line, waiting)
+            await waiting.leave(conversation)
         except aiohttp.ClientConnectorError as error:
             raise UsageError(
                 f"nothing answers at {address}; start a server with `handrail demo` or `handrail serve`, "
@@ -54,7 +62,7 @@ async def _open(session: aiohttp.ClientSession, agent: str | None) -> str:
         return (await _json(response))["id"]
 
 
-async def _say(session: aiohttp.ClientSession, conversation: str, line: str) -> None:
+async def _say(session: aiohttp.ClientSession, conversation: str, line: str, waiting: Waiting) -> None:
     request = session.post(
         f"/v1/conversations/{conversation}/turns", json={"message": line}, headers={"accept": "text/event-stream"}
     )
@@ -65,6 +73,8 @@ async def _say(session: aiohttp.ClientSession, conversation: str, line: str) -> 
         print("agent> ", end="", flush=True)
         async for name, data in _events(response):
             _show(name, data)
+            if name == "turn.requires_action":
+                waiting.watch(data["id"])
         print()
 
 

@@ -86,7 +86,8 @@ class LocalServer:
     def _send(self, method: str, path: str, body: Body | None, seconds: float) -> tuple[int, bytes]:
         # http.client and not urllib.request: that one would hand the operator's token to a proxy of the environment.
         parts = urlsplit(self._address)
-        connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=seconds)
+        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        connection = kind(parts.hostname or "", parts.port, timeout=seconds)
         headers = {"authorization": f"Bearer {self._token}"}
         if body is not None:
             headers["content-type"] = "application/json"
@@ -96,8 +97,7 @@ class LocalServer:
             return response.status, response.read()
         except (OSError, http.client.HTTPException) as error:
             raise HandrailError(
-                f"the server at {self._address} holds this data folder and does not answer ({error}); "
-                "try again, or stop it first"
+                f"the server at {self._address} does not answer ({error}); try again, or look whether it still runs"
             ) from error
         finally:
             connection.close()

@@ -23,8 +23,17 @@ class ToolLine:
 
 
 @dataclass(frozen=True, slots=True)
+class QuestionLine:
+    """What an approver wants to know of the user."""
+
+    id: str = ""
+    question: str = ""
+    answer: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class TurnLine:
-    """`is_open`: the answer is not stored yet; the script goes on with it."""
+    """`is_open`: the answer is not stored yet; the script goes on with it. `waits_until`: when its approval ends."""
 
     id: str = ""
     said: str = ""
@@ -32,6 +41,14 @@ class TurnLine:
     sources: tuple[str, ...] = ()
     tools: tuple[ToolLine, ...] = ()
     is_open: bool = False
+    waits_until: str = ""
+    questions: tuple[QuestionLine, ...] = ()
+
+    @property
+    def status(self) -> str:
+        if self.is_open:
+            return "running"
+        return "requires_action" if self.waits_until else "completed"
 
 
 def transcript(messages: Sequence[StoredMessage], calls: Sequence[StoredToolCall]) -> list[TurnLine]:

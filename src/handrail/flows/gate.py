@@ -98,8 +98,10 @@ async def why_no_stand_in(services: Services, active: ActiveTurn, call: ToolCall
     return None
 
 
-def refused(call: ToolCall, code: str, message: str) -> ToolResult:
-    content = json.dumps({"error": {"code": code, "message": message}})
+def refused(call: ToolCall, code: str, message: str, reason: str | None = None) -> ToolResult:
+    """The result of a call that does not run; `reason` is what the person said who decided that."""
+    error = {"code": code, "message": message} | ({"reason": reason} if reason else {})
+    content = json.dumps({"error": error})
     return ToolResult(call.id, call.name, content, "failed", call.provider_id)
 
 
@@ -137,7 +139,8 @@ def _decided(
         return replace(call, arguments=json.dumps(dict(approval.call.arguments)))
     why = f": {approval.decision_reason}" if approval.decision_reason else ""
     if approval.status is ApprovalStatus.REJECTED:
-        return refused(call, "rejected", f"a person decided against this{why}; do not try it again")
+        text = f"a person decided against this{why}; do not try it again"
+        return refused(call, "rejected", text, approval.decision_reason)
     text = f"the approval of this timed out{why}; it was not done, and nobody refused it: the user may ask for it again"
     return refused(call, "approval_expired", text)
 

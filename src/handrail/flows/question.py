@@ -43,6 +43,10 @@ class Waiting:
     questions: Sequence[Question]
     at: int
 
+    @property
+    def is_pending(self) -> bool:
+        return self.approval.status_at(self.at) is ApprovalStatus.PENDING
+
     def body(self) -> dict[str, Any]:
         """Without who decides: the user is told what was decided and why, not by whom."""
         approval = self.approval
@@ -66,6 +70,17 @@ async def waiting_of(services: Services, turn: Turn) -> list[Waiting]:
     questions = await services.approvals.questions.of_turn(turn.tenant_id, turn.id)
     at = await services.approvals.now()
     return [Waiting(each, [one for one in questions if one.approval_id == each.id], at) for each in found]
+
+
+async def waiting_in(services: Services, tenant_id: str, conversation_id: str) -> dict[str, list[Waiting]]:
+    """By turn, what a conversation waits for now."""
+    pending = await services.approvals.pending_in(tenant_id, conversation_id)
+    waiting: dict[str, list[Waiting]] = {}
+    for turn_id in dict.fromkeys(each.call.turn_id for each in pending):
+        turn = await services.conversations.find_turn(tenant_id, turn_id)
+        if turn is not None:
+            waiting[turn_id] = [each for each in await waiting_of(services, turn) if each.is_pending]
+    return waiting
 
 
 async def ask_requester(services: Services, principal: Principal, outcome: Recorded) -> None:
@@ -95,7 +110,7 @@ async def answer_question(
     await require_own(services, principal, turn.conversation_id)
     said = admit_text(text, _Bounded())
     waiting, question = await _find(services, turn, question_id)
-    if question.answer is not None or waiting.approval.status_at(waiting.at) is not ApprovalStatus.PENDING:
+    if question.answer is not None or not waiting.is_pending:
         state = "answered" if question.answer is not None else waiting.approval.status_at(waiting.at).value
         raise QuestionClosed(f"question {question_id!r} needs no answer any more: it is {state}", param="question_id")
     parked = await _parked(services, turn.tenant_id, turn.id)

@@ -1,7 +1,7 @@
 """The chat page: talk to an agent. The script streams; without it the same page is a form that waits for the answer."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import parse_qs, urlencode
 
 from fastapi import FastAPI
@@ -11,12 +11,13 @@ from starlette.responses import RedirectResponse, Response
 from handrail.console.access import customer_of, is_same_origin, services_of
 from handrail.console.agent_card import AgentCard, AgentCards
 from handrail.console.rendering import Renderer
-from handrail.console.transcript import ToolLine, TurnLine, transcript
+from handrail.console.transcript import QuestionLine, ToolLine, TurnLine, transcript
 from handrail.core.answers import Awaiting
 from handrail.core.clock import iso
 from handrail.core.errors import HandrailError, UsageError
 from handrail.core.principal import Principal
 from handrail.flows.conversations import open_conversation
+from handrail.flows.question import Waiting, answer_question, waiting_in
 from handrail.flows.services import Services
 from handrail.flows.turn import take_turn
 from handrail.serving.conversations import Conversation
@@ -86,6 +87,23 @@ class ChatPage:
             return await self._page(request, form.conversation_id, form.agent, error=error, draft=form.message)
         return RedirectResponse(f"/console/chat?{urlencode({'conversation': conversation_id})}#newest", 303)
 
+    async def answer(self, request: Request) -> Response:
+        """Take the answer to an approver's question from a plain form."""
+        if not is_same_origin(request):
+            return self._refused(403, "This form did not come from this page", "Open the chat page and answer there.")
+        principal = await customer_of(request)
+        if principal is None:
+            return self._refused(401, "A plain form can't carry an API key", "Turn scripts on for the chat page.")
+        body = (await request.body())[:MOST_FORM_BYTES]
+        fields = {name: values[-1] for name, values in parse_qs(body.decode(errors="replace")).items()}
+        conversation_id = fields.get("conversation", "")
+        try:
+            question, said = fields.get("question", ""), fields.get("answer", "")
+            await answer_question(services_of(request), principal, fields.get("turn", ""), question, said)
+        except HandrailError as error:
+            return await self._page(request, conversation_id or None, None, error=error)
+        return RedirectResponse(f"/console/chat?{urlencode({'conversation': conversation_id})}#newest", 303)
+
     async def _page(
         self,
         request: Request,
@@ -123,6 +141,7 @@ class ChatPage:
             blank_turn=TurnLine(),
             blank_tool=ToolLine(),
             blank_conversation=ConversationLine(),
+            blank_question=QuestionLine(),
         )
 
     def _refused(self, status: int, title: str, reason: str) -> Response:
@@ -134,6 +153,7 @@ def add_routes(app: FastAPI, renderer: Renderer) -> None:
     app.add_route("/", page.home, include_in_schema=False)
     app.add_route("/console/chat", page.show, include_in_schema=False)
     app.add_route("/console/chat", page.post, methods=["POST"], include_in_schema=False)
+    app.add_route("/console/chat/answer", page.answer, methods=["POST"], include_in_schema=False)
 
 
 async def _say(services: Services, principal: Principal, form: Form) -> str:
@@ -151,7 +171,16 @@ async def _say(services: Services, principal: Principal, form: Form) -> str:
 async def _turns(services: Services, conversation: Conversation) -> Sequence[TurnLine]:
     messages = await services.conversations.messages(conversation, limit=MOST_MESSAGES)
     calls = await services.conversations.conversation_calls(conversation.tenant_id, conversation.id)
-    return transcript(messages, calls)
+    waiting = await waiting_in(services, conversation.tenant_id, conversation.id)
+    return [_waiting(line, waiting.get(line.id, ())) for line in transcript(messages, calls)]
+
+
+def _waiting(line: TurnLine, waiting: Sequence[Waiting]) -> TurnLine:
+    """A turn that waits for people says until when, and what they ask."""
+    if not waiting:
+        return line
+    asked = tuple(QuestionLine(each.id, each.question, each.answer) for one in waiting for each in one.questions)
+    return replace(line, waits_until=iso(min(each.approval.expires_at for each in waiting)), questions=asked)
 
 
 async def _conversations(services: Services, principal: Principal) -> list[ConversationLine]:

@@ -3,6 +3,8 @@ import { ApiError, apiKey, call, callJson, newIdempotencyKey, sendMessage, turnE
 import { TurnView, clone, part } from "./turn_view.js";
 
 const DRAFT = "handrail-draft";
+// How often a turn that waits for a person is looked at: soon at first, then less.
+const WATCH_MS = { first: 1500, most: 10_000, growth: 1.15 };
 // Details of this many turns are fetched again after a reload; older ones stay text.
 const MOST_DETAILED = 20;
 
@@ -111,7 +113,8 @@ function finish() {
   busy(false);
   if (!view?.element.isConnected) return;
   if (view.isRunning) return;
-  say(view.status === "completed" ? "The answer is complete" : "The turn has ended");
+  say(view.status === "completed" ? "The answer is complete" : view.waits ? "A person has to approve this" : "The turn has ended");
+  if (view.waits) watch(view);
   offerReplies(view);
   listConversations();
 }
@@ -167,6 +170,60 @@ function humanised(name) {
   return words.charAt(0).toUpperCase() + words.slice(1);
 }
 
+// What waits for a person
+
+/** Follows a parked turn until it is over; the conversation may go on meanwhile. */
+async function watch(view) {
+  if (view.isWatched) return;
+  view.isWatched = true;
+  try {
+    for (let pause = WATCH_MS.first; view.waits && view.element.isConnected; pause = Math.min(pause * WATCH_MS.growth, WATCH_MS.most)) {
+      if (await look(view)) pause = WATCH_MS.first;
+      if (view.waits) await new Promise((resolve) => setTimeout(resolve, pause));
+    }
+  } finally {
+    view.isWatched = false;
+  }
+}
+
+/** One look; true when the turn has gone on. A server that does not answer is asked again later. */
+async function look(view) {
+  const path = `/v1/turns/${encodeURIComponent(view.element.dataset.turn)}`;
+  try {
+    const turn = await callJson("GET", path);
+    if (turn.status === "requires_action") {
+      const { data } = await callJson("GET", `${path}/approvals`);
+      keepInView(() => view.showWaiting(data));
+      return false;
+    }
+    view.resume();
+    for await (const event of turnEvents(view.element.dataset.turn, null)) keepInView(() => view.apply(event));
+    if (!view.waits) say(`What waited for a person is decided. ${view.text.textContent}`);
+    return true;
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error;
+    if (!error.isPassing) view.status = "unreadable";
+    else if (view.isRunning) view.status = view.answer.dataset.status = "requires_action";
+    return false;
+  }
+}
+
+transcript.addEventListener("submit", async (event) => {
+  const item = event.target.closest("[data-question]");
+  if (!item) return;
+  event.preventDefault();
+  const { turn, question, answer } = event.target.elements;
+  try {
+    const body = { question_id: question.value, answer: answer.value };
+    const view = [...transcript.children].find((each) => each.dataset.turn === turn.value);
+    const answered = await callJson("POST", `/v1/turns/${encodeURIComponent(turn.value)}/answers`, { body });
+    new TurnView(view).showQuestion(answered);
+    say("Your answer went to the person who decides");
+  } catch (error) {
+    fail(error);
+  }
+});
+
 // Coming back
 
 async function restore() {
@@ -176,6 +233,7 @@ async function restore() {
     const views = [...transcript.querySelectorAll(".turn[data-turn]")].map((each) => new TurnView(each));
     const last = views.at(-1);
     if (last && "open" in last.element.dataset) await resume(last);
+    for (const view of views) if (view.waits) watch(view);
     for (const view of views.slice(-MOST_DETAILED).reverse()) await addDetails(view);
     if (last && !running) offerReplies(last);
   } catch (error) {
@@ -188,7 +246,7 @@ async function showConversation() {
   const conversation = await callJson("GET", `/v1/conversations/${encodeURIComponent(conversationId)}`);
   const turns = new Map();
   for (const each of conversation.messages) {
-    if (each.role === "user") {
+    if (each.role === "user" && !turns.has(each.turn_id)) {
       const view = TurnView.fromTemplate(each.content);
       view.element.dataset.turn = each.turn_id;
       view.element.dataset.open = "";
@@ -219,8 +277,9 @@ async function resume(view) {
 }
 
 async function addDetails(view) {
-  if (view.route) return;
+  if (view.route || view.isWatched) return;
   for await (const event of turnEvents(view.element.dataset.turn, null)) keepInView(() => view.apply(event));
+  if (view.waits) watch(view);
 }
 
 // Earlier conversations

@@ -33,6 +33,10 @@ export class TurnView {
     return part(this.element, "said").textContent;
   }
 
+  get waits() {
+    return this.status === "requires_action";
+  }
+
   get isRunning() {
     return this.status === "running";
   }
@@ -70,13 +74,51 @@ export class TurnView {
     this.awaiting = turn.awaiting ?? null;
     if (turn.route) this.showRoute(turn.route);
     this.showFacts(turn);
-    if (status === "requires_action") this.note("A person has to approve this first. The answer follows here.");
+    if (status === "requires_action") this.note("Waiting for a person. The outcome follows here by itself.");
     else if (status === "cancelled") this.note("Stopped.");
     else if (status === "failed") this.note(failure(turn.error));
     else this.note("");
     for (const tool of this.answer.querySelectorAll('.tool[data-status="running"]')) {
       setTool(tool, { status: "unknown" });
     }
+  }
+
+  /** The turn goes on, or begins again: what was shown of its waiting is over. */
+  resume() {
+    this.status = this.answer.dataset.status = "running";
+    this.note("");
+    part(this.answer, "questions").hidden = true;
+  }
+
+  /**
+   * What waits for a person, and what that person asks. What the user has typed meanwhile stays.
+   * @param {Array<any>} approvals as `GET /v1/turns/{id}/approvals` lists them
+   */
+  showWaiting(approvals) {
+    const pending = approvals.filter((each) => each.status === "pending");
+    if (pending.length === 0) return;
+    const until = pending.map((each) => each.expires_at).sort()[0];
+    this.note(`Waiting for a person until ${clockTime(until)}. The outcome follows here by itself.`);
+    const questions = pending.flatMap((each) => each.questions);
+    for (const each of questions) this.showQuestion(each);
+  }
+
+  showQuestion(question) {
+    const list = part(this.answer, "questions");
+    let item = [...list.children].find((each) => each.dataset.question === question.id);
+    if (!item) {
+      item = clone("question-template");
+      item.dataset.question = question.id;
+      item.querySelector('[name="turn"]').value = this.element.dataset.turn;
+      item.querySelector('[name="question"]').value = question.id;
+      part(item, "asked").textContent = question.question;
+      list.append(item);
+      list.hidden = false;
+    }
+    if (question.answer === null) return;
+    item.querySelector("form").hidden = true;
+    part(item, "answer").textContent = question.answer;
+    part(item, "answered").hidden = false;
   }
 
   setText(text) {
@@ -154,6 +196,14 @@ export class TurnView {
     }
     part(this.answer, "why").hidden = false;
   }
+}
+
+/** `14:32`, or with its day when that is not today. */
+function clockTime(text) {
+  const at = new Date(text);
+  const time = at.toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit" });
+  if (at.toDateString() === new Date().toDateString()) return time;
+  return `${at.toLocaleDateString(undefined, { day: "numeric", month: "short" })}, ${time}`;
 }
 
 export function clone(templateId) {

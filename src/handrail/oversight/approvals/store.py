@@ -139,6 +139,9 @@ _NOW = Prepared(select(now().label("at")))
 _FIND = Prepared(scoped(_a).where(_a.c.id == bindparam("id")))
 _FIND_BY_CALL = Prepared(scoped(_a).where(_a.c.tool_call_id == bindparam("tool_call_id")))
 _OF_TURN = Prepared(scoped(_a).where(_a.c.turn_id == bindparam("turn_id")).order_by(_a.c.id))
+_PENDING_IN = Prepared(
+    scoped(_a).where(_IS_PENDING, _a.c.conversation_id == bindparam("conversation_id")).order_by(_a.c.id)
+)
 _PENDING = Prepared(
     scoped(_a)
     .where(_IS_PENDING, _a.c.expires_at > now(), _a.c.id > bindparam("after"))
@@ -272,6 +275,11 @@ class ApprovalStore:
     async def of_turn(self, tenant_id: str, turn_id: str) -> Sequence[Approval]:
         """All that a turn waits or waited for, in the order they were asked for."""
         return _approvals(await self._db.fetch_all(_OF_TURN, {"tenant_id": tenant_id, "turn_id": turn_id}))
+
+    async def pending_in(self, tenant_id: str, conversation_id: str) -> Sequence[Approval]:
+        """What a conversation waits for, in the order it was asked for."""
+        parameters = {"tenant_id": tenant_id, "conversation_id": conversation_id}
+        return _approvals(await self._db.fetch_all(_PENDING_IN, parameters))
 
     async def votes(self, tenant_id: str, approval_id: str) -> Sequence[Vote]:
         """All that people said, oldest first; those that an edit made void too."""

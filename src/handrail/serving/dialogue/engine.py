@@ -272,6 +272,7 @@ def _decoded(content: str) -> Any:
 
 
 def _error(content: Any) -> dict[str, Any]:
-    """What `on_error` sees as `error`: always with a `message`."""
+    """What `on_error` sees as `error`: always with `code`, `message` and, if a person decided, their `reason`."""
     inner = content.get("error", content) if isinstance(content, dict) else content
-    return {"message": "no reason was given", **inner} if isinstance(inner, dict) else {"message": str(inner)}
+    known = {"code": "", "message": "no reason was given", "reason": ""}
+    return known | (inner if isinstance(inner, dict) else {"message": str(inner)})
