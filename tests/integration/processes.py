@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,15 @@ ENDS_WITHIN = 20.0
 
 
 class Process:
-    """One `handrail` command that serves; `address` is where."""
+    """One `handrail` command that serves; `address` is where. `entry` is how Python is told to begin."""
 
-    def __init__(self, *arguments: str, home: Path, **settings: str) -> None:
+    def __init__(
+        self, *arguments: str, home: Path, entry: Sequence[str] = ("-m", "handrail.cli"), **settings: str
+    ) -> None:
         home.mkdir(parents=True, exist_ok=True)
         self._log = (home / "stderr").open("ab+")
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "handrail.cli", *arguments, "--port", "0"],
+            [sys.executable, *entry, *arguments, "--port", "0"],
             cwd=home,
             env=environment(home, settings),
             stdout=subprocess.PIPE,
@@ -90,8 +92,10 @@ class Process:
 
 
 @contextlib.contextmanager
-def serving(*arguments: str, home: Path, **settings: str) -> Iterator[Process]:
-    process = Process(*arguments, home=home, **settings)
+def serving(
+    *arguments: str, home: Path, entry: Sequence[str] = ("-m", "handrail.cli"), **settings: str
+) -> Iterator[Process]:
+    process = Process(*arguments, home=home, entry=entry, **settings)
     try:
         yield process
     finally:
