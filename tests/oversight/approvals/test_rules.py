@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -5,6 +6,19 @@ import pytest
 from handrail.core.documents import ProjectError
 from handrail.oversight.approvals import CallFacts, Rules
 from tests.oversight.approvals.cases import facts, rules, tool
+
+PAY = replace(
+    tool("pay"),
+    parameters={
+        "type": "object",
+        "properties": {
+            "amount": {"type": "integer"},
+            "to": {"anyOf": [{"type": "null"}, {"type": "string"}]},
+            "lines": {"type": "array", "items": {"type": "object", "properties": {"price": {"type": "number"}}}},
+            "note": {},
+        },
+    },
+)
 
 
 def _when(condition: str, extra: str = "") -> Rules:
@@ -181,6 +195,49 @@ class TestCompile:
         first, second = (problem.message for problem in raised.value.problems)
         assert "'args.ammount', which does not exist; use one of: 'args.amount', 'args.order_id'" in first
         assert "tool 'gone' does not exist" in second
+
+    @pytest.mark.parametrize(
+        ("condition", "complaint"),
+        [
+            (
+                "args.amount > 'much'",
+                "compares kinds that can't be compared in calls of 'pay', where amount is integer",
+            ),
+            ("args.amount", "gives 1, not true or false"),
+            ("args.amount + 1", "gives 2, not true or false"),
+            ("args.amount.startsWith('x')", "calls a function with what it does not take"),
+            ("args.lines[0].price > 'x'", "compares kinds"),
+            ("conversation.turn_count > '3'", "compares kinds"),
+        ],
+    )
+    def test_tells_what_can_never_be_judged_by_the_types_of_the_arguments(self, condition: str, complaint: str) -> None:
+        text = f"approvals:\n  - name: a\n    tools: [pay]\n    when: {condition!r}"
+
+        with pytest.raises(ProjectError) as raised:
+            rules(text, {"pay": PAY})
+
+        (problem,) = raised.value.problems
+        assert complaint in problem.message
+        assert problem.line == 4
+
+    @pytest.mark.parametrize(
+        "condition",
+        [
+            "args.amount > 100 && args.to == 'x'",
+            "args.lines[3].price > 2.5",
+            "args.amount / args.amount > 0 || 1 / 0 > 1",
+            "args.note > 5",
+            "intent == 'refund' && !('admin' in principal.roles)",
+            "timestamp(args.to).getHours() < 8",
+            "int(args.to) > 5",
+            "args.anything.at.all == 1",
+        ],
+    )
+    def test_takes_what_other_values_may_make_true(self, condition: str) -> None:
+        text = f"approvals:\n  - {{name: a, tools: [pay], when: {condition!r}}}"
+        pay = replace(PAY, parameters={**PAY.parameters, "additionalProperties": True})
+
+        assert len(rules(text, {"pay": pay}).rules) == 1
 
     def test_does_not_guess_the_arguments_of_tools_it_does_not_know(self) -> None:
         text = "approvals:\n  - {name: a, when: args.anything > 1}"

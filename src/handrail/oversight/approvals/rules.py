@@ -18,6 +18,7 @@ from handrail.core.principal import Principal
 from handrail.core.tools import Tool
 from handrail.oversight.approvals.records import Clause
 from handrail.oversight.approvals.schema import ApprovalRule
+from handrail.oversight.approvals.trial import trial
 
 # CEL's converter is native and recursive: nesting without a bound would end the process.
 MOST_NESTING = 64
@@ -186,7 +187,8 @@ def compile_rules(
         if isinstance(program, str):
             problems.append(document.problem((*place, "when"), program))
         else:
-            problems.extend(document.problem((*place, "when"), text) for text in _name_problems(rule, program, tools))
+            wrong = list(_name_problems(rule, program, tools)) or _tried(rule, program, tools)
+            problems.extend(document.problem((*place, "when"), text) for text in wrong)
         if isinstance(reason, str):
             problems.append(document.problem((*place, "reason"), reason))
         if not isinstance(program, str) and not isinstance(reason, str):
@@ -210,6 +212,12 @@ def _tool_problems(rule: ApprovalRule, tools: Mapping[str, Tool] | None) -> Iter
     for name in rule.tools or ():
         if tools is not None and name not in tools:
             yield f"tool {name!r} does not exist; create it or use one of: {_listed(tools)}"
+
+
+def _tried(rule: ApprovalRule, program: cel.Program, tools: Mapping[str, Tool] | None) -> list[str]:
+    """What fails at every call of the rule's own tools."""
+    known = {name: tools[name] for name in rule.tools or () if tools is not None and name in tools}
+    return list(trial(rule.when, program, known))
 
 
 def _name_problems(rule: ApprovalRule, program: cel.Program, tools: Mapping[str, Tool] | None) -> Iterator[str]:
