@@ -29,7 +29,8 @@ input: {max_characters: 500}
 approvals:
 - {name: mails, tools: [send_mail], risk: high, expires_after: 2h, reason: "Mail: {{ args.text }}"}
 - {name: refunds, tools: [refund], when: "args.order != \'A1001\'", expires_after: 1h}
-- {name: stock, tools: [get_stock], approvers: {teams: [warehouse]}}
+- {name: stock, tools: [get_stock], approvers: {teams: [warehouse]}, expires_after: 3h,
+   remind_after: 30m, escalate_after: 1h, escalate_to: leads}
 """
 GUARDED = {**PROJECT, "policies.yaml": RULES}
 
@@ -210,6 +211,28 @@ class TestDecided:
         assert await ended(guarded, turn_id) == "That is settled."
         assert [arguments["text"] for _, arguments in desk.seen] == ["a", "b"]
 
+    async def test_one_decided_while_the_turn_runs_for_another_is_acted_on_when_it_parks_again(
+        self, guarded: World, desk: Desk
+    ):
+        free = asyncio.Event()
+
+        async def slowly(text: str) -> str:
+            await free.wait()
+            return text
+
+        desk.acts["send_mail"] = slowly
+        turn_id, (first, second, third) = await asked(guarded, "a", "b", "c")
+        await decided(guarded, first)
+        await until(lambda: len(desk.seen) == 1)
+        await decided(guarded, second, "reject", reason="not this one")
+        free.set()
+        await until(lambda: turn_id not in guarded.services.running)
+        assert (await guarded.stored(turn_id)).status is TurnStatus.REQUIRES_ACTION
+        assert guarded.services.held_back == {}
+        await decided(guarded, third)
+        assert await ended(guarded, turn_id) == "That is settled."
+        assert [arguments["text"] for _, arguments in desk.seen] == ["a", "c"]
+
     async def test_a_flow_goes_on_where_it_waited(self, guarded: World, desk: Desk):
         desk.acts["refund"] = lambda order: {"paid": order}
         guarded.head.knows("money back for B2002", "refund")
@@ -246,6 +269,25 @@ class TestTeams:
                 await decided(guarded, approval, by=other)
         await decided(guarded, approval, by=Principal("default", "wes", frozenset({Role.VIEWER}), teams=WAREHOUSE))
         assert await ended(guarded, parked["id"]) == "Three are left."
+
+    async def test_another_team_may_decide_once_the_first_one_took_too_long(
+        self, guarded: World, desk: Desk, clock: FrozenClock
+    ):
+        guarded.script(calls(("get_stock", {"item": "a"})), "Three are left.")
+        parked = await guarded.say(await guarded.open(), "how many?")
+        (approval,) = await guarded.services.approvals.of_turn("default", parked["id"])
+        leah = Principal("default", "leah", frozenset({Role.VIEWER}), teams=frozenset({"leads"}))
+        clock.advance(1801)
+        await sweep(guarded.services)
+        (reminded,) = await guarded.services.approvals.of_turn("default", parked["id"])
+        assert (reminded.reminded_at, reminded.escalated_at) == (clock.micros(), None)
+        with pytest.raises(NotEntitled, match="warehouse"):
+            await decided(guarded, approval, by=leah)
+        clock.advance(1800)
+        await sweep(guarded.services)
+        await decided(guarded, approval, by=leah)
+        assert await ended(guarded, parked["id"]) == "Three are left."
+        assert desk.names() == ["get_stock"]
 
 
 class TestProcesses:

@@ -60,6 +60,9 @@ class Shop:
 
     async def ended(self, turn_id: str) -> dict[str, Any]:
         await until(lambda: turn_id not in self.api.world.services.running)
+        # What was decided while it ran is acted on when it ends; what that missed, by the sweep.
+        await sweep(self.api.world.services)
+        await until(lambda: turn_id not in self.api.world.services.running)
         return (await self.api.get(f"/v1/turns/{turn_id}", key=self.keys["ana"])).json()
 
 

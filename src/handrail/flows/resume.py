@@ -57,6 +57,8 @@ async def go_on(services: Services, approval: Approval) -> bool:
         return False
     waits = turn.status is TurnStatus.REQUIRES_ACTION
     if turn.status in (TurnStatus.RUNNING, TurnStatus.QUEUED):
+        # It went on for another of its approvals; when it parks again, or ends, this one is looked at.
+        services.held_back[turn.conversation_id] = partial(go_on, services, approval)
         return False
     if waits:
         # Before the turn is claimed: one whose release can't be loaded must not count as running.
