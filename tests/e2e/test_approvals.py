@@ -72,6 +72,8 @@ class TestFollowing:
         desk.get_by_label("Question").fill("Which blanket is broken?")
         desk.get_by_role("button", name="Ask", exact=True).click()
         expect(desk.get_by_text("No answer yet.")).to_be_visible()
+        turn.get_by_label("Your answer").wait_for()
+        assert_accessible(page)
         turn.get_by_label("Your answer").fill("the grey one")
         turn.get_by_role("button", name="Answer").click()
         expect(turn).to_contain_text("the grey one")
