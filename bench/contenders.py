@@ -12,8 +12,13 @@ from bench.processes import Fleet, Server, free_port
 from bench.project import write_project
 from bench.results import FLOOR, HANDRAIL, MOCK, PEER
 
-HANDRAIL_ENVIRONMENT = {"HANDRAIL_RATE_LIMIT__TURNS_PER_MINUTE": "1000000", "HANDRAIL_RATE_LIMIT__BURST": "1000000"}
-"""Every rail runs; only the limits are too high to be met, because all load comes from one user."""
+HANDRAIL_ENVIRONMENT = {
+    "HANDRAIL_RATE_LIMIT__TURNS_PER_MINUTE": "1000000",
+    "HANDRAIL_RATE_LIMIT__BURST": "1000000",
+    "HANDRAIL_ADMISSION__RUNNING": "2000",
+    "HANDRAIL_ADMISSION__RUNNING_PER_TENANT": "2000",
+}
+"""Every rail runs; only the limits are too high to be met, because all load, 1,000 streams too, comes from one user."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
-"""What one round of the loop writes leaves in one piece, and nothing is lost at the end."""
+"""A head leaves with what follows it at once, and nothing is lost or out of order at the end."""
 
 import asyncio
 
-from handrail.http.protocol import JoinedWrites
+from handrail.http.protocol import HEAD, JoinedHeads
 
 
 class _Wire(asyncio.Transport):
@@ -13,6 +13,9 @@ class _Wire(asyncio.Transport):
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.sent.append(bytes(data))
 
+    def is_closing(self) -> bool:
+        return b"closed" in self.sent
+
     def close(self) -> None:
         self.sent.append(b"closed")
 
@@ -20,28 +23,37 @@ class _Wire(asyncio.Transport):
         self.sent.append(b"upgraded")
 
 
-class TestJoinedWrites:
-    async def test_leave_together_at_the_end_of_the_round(self) -> None:
+class TestJoinedHeads:
+    async def test_leave_with_the_piece_that_follows_at_once(self) -> None:
         wire = _Wire()
-        joined = JoinedWrites(wire, asyncio.get_running_loop())
+        joined = JoinedHeads(wire, asyncio.get_running_loop())
 
+        joined.write(HEAD + b"200 OK")
+        before = list(wire.sent)
         joined.write(b"a")
         joined.write(b"b")
-        before = list(wire.sent)
-        await asyncio.sleep(0)
-        joined.write(b"c")
         await asyncio.sleep(0)
 
-        assert (before, wire.sent) == ([], [b"ab", b"c"])
+        assert (before, wire.sent) == ([], [HEAD + b"200 OKa", b"b"])
+
+    async def test_leave_alone_at_the_end_of_the_round(self) -> None:
+        wire = _Wire()
+        joined = JoinedHeads(wire, asyncio.get_running_loop())
+
+        joined.write(HEAD + b"200 OK")
+        await asyncio.sleep(0)
+        joined.write(b"a")
+
+        assert wire.sent == [HEAD + b"200 OK", b"a"]
 
     async def test_leave_before_the_connection_closes_or_changes_hands(self) -> None:
         wire = _Wire()
-        joined = JoinedWrites(wire, asyncio.get_running_loop())
+        joined = JoinedHeads(wire, asyncio.get_running_loop())
 
-        joined.write(b"a")
+        joined.write(HEAD + b"101")
         joined.set_protocol(asyncio.Protocol())
-        joined.write(b"b")
+        joined.write(HEAD + b"400")
         joined.close()
         await asyncio.sleep(0)
 
-        assert wire.sent == [b"a", b"upgraded", b"b", b"closed"]
+        assert wire.sent == [HEAD + b"101", b"upgraded", HEAD + b"400", b"closed"]
