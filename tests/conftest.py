@@ -15,7 +15,7 @@ from handrail.db import Database
 from handrail.db.migrate import migrate
 from handrail.db.postgres import PostgresDatabase
 from handrail.db.sqlite import SqliteDatabase
-from tests.servers import PostgresServer
+from tests.servers import PostgresServer, ValkeyServer
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -97,6 +97,23 @@ def blank_postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
     asyncio.run(_execute(postgres_server.url(), f"CREATE DATABASE {name}"))
     yield postgres_server.url(name)
     asyncio.run(_execute(postgres_server.url(), f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+@pytest.fixture(scope="session")
+def valkey_server() -> Iterator[ValkeyServer]:
+    """One server a test process; who kills it starts it again."""
+    server = ValkeyServer()
+    try:
+        yield server.start()
+    finally:
+        server.remove()
+
+
+@pytest.fixture
+def valkey_url(valkey_server: ValkeyServer) -> Iterator[str]:
+    """An empty server."""
+    yield valkey_server.url
+    valkey_server.empty()
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])

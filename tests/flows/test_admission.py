@@ -10,13 +10,15 @@ from hypothesis import strategies as st
 
 from handrail.core import events
 from handrail.core.clock import FrozenClock
-from handrail.core.errors import HandrailError, NotFound
+from handrail.core.errors import NotFound
 from handrail.core.events import Event
 from handrail.core.principal import Principal
 from handrail.db import Database, StoreUnavailable
 from handrail.db.postgres import PostgresDatabase
-from handrail.flows.admission import cancel_turn, follow_turn
+from handrail.flows.admission import follow_turn
+from handrail.flows.cancel import cancel_turn
 from handrail.flows.leases import sweep
+from handrail.flows.switches import watch
 from handrail.serving.conversations import (
     ConversationBusy,
     IdempotencyMismatch,
@@ -380,12 +382,41 @@ class TestTwoReplicas:
         assert len({result["id"] for result in results}) == 1
         assert len(one.model.requests) + len(two.model.requests) == 1
 
-    async def test_say_that_a_turn_of_the_other_can_t_be_cancelled_here(self, replicas: tuple[World, World]):
+    async def test_stop_one_another_s_turns(self, replicas: tuple[World, World]):
         one, two = replicas
         one.script(Reply(text="never", delay_seconds=30))
         stream = await one.send(await one.open(), "hello")
-        with pytest.raises(HandrailError, match="another process"):
-            await cancel_turn(two.services, ANA, stream.turn_id)
+        cancelling = asyncio.create_task(cancel_turn(two.services, ANA, stream.turn_id))
+        while not cancelling.done():
+            await watch(one.services)
+            await asyncio.sleep(0.02)
+        assert cancelling.result().status is TurnStatus.CANCELLED
+        assert (await asyncio.wait_for(stream.wait(), 5))["status"] == "cancelled"
+
+    async def test_leave_the_order_to_stop_with_a_turn_whose_process_does_not_hear_it(
+        self, replicas: tuple[World, World], clock: FrozenClock, monkeypatch: pytest.MonkeyPatch
+    ):
+        monkeypatch.setattr("handrail.flows.cancel.WITHIN_SECONDS", 0.1)
+        one, two = replicas
+        for world in replicas:
+            world.script(Reply(text="never", delay_seconds=30))
+        stream = await one.send(await one.open(), "hello")
+        assert (await cancel_turn(two.services, ANA, stream.turn_id)).status is TurnStatus.RUNNING
+        clock.advance(100)
+        await sweep(two.services)
+        await watch(two.services)
+        await two.settle(stream.turn_id)
+        assert (await two.stored(stream.turn_id)).status is TurnStatus.CANCELLED
+
+    async def test_show_a_repeated_request_the_turn_of_the_other(self, replicas: tuple[World, World]):
+        one, two = replicas
+        one.script(Reply(text="slowly", delay_seconds=0.3))
+        conversation = await one.open()
+        scope = IdempotencyScope("turns", "key", b"hello")
+        first = await one.send(conversation, "hello", idempotency=scope)
+        again = await asyncio.wait_for(two.send(conversation, "hello", idempotency=scope), 5)
+        assert not again.is_over, "the second request waits for the answer, not for its own turn"
+        assert await asyncio.wait_for(again.wait(), 10) == await asyncio.wait_for(first.wait(), 5)
 
     async def test_take_over_a_conversation_whose_replica_died_once_its_lease_ran_out(
         self, replicas: tuple[World, World], clock: FrozenClock

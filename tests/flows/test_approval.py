@@ -11,8 +11,8 @@ from handrail.core.clock import FrozenClock
 from handrail.core.errors import NotFound
 from handrail.core.principal import Principal, Role
 from handrail.db import Database
-from handrail.flows.admission import cancel_turn
 from handrail.flows.approval import ApprovalConflict, DecisionInvalid, NotEntitled, decide
+from handrail.flows.cancel import cancel_turn
 from handrail.flows.leases import sweep
 from handrail.oversight.approvals import Approval, ApprovalStatus
 from handrail.serving.conversations import TurnStatus

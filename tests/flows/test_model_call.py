@@ -24,7 +24,7 @@ from handrail.core.models import (
     ModelRequest,
     ModelUnavailable,
 )
-from handrail.flows.admission import cancel_turn
+from handrail.flows.cancel import cancel_turn
 from handrail.flows.model_call import GovernedModel
 from handrail.flows.services import ActiveTurn, Services, TurnLimits
 from handrail.serving.models import ModelTier, Reply, ScriptedModel, calls

@@ -8,7 +8,7 @@ import pytest
 
 from handrail.core.principal import Principal, Role
 from handrail.db import StoreUnavailable
-from handrail.flows.admission import cancel_turn
+from handrail.flows.cancel import cancel_turn
 from handrail.serving.models import Reply, calls
 from handrail.serving.tools import ToolError
 from tests.flows.desk import Desk

@@ -14,7 +14,7 @@ from handrail.core.models import ModelRefused, ModelUnavailable
 from handrail.core.principal import Principal, Role
 from handrail.core.usage import Usage
 from handrail.db import StoreUnavailable
-from handrail.flows.admission import cancel_turn
+from handrail.flows.cancel import cancel_turn
 from handrail.flows.services import ShuttingDown
 from handrail.protection.auth import PermissionDenied
 from handrail.protection.guardrails import InvalidMessage

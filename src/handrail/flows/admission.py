@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 
 from handrail.core import events
 from handrail.core.deadline import Deadline
-from handrail.core.errors import HandrailError, UsageError
+from handrail.core.errors import HandrailError, NotFound
 from handrail.core.events import Event
 from handrail.core.ids import new_id
 from handrail.core.messages import Message
-from handrail.core.principal import Principal, Role
+from handrail.core.principal import Principal
 from handrail.db import Conflict
-from handrail.flows.conversations import require_own
+from handrail.flows.elsewhere import from_elsewhere
 from handrail.flows.releases import LoadedRelease
 from handrail.flows.services import ActiveTurn, Services
 from handrail.protection.guardrails import InvalidMessage, admit_text
@@ -37,12 +37,6 @@ MOST_EARLIER_CHARACTERS = 1_000_000
 POLL_SECONDS = 0.25
 # A waiting turn looks whether it may start at each eighth poll, every two seconds.
 LOOKS_A_CLEARING = 8
-
-
-class TurnOver(UsageError):
-    """The turn can't be stopped: it is no longer running or waiting."""
-
-    code = "turn_over"
 
 
 Run = Callable[[Services, ActiveTurn], None]
@@ -272,7 +266,7 @@ async def wait_for_start(services: Services, active: ActiveTurn, run: Run) -> No
 
 async def _copy(services: Services, turn: Turn, stream: TurnStream) -> None:
     """Tell the followers of this stream what became of a turn that ran elsewhere."""
-    async for batch in _from_transcript(services, turn, None):
+    async for batch in _follow(services, turn, None):
         for event in batch:
             if event.name in events.ENDS_STREAM:
                 stream.finish(event.name, event.data)
@@ -286,7 +280,7 @@ async def attach(services: Services, principal: Principal, turn_id: str) -> Turn
     if stream is not None:
         return stream
     turn = await services.conversations.require_turn(principal, turn_id)
-    return await _ended_stream(services, turn)
+    return _copied_stream(services, turn)
 
 
 async def follow_turn(
@@ -294,7 +288,7 @@ async def follow_turn(
 ) -> AsyncIterator[list[Event]]:
     """All events after `after` = (epoch, seq): live when the turn runs here, else from its transcript.
 
-    A turn that runs on another replica is waited for and then replayed.
+    A turn that runs on another replica is followed over the shared server; without one it is waited for and replayed.
     """
     turn = await services.conversations.require_turn(principal, turn_id)
     return _follow(services, turn, after)
@@ -307,6 +301,12 @@ async def _follow(services: Services, turn: Turn, after: tuple[int, int] | None)
             yield batch
         if stream.result is not None or services.draining:
             return
+    elif turn.status in (TurnStatus.QUEUED, TurnStatus.RUNNING):
+        async for batch in from_elsewhere(services, turn, after):
+            after = (batch[-1].epoch, batch[-1].seq)
+            yield batch
+            if batch[-1].name in events.ENDS_STREAM:
+                return
     async for batch in _from_transcript(services, turn, after):
         yield batch
 
@@ -331,61 +331,19 @@ async def _from_transcript(services: Services, turn: Turn, after: tuple[int, int
         yield rebuilt
 
 
-async def _ended_stream(services: Services, turn: Turn) -> TurnStream:
-    """A stream that only replays: for a repeated request whose turn is no longer in memory."""
+def _copied_stream(services: Services, turn: Turn) -> TurnStream:
+    """A stream that tells what becomes of a turn that does not run here: for a repeated request."""
     stream = TurnStream(turn.id, turn.epoch)
-    await _copy(services, turn, stream)
+
+    async def copy() -> None:
+        try:
+            await _copy(services, turn, stream)
+        except HandrailError as error:
+            stream.abandon(error)
+        if not stream.is_over:
+            stream.abandon(NotFound(f"there is no turn {turn.id!r}", param="turn_id"))
+
+    copying = asyncio.get_running_loop().create_task(copy())
+    services.watchers.add(copying)
+    copying.add_done_callback(services.watchers.discard)
     return stream
-
-
-async def cancel_turn(services: Services, principal: Principal, turn_id: str) -> Turn:
-    """Stop a running or waiting turn; what was said stays.
-
-    Raises:
-        NotFound: no such turn for this principal.
-        PermissionDenied: staff who may read it, but neither own nor operate it.
-        TurnOver: it had ended before, or is ending now.
-    """
-    turn = await services.conversations.require_turn(principal, turn_id)
-    if not principal.has_role(Role.OPERATOR, Role.ADMIN):
-        await require_own(services, principal, turn.conversation_id)
-    if turn.status is TurnStatus.QUEUED and turn_id not in services.running:
-        await _cancel_queued(services, turn)
-    elif turn.status is TurnStatus.REQUIRES_ACTION:
-        await _cancel_parked(services, turn)
-    elif (task := services.running.get(turn_id)) is not None:
-        # A task that is cancelled before its first step never runs, and this one has an end to store.
-        await asyncio.sleep(0)
-        if turn_id not in services.ending:
-            task.cancel()
-        await asyncio.wait([task])
-    turn = await services.conversations.require_turn(principal, turn_id)
-    if turn.status is TurnStatus.RUNNING:
-        raise TurnOver(f"turn {turn_id!r} runs in another process of this server, which alone can stop it")
-    if turn.status is not TurnStatus.CANCELLED:
-        raise TurnOver(f"turn {turn_id!r} has ended ({turn.status.value}); there is nothing to cancel")
-    return turn
-
-
-async def _cancel_parked(services: Services, turn: Turn) -> None:
-    """A turn that waits for people: what it asked for is withdrawn and can't be approved any more."""
-    try:
-        async with services.db.batch() as batch:
-            services.approvals.withdraw(batch, turn.tenant_id, turn.id, "the turn was cancelled")
-            services.conversations.cancel_parked(batch, turn, at=services.clock.micros())
-    except Conflict as error:
-        raise TurnOver(f"turn {turn.id!r} has just gone on or ended; ask for its state and try again") from error
-
-
-async def _cancel_queued(services: Services, turn: Turn) -> None:
-    try:
-        async with services.db.batch() as batch:
-            services.conversations.cancel_queued(batch, turn, at=services.clock.micros())
-    except Conflict as error:
-        raise TurnOver(f"turn {turn.id!r} has just begun or ended; ask for its state and try again") from error
-    services.waiting.pop(turn.id, None)
-    stream = services.streams.find(turn.id)
-    if stream is not None:
-        ended = replace(turn, status=TurnStatus.CANCELLED)
-        stream.finish(events.CANCELLED, stored_turn_body(ended, None))
-        services.streams.close(turn.id)

@@ -22,7 +22,7 @@ WATCH_SECONDS = 0.5
 def keep(services: Services) -> list["asyncio.Task[None]"]:
     """Start them; cancel the tasks to stop. The sole owner of a database has nobody to hear from."""
     limits, loop = services.limits, asyncio.get_running_loop()
-    watching = [] if limits.sole_owner else [loop.create_task(_every(WATCH_SECONDS, lambda: watch(services)))]
+    watching = [] if limits.sole_owner else [loop.create_task(_watch(services))]
     return [
         *watching,
         loop.create_task(_every(limits.lease_seconds / RENEWALS_A_LEASE, lambda: renew(services))),
@@ -80,6 +80,19 @@ async def recover(services: Services) -> int:
     await sweep(services)
     await services.conversations.sweep_keys(at=services.clock.micros())
     return sum(taken)
+
+
+async def _watch(services: Services) -> None:
+    """Look when another process says so, and twice a second anyway: news can be lost, what is stored can't."""
+    while True:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(WATCH_SECONDS):
+                await services.look.wait()
+        services.look.clear()
+        try:
+            await watch(services)
+        except HandrailError as error:
+            logger().warning("what is switched off could not be read", code=error.code, error=error.message)
 
 
 async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:

@@ -30,10 +30,18 @@ async def readiness(services: Services) -> tuple[bool, dict[str, Any]]:
         "models": services.releases.describe_models(),
         "authentication": "api keys" if services.authenticator.has_keys else "none: loopback only",
         "jobs": services.background.engine.state,
+        "shared_state": _shared_state(services),
         "running_turns": len(services.running),
         "off": list(OFF),
     }
     return ready, body
+
+
+def _shared_state(services: Services) -> str:
+    """Never a reason not to be ready: without it this process goes on alone."""
+    if services.valkey is None:
+        return "none: this process counts for itself"
+    return "ok" if services.valkey.is_up else "unreachable: this process counts for itself"
 
 
 async def _store(services: Services) -> str:

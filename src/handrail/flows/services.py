@@ -20,12 +20,13 @@ from handrail.oversight.approvals import ApprovalStore
 from handrail.oversight.escalations import EscalationStore
 from handrail.protection.audit import AuditTrail
 from handrail.protection.auth import Authenticator, KeyStore
-from handrail.protection.rate_limits import RateLimited, RateLimiter
+from handrail.protection.rate_limits import RateLimited, RateLimiter, SharedRateLimiter
 from handrail.serving.conversations import (
     Conversation,
     ConversationStore,
     IdempotencyScope,
     LeaseStore,
+    SharedStreams,
     StoredMessage,
     StoredToolCall,
     Streams,
@@ -45,7 +46,10 @@ from handrail.serving.resilience import (
     Waits,
 )
 from handrail.serving.tools import ToolRunner
+from handrail.shared_state import Bus, LocalBus, Valkey
 from handrail.telemetry.metrics import Metrics
+
+LOOK = "look"
 
 
 class ShuttingDown(HandrailError):
@@ -89,6 +93,8 @@ class Services:
         waiting: turns of this process's clients that wait for the turn before them; `watchers` look after them.
         starting: those of them that this process is about to run.
         held_back: by conversation, how to go on with a parked turn that was decided while another turn ran.
+        bus: how this process tells the others; nobody hears it when there is one process alone.
+        look: set when another process has stored something that all must know at once.
         switching: held while what is off is read, so that an older picture never follows a newer one.
         unrecorded: by conversation, how to store the end of a turn that the database did not take when it ended.
     """
@@ -117,6 +123,10 @@ class Services:
     switch_store: SwitchStore
     background: Background
     metrics: Metrics
+    valkey: Valkey | None = None
+    bus: Bus = field(default_factory=LocalBus)
+    shared_rates: SharedRateLimiter | None = None
+    shared_streams: SharedStreams | None = None
     default_agent: str | None = None
     running: dict[str, "asyncio.Task[None]"] = field(default_factory=dict[str, "asyncio.Task[None]"])
     waiting: dict[str, "ActiveTurn"] = field(default_factory=dict[str, "ActiveTurn"])
@@ -130,19 +140,27 @@ class Services:
     )
     watchers: set["asyncio.Task[None]"] = field(default_factory=set["asyncio.Task[None]"])
     switching: asyncio.Lock = field(default_factory=asyncio.Lock)
+    look: asyncio.Event = field(default_factory=asyncio.Event)
     draining: bool = False
 
     async def remembered(self, principal: Principal, idempotency: IdempotencyScope) -> str | None:
         """What this Idempotency-Key made before, if it did."""
         return await self.conversations.remembered(principal, idempotency, at=self.clock.micros())
 
-    def require_rate(self, principal: Principal, agent: str) -> None:
-        """Count one turn of this principal; raises `RateLimited`."""
+    async def require_rate(self, principal: Principal, agent: str) -> None:
+        """Count one turn of this principal, for all processes when they share a server; raises `RateLimited`."""
         try:
-            self.rate_limits.require(principal)
+            if self.shared_rates is None:
+                self.rate_limits.require(principal)
+            else:
+                await self.shared_rates.require(principal)
         except RateLimited:
             self.metrics.rate_limited(agent)
             raise
+
+    def tell_to_look(self) -> None:
+        """Let every other process look now for what is stored; without a shared server they look twice a second."""
+        self.bus.publish(LOOK, None)
 
     def require_admitting(self) -> None:
         if self.draining:

@@ -79,6 +79,7 @@ async def switch_off(services: Services, operator: Principal, wanted: SwitchWant
         new = replace(known, stops_running=wanted.stop_running)
         async with services.db.batch() as batch:
             _carry_out(services, batch, new)
+    services.tell_to_look()
     await watch(services)
     return await services.switch_store.in_force(tenant_id, wanted.kind, name) or new
 
@@ -110,6 +111,7 @@ async def switch_on(services: Services, operator: Principal, switch_id: str, rea
         async with services.db.batch() as batch:
             services.switch_store.switch_on(batch, found, by=operator.subject, reason=reason)
             switched(services, batch, operator, found, "switch.on")
+    services.tell_to_look()
     await watch(services)
     ended = await services.switch_store.find(view_of(operator), switch_id)
     assert ended is not None, "switches are never deleted"

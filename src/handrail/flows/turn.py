@@ -54,7 +54,7 @@ async def take_turn(
     if idempotency is not None and (known := await services.remembered(principal, idempotency)):
         return await attach(services, principal, known)
     pin = await pinned(services, conversation)
-    services.require_rate(principal, conversation.agent)
+    await services.require_rate(principal, conversation.agent)
     async with place or services.admission.admit(conversation.tenant_id) as place:
         release = await services.releases.load(conversation.tenant_id, pin)
         protecting = await services.releases.protection(conversation.tenant_id, release)

@@ -15,8 +15,9 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from handrail.core.errors import HandrailError
 from handrail.core.events import Event
 from handrail.core.principal import Principal
-from handrail.flows.admission import cancel_turn, follow_turn
+from handrail.flows.admission import follow_turn
 from handrail.flows.audit import read_by_staff
+from handrail.flows.cancel import cancel_turn
 from handrail.flows.turn import take_turn
 from handrail.http.errors import ApiError, error_body, note_denial
 from handrail.http.requests import MOST_KEY_CHARACTERS, NO_ZERO, Name, parse_event_id, principal_of, services_of

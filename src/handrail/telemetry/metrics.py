@@ -145,6 +145,11 @@ class Metrics:
         )
         registry = self._registry
         self._jobs_waiting = Gauge("jobs_waiting", "Runs in the outbox when it was last read.", registry=registry)
+        self._lost = _Counters(
+            self._registry, "handrail_shared_state_lost", "What went on in this process alone: Valkey did not answer.",
+            ("what",),
+        )  # fmt: skip
+        self._shared_state = Gauge("handrail_shared_state_up", "1 while Valkey answers.", registry=registry)
         self._admission_running = Gauge("handrail_admission_running", "Turns that have a place.", registry=registry)
         self._admission_waiting = Gauge("handrail_admission_waiting", "Turns that wait for one.", registry=registry)
 
@@ -238,6 +243,13 @@ class Metrics:
 
     def jobs_wait(self, count: int) -> None:
         self._jobs_waiting.set(count)
+
+    def shared_state_changed(self, is_up: bool) -> None:
+        self._shared_state.set(int(is_up))
+
+    def shared_state_lost(self, what: str, count: int = 1) -> None:
+        """`news` not told, `events` not shown elsewhere, `rates` counted in this process alone."""
+        self._lost.of(what).inc(count)
 
     def render(self) -> bytes:
         """All of it in Prometheus' text format."""

@@ -9,8 +9,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from handrail.core.principal import Principal, Role
-from handrail.flows.admission import cancel_turn, follow_turn
+from handrail.flows.admission import follow_turn
 from handrail.flows.audit import read_by_staff
+from handrail.flows.cancel import cancel_turn
 from handrail.flows.conversations import open_conversation
 from handrail.flows.services import Services
 from handrail.flows.turn import take_turn

@@ -1,10 +1,12 @@
 """Rate limits: how many turns a principal may begin.
 
-Acts when a message arrives, before anything of it is stored. Can neither fail open nor closed: it counts in this
-process's memory and depends on nothing. Each process counts for itself, so N replicas allow up to N times the rate.
+Acts when a message arrives, before anything of it is stored. With a Valkey server the count is exact over any number of
+processes. Open: without it, or while it does not answer, each process counts in its own memory, so that N replicas
+allow up to N times the rate; that is counted.
 """
 
 from handrail.protection.rate_limits.limiter import RateLimited, RateLimiter
 from handrail.protection.rate_limits.policy import RateDecision, decide
+from handrail.protection.rate_limits.shared import SharedRateLimiter
 
-__all__ = ["RateDecision", "RateLimited", "RateLimiter", "decide"]
+__all__ = ["RateDecision", "RateLimited", "RateLimiter", "SharedRateLimiter", "decide"]

@@ -1,7 +1,8 @@
 """Conversations: the transcript, which is also the journal, and the live stream of a turn.
 
 Acts at the beginning of a turn (commit a: message, turn, lease), after each round of tools (commit c) and at its end
-(commit d). Closed: when the store is down nothing is admitted, and a turn that can't be stored is not answered.
+(commit d). Closed: when the store is down nothing is admitted, and a turn that can't be stored is not answered. Open:
+without a shared server, followers on other replicas see the answer at its end.
 """
 
 from handrail.serving.conversations.bodies import (
@@ -24,6 +25,7 @@ from handrail.serving.conversations.records import (
 )
 from handrail.serving.conversations.replay import replay
 from handrail.serving.conversations.retention import ConversationRetention
+from handrail.serving.conversations.shared_streams import SharedStreams
 from handrail.serving.conversations.store import (
     ConversationBusy,
     ConversationStore,
@@ -47,6 +49,7 @@ __all__ = [
     "IdempotencyScope",
     "LeaseStore",
     "LeftWaiting",
+    "SharedStreams",
     "StoredMessage",
     "StoredToolCall",
     "Streams",

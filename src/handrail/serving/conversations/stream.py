@@ -6,7 +6,7 @@ A turn runs on its own and writes here; a client that leaves changes nothing. Te
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import orjson
@@ -17,16 +17,22 @@ from handrail.core.events import Event
 COALESCE_SECONDS = 0.03
 MOST_EVENTS = 2_000
 MOST_FINISHED = 512
+Tap = Callable[[str, Event], None]
 
 
 class TurnStream:
-    """One turn's events in order, from `<epoch>.1` on. Used from one event loop only."""
+    """One turn's events in order, from `<epoch>.1` on. Used from one event loop only.
 
-    def __init__(self, turn_id: str, epoch: int) -> None:
+    Args:
+        tap: called with the turn's id and each event, for followers on other replicas; neither waits nor raises.
+    """
+
+    def __init__(self, turn_id: str, epoch: int, tap: Tap | None = None) -> None:
         self.turn_id = turn_id
         self.epoch = epoch
         self.seq = 0
         self.result: Mapping[str, Any] | None = None
+        self._tap = tap
         self._abandoned: Exception | None = None
         self._events: list[Event] = []
         self._dropped = 0
@@ -150,7 +156,10 @@ class TurnStream:
 
     def _append(self, name: str, data: Mapping[str, Any]) -> None:
         self.seq += 1
-        self._events.append(Event(self.epoch, self.seq, name, data))
+        event = Event(self.epoch, self.seq, name, data)
+        self._events.append(event)
+        if self._tap is not None:
+            self._tap(self.turn_id, event)
         if len(self._events) > MOST_EVENTS:
             half = MOST_EVENTS // 2
             del self._events[:half]
@@ -176,14 +185,15 @@ class TurnStream:
 class Streams:
     """The streams of this process: those that run, and the newest that ended, for clients that come back."""
 
-    def __init__(self) -> None:
+    def __init__(self, tap: Tap | None = None) -> None:
+        self._tap = tap
         self._running: dict[str, TurnStream] = {}
         self._finished: OrderedDict[str, TurnStream] = OrderedDict()
 
     def open(self, turn_id: str, epoch: int) -> TurnStream:
         stream = self._running.get(turn_id)
         if stream is None or stream.epoch != epoch:
-            stream = self._running[turn_id] = TurnStream(turn_id, epoch)
+            stream = self._running[turn_id] = TurnStream(turn_id, epoch, self._tap)
         return stream
 
     def close(self, turn_id: str) -> None:

@@ -25,6 +25,7 @@ from handrail.serving.resilience.breaker import (
 from handrail.serving.resilience.bulkhead import Bulkhead, Overloaded, Slot
 from handrail.serving.resilience.ladder import Ladder, Rung, Step, model_ladder, tool_ladder
 from handrail.serving.resilience.last_good import LastGood, LastGoodValue, ReadKey
+from handrail.serving.resilience.mirror import SharedBreakers
 from handrail.serving.resilience.policy import (
     BreakerPolicy,
     BreakerState,
@@ -65,6 +66,7 @@ __all__ = [
     "Retry",
     "RetryPolicy",
     "Rung",
+    "SharedBreakers",
     "Slot",
     "Step",
     "Switch",
