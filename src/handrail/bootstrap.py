@@ -63,7 +63,7 @@ STORE_KEY = "store"
 async def services_from(settings: Settings, clock: Clock | None = None) -> AsyncGenerator[Services]:
     """Open everything, hand it out, and close it in the other order."""
     clock = clock or SystemClock()
-    metrics, owner = Metrics(), _owner()
+    metrics, owner = Metrics(os.environ.get("PROMETHEUS_MULTIPROC_DIR")), _owner()
     resilience = settings.resilience
     shared = _Shared.of(settings, owner, metrics) if settings.valkey_url else None
     bus: Bus = shared.bus if shared else LocalBus()
@@ -81,14 +81,7 @@ async def services_from(settings: Settings, clock: Clock | None = None) -> Async
     services = Services(
         clock=clock,
         db=db,
-        limits=TurnLimits(
-            deadline_seconds=settings.turn.deadline_seconds,
-            first_token_seconds=resilience.first_token_seconds,
-            lease_seconds=settings.turn.lease_seconds,
-            sweep_seconds=settings.turn.sweep_seconds,
-            owner=owner,
-            sole_owner=settings.database_url is None,
-        ),
+        limits=_turn_limits(settings, owner),
         authenticator=authenticator,
         keys=keys,
         rate_limits=_rate_limits(settings, clock),
@@ -167,6 +160,17 @@ class _Shared:
         await self.streams.close()
         await self.bus.close()
         await self.valkey.close()
+
+
+def _turn_limits(settings: Settings, owner: str) -> TurnLimits:
+    return TurnLimits(
+        deadline_seconds=settings.turn.deadline_seconds,
+        first_token_seconds=settings.resilience.first_token_seconds,
+        lease_seconds=settings.turn.lease_seconds,
+        sweep_seconds=settings.turn.sweep_seconds,
+        owner=owner,
+        sole_owner=settings.database_url is None,
+    )
 
 
 def _rate_limits(settings: Settings, clock: Clock) -> RateLimiter:

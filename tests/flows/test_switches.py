@@ -119,6 +119,16 @@ class TestATool:
         assert "breaker_open" in told[0]
         assert "it pays twice" in told[0]
 
+    async def test_that_is_off_is_not_read_either(self, world: World, desk: Desk):
+        desk.acts["get_stock"] = lambda item: 3
+        world.script(calls(("get_stock", {"item": "a"})), "I can't look now.")
+        await off(world, "tool", "get_stock")
+        stream = await world.send(await world.open(), "how many?")
+        assert (await asyncio.wait_for(stream.wait(), 5))["status"] == "completed"
+        assert desk.seen == []
+        told = [each.content for each in world.model.requests[-1].messages if each.role == "tool"]
+        assert "get_stock" in told[0]
+
 
 class TestAModel:
     @pytest.mark.parametrize("name", ["model-1", "scripted/model-1"])

@@ -53,12 +53,12 @@ class Process:
         body = self.client.get(f"/v1/conversations/{conversation}").json()
         return [(each["role"], each["content"]) for each in body["messages"]]
 
-    def send(self, what: signal.Signals) -> None:
-        self._process.send_signal(what)
-
     @property
     def pid(self) -> int:
         return self._process.pid
+
+    def send(self, what: signal.Signals) -> None:
+        self._process.send_signal(what)
 
     def ended(self) -> int:
         """The exit code, once it has ended."""

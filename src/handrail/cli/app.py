@@ -43,13 +43,14 @@ def serve(
     tenant: Annotated[
         list[str] | None, typer.Option(help="Serve it to this tenant; repeatable (default: default).")
     ] = None,
+    workers: Annotated[int, typer.Option(min=1, max=256, help="Processes that answer; several need PostgreSQL.")] = 1,
 ) -> None:
     """Serve the agent project in a folder: make a release of what is on disk, use it, and answer."""
     from handrail.cli.serve import serve_project
     from handrail.settings import read_settings
 
     settings = read_settings(host=host, port=port, data_dir=data_dir, database_url=database_url)
-    serve_project(project, settings, tenants=tenant or ["default"])
+    serve_project(project, settings, tenants=tenant or ["default"], workers=workers)
 
 
 @app.command(short_help="Serve the shop, an example agent that needs no key.")

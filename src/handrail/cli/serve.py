@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 from collections.abc import Generator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
@@ -17,6 +18,7 @@ import uvloop
 
 import handrail
 from handrail.bootstrap import services_from
+from handrail.cli.workers import READY, Job, Supervisor, prepare
 from handrail.core.errors import UsageError
 from handrail.core.principal import Principal
 from handrail.db.owner import OwnerLock
@@ -35,6 +37,7 @@ from handrail.serving.routing import TrainingReport
 from handrail.settings import Settings
 from handrail.telemetry.logging import configure
 
+SAMPLE_SECONDS = 1.0
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -46,16 +49,25 @@ def example_project(name: str) -> Path:
 
 
 def serve_project(
-    project: Path, settings: Settings, *, tenants: Sequence[str] = ("default",), welcome: bool = False
+    project: Path,
+    settings: Settings,
+    *,
+    tenants: Sequence[str] = ("default",),
+    welcome: bool = False,
+    workers: int = 1,
 ) -> None:
     """Serve until Ctrl-C or SIGTERM; turns that run are given time to end.
 
     Raises:
+        UsageError: several workers over SQLite, which has one owner.
         AlreadyServed: another process owns the data folder.
         ProjectError: the project can't be used; every problem with its file and line.
     """
     os.environ["HANDRAIL_DATA_DIR"] = str(settings.data_dir.resolve())
     configure(redact_event, level=settings.log_level)
+    if workers > 1:
+        asyncio.run(_supervise(project.resolve(), settings, tenants, workers))
+        return
     lock = OwnerLock(settings.data_dir) if settings.database_url is None else None
     if lock is not None:
         lock.acquire()
@@ -75,23 +87,80 @@ async def _serve(
         release = await _make_releases(services, project, tenants)
         services.default_agent = release.agent
         listener = _listen(settings.host, settings.port)
-        port = listener.getsockname()[1]
-        address = f"http://{'[::1]' if settings.host == '::1' else settings.host}:{port}"
+        address = _address(settings, listener)
         if lock is not None:
             lock.announce(address)
         _say_hello(address, release.agent, release.id, services, welcome=welcome)
-        server = _Server(services, port, settings)
-        async with running_jobs(services, settings):
-            _settle_memory()
-            if lock is not None:
-                await recover(services)
-            keepers = [*keep(services), *keep_audit(services)]
-            await server.serve(sockets=[listener])
-            # Leases are renewed while turns end; nothing is taken over any more.
-            with server.capture_signals():
-                await server.drained()
-            for keeper in keepers:
-                keeper.cancel()
+        await _answer(services, listener, settings)
+
+
+async def _answer(services: Services, listener: socket.socket, settings: Settings) -> None:
+    """Take turns until a signal, and let them end."""
+    server = _Server(services, listener.getsockname()[1], settings)
+    async with running_jobs(services, settings):
+        _settle_memory()
+        if services.limits.sole_owner:
+            await recover(services)
+        keepers = [*keep(services), *keep_audit(services)]
+        await server.serve(sockets=[listener])
+        # Leases are renewed while turns end; nothing is taken over any more.
+        with server.capture_signals():
+            await server.drained()
+        for keeper in keepers:
+            keeper.cancel()
+
+
+async def _supervise(project: Path, settings: Settings, tenants: Sequence[str], workers: int) -> None:
+    """Make the releases once, and look after the processes that answer."""
+    if settings.database_url is None:
+        raise UsageError(
+            f"{workers} workers need PostgreSQL: one process owns a SQLite database; name one with --database-url, "
+            "or leave --workers out"
+        )
+    listener = _listen(settings.host, settings.port)
+    given = settings.model_dump(mode="json", include={"host", "data_dir", "database_url", "log_level"})
+    job = Job(str(project), list(tenants), given, listener.fileno(), 0)
+    made = await prepare(job)
+    address = _address(settings, listener)
+    print(f"Handrail serves agent {made['agent']!r}, release {made['release_id']}, on {address}", flush=True)
+    supervisor = Supervisor(
+        replace(job, agent=made["agent"]), listener, workers, drain_seconds=settings.turn.drain_seconds
+    )
+    await supervisor.run()
+
+
+async def prepare_releases(project: Path, settings: Settings, tenants: Sequence[str]) -> dict[str, str]:
+    """What the supervisor's first process does: bring the database up to date, make the releases and use them."""
+    configure(redact_event, level=settings.log_level)
+    async with services_from(settings) as services:
+        _require_safe_binding(settings, services)
+        release = await _make_releases(services, project, tenants)
+        return {"agent": release.agent, "release_id": release.id}
+
+
+async def serve_as_worker(listener: socket.socket, settings: Settings, agent: str, tenants: Sequence[str]) -> None:
+    """What a worker does: load what answers, say that it is ready, and answer."""
+    configure(redact_event, level=settings.log_level)
+    async with services_from(settings) as services:
+        services.default_agent = agent
+        for tenant in dict.fromkeys(tenants):
+            if (stable := await services.releases.stable(tenant, agent)) is not None:
+                await services.releases.load(tenant, stable)
+        sampling = asyncio.get_running_loop().create_task(_sample(services))
+        sys.stdout.buffer.write(READY)
+        sys.stdout.flush()
+        await _answer(services, listener, settings)
+        sampling.cancel()
+
+
+async def _sample(services: Services) -> None:
+    while True:
+        services.metrics.sample()
+        await asyncio.sleep(SAMPLE_SECONDS)
+
+
+def _address(settings: Settings, listener: socket.socket) -> str:
+    return f"http://{'[::1]' if settings.host == '::1' else settings.host}:{listener.getsockname()[1]}"
 
 
 def _settle_memory() -> None:

@@ -48,10 +48,12 @@ async def admitted(services: Services, active: ActiveTurn, call: ToolCall) -> To
     if tool is None:
         known = ", ".join(sorted(active.release.tools)) or "none"
         return refused(call, "no_such_tool", f"there is no tool {call.name!r}; the tools are: {known}")
-    try:
-        services.switches.require_tool(active.turn.tenant_id, tool.name)
-    except BreakerOpen as off:
-        return refused(call, off.code, off.message)
+    if tool.effect == "write":
+        # Nobody is asked to approve what is switched off; of a read the ladder knows what to give instead.
+        try:
+            services.switches.require_tool(active.turn.tenant_id, tool.name)
+        except BreakerOpen as off:
+            return refused(call, off.code, off.message)
     releases = await services.releases.protection(active.turn.tenant_id, active.release)
     for each in releases:
         permission = decide_tool(active.principal, tool.name, each.policies.permissions)

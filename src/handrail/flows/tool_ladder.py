@@ -100,6 +100,7 @@ class _Descent:
         """One call that gives an answer, under breaker and bulkhead; what gives none raises and is on record."""
         services, active, key = self._services, self._active, tool_key(tool.name)
         try:
+            services.switches.require_tool(active.turn.tenant_id, tool.name)
             permit = services.breakers.guard(key)
             try:
                 slot = await services.bulkhead.acquire(key, active.deadline, most=tool.bulkhead)

@@ -4,9 +4,10 @@ Label values come from the agent project or are capped: never a tenant, a user, 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 
 from handrail.core.answers import ModelCalled
 from handrail.core.errors import HandrailError
@@ -56,9 +57,16 @@ class _Named(Protocol):
 
 
 class Metrics:
-    """The counters of one process, in a registry of their own so that several can live side by side in tests."""
+    """The counters of one process, in a registry of their own so that several can live side by side in tests.
 
-    def __init__(self) -> None:
+    Args:
+        shared_folder: where the workers of one server count, each in files of its own; the page then has the sums
+            of all, of breakers the worst. The library looks for it in `PROMETHEUS_MULTIPROC_DIR` when it is imported.
+    """
+
+    def __init__(self, shared_folder: str | None = None) -> None:
+        self._shared_folder = shared_folder
+        self._watched: list[tuple[Gauge, Callable[[], int]]] = []
         # A `..._created` series beside each counter doubles the page and no query of ours reads it.
         disable_created_metrics()
         self._registry = CollectorRegistry()
@@ -144,14 +152,14 @@ class Metrics:
             self._registry, "job_seconds", "From the last start of a run to its end.", ("job",), JOB_BUCKETS
         )
         registry = self._registry
-        self._jobs_waiting = Gauge("jobs_waiting", "Runs in the outbox when it was last read.", registry=registry)
+        self._jobs_waiting = _gauge(registry, "jobs_waiting", "Runs in the outbox when it was last read.", "max")
         self._lost = _Counters(
             self._registry, "handrail_shared_state_lost", "What went on in this process alone: Valkey did not answer.",
             ("what",),
         )  # fmt: skip
-        self._shared_state = Gauge("handrail_shared_state_up", "1 while Valkey answers.", registry=registry)
-        self._admission_running = Gauge("handrail_admission_running", "Turns that have a place.", registry=registry)
-        self._admission_waiting = Gauge("handrail_admission_waiting", "Turns that wait for one.", registry=registry)
+        self._shared_state = _gauge(registry, "handrail_shared_state_up", "1 while Valkey answers.", "min")
+        self._admission_running = _gauge(registry, "handrail_admission_running", "Turns that have a place.", "sum")
+        self._admission_waiting = _gauge(registry, "handrail_admission_waiting", "Turns that wait for one.", "sum")
 
     def turn(
         self,
@@ -233,8 +241,16 @@ class Metrics:
 
     def watch_admission(self, running: Callable[[], int], waiting: Callable[[], int]) -> None:
         """How many turns have and want a place, asked when the page is."""
-        self._admission_running.set_function(running)
-        self._admission_waiting.set_function(waiting)
+        if self._shared_folder is None:
+            self._admission_running.set_function(running)
+            self._admission_waiting.set_function(waiting)
+        else:
+            self._watched = [(self._admission_running, running), (self._admission_waiting, waiting)]
+
+    def sample(self) -> None:
+        """Note for the other workers' pages what is asked for only here; call it once a second."""
+        for gauge, value in self._watched:
+            gauge.set(value())
 
     def job_ended(self, job: str, status: str, seconds: float) -> None:
         """A run of a job has ended in this process."""
@@ -253,7 +269,16 @@ class Metrics:
 
     def render(self) -> bytes:
         """All of it in Prometheus' text format."""
-        return generate_latest(self._registry)
+        if self._shared_folder is None:
+            return generate_latest(self._registry)
+        together = CollectorRegistry()
+        MultiProcessCollector(together, path=self._shared_folder)
+        return generate_latest(together)
+
+
+def _gauge(registry: CollectorRegistry, name: str, help: str, together: Literal["min", "max", "sum"]) -> Gauge:
+    """One without labels; `together` is what it is of all workers."""
+    return Gauge(name, help, registry=registry, multiprocess_mode=together)
 
 
 class _Labelled:
@@ -294,7 +319,7 @@ class _Counters(_Labelled):
 
 class _Gauges(_Labelled):
     def __init__(self, registry: CollectorRegistry, name: str, help: str, labels: Sequence[str]) -> None:
-        super().__init__(Gauge(name, help, labels, registry=registry))
+        super().__init__(Gauge(name, help, labels, registry=registry, multiprocess_mode="max"))
 
 
 class _Histograms(_Labelled):
