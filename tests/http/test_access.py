@@ -88,6 +88,8 @@ EXPECTATIONS: dict[str, Expects] = {
     "GET /v1/delegations": Expects("staff"),
     "POST /v1/delegations": Expects("deciding", {"to": "eve", "days": 1}),
     "DELETE /v1/delegations/{delegation_id}": Expects("operators"),
+    "GET /console/jobs": Expects("page"),
+    "POST /console/jobs/{name}": Expects("page"),
     "GET /v1/jobs": Expects("staff"),
     "GET /v1/jobs/{name}": Expects("staff"),
     "POST /v1/jobs/{name}/runs": Expects("operator"),

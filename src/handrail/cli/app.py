@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from handrail.cli import approvals, audit, drill, init, intents, jobs, keys, release, schema, switch
+from handrail.cli import approvals, audit, database, drill, init, intents, jobs, keys, release, schema, switch
 
 app = typer.Typer(
     name="handrail",
@@ -20,6 +20,7 @@ app.add_typer(approvals.app, name="approvals", help="List and decide what waits 
 app.add_typer(switch.app, name="switch", help="Switch tools, models, agents, tenants and releases off and on.")
 app.add_typer(audit.app, name="audit", help="Search, export and verify the audit log.")
 app.add_typer(keys.app, name="keys", help="Make, list and revoke API keys.")
+app.add_typer(database.app, name="db", help="Copy, check, migrate and restore the database.")
 app.add_typer(jobs.app, name="jobs", help="Show and run what happens in the background.")
 app.add_typer(intents.app, name="intents", help="Train and evaluate intent classifiers.")
 app.command("init")(init.init)

@@ -8,7 +8,7 @@ same flows. Closed: a form from another site is refused, and without a principal
 from fastapi import FastAPI
 
 from handrail.console.assets import Assets
-from handrail.console.pages import approvals, chat, reference, status, switches
+from handrail.console.pages import approvals, chat, jobs, reference, status, switches
 from handrail.console.rendering import Renderer
 
 
@@ -17,7 +17,7 @@ def mount(app: FastAPI) -> None:
     assets = Assets.load()
     renderer = Renderer(assets)
     app.add_route("/console/static/{fingerprint}/{name}", assets.respond, include_in_schema=False)
-    for screen in (chat, approvals, switches, reference, status):
+    for screen in (chat, approvals, switches, jobs, reference, status):
         screen.add_routes(app, renderer)
 
 

@@ -18,6 +18,7 @@ PLACES = (
     {"name": "chat", "title": "Chat", "href": "/console/chat"},
     {"name": "approvals", "title": "Approvals", "href": "/console/approvals"},
     {"name": "switches", "title": "Switches", "href": "/console/switches"},
+    {"name": "jobs", "title": "Jobs", "href": "/console/jobs"},
     {"name": "reference", "title": "API", "href": "/docs"},
     {"name": "status", "title": "Status", "href": "/console/status"},
 )

@@ -23,19 +23,20 @@ async def migrate(url: str, revision: str = "head") -> None:
         StoreUnavailable: it can't be reached.
     """
     if url.startswith("sqlite:"):
-        await asyncio.to_thread(_migrate_sqlite, url, revision)
+        await asyncio.to_thread(migrate_sqlite, url, revision)
     else:
         await _migrate_postgres(url, revision)
 
 
-def _migrate_sqlite(url: str, revision: str) -> None:
+def migrate_sqlite(url: str, revision: str) -> None:
+    """`migrate` for who is in a thread already."""
     from sqlalchemy import create_engine
     from sqlalchemy.exc import DatabaseError, OperationalError
 
     engine = create_engine(url)
     try:
         with engine.begin() as connection:
-            _upgrade(connection, revision)
+            upgrade(connection, revision)
     except OperationalError as error:
         raise StoreUnavailable(f"can't open the database {url!r}: {error.orig}") from error
     except DatabaseError as error:
@@ -54,7 +55,7 @@ async def _migrate_postgres(url: str, revision: str) -> None:
         async with engine.begin() as connection:
             # Replicas start together: one migrates, the others wait and find nothing left to do.
             await connection.execute(text("SELECT pg_advisory_xact_lock(712046)"))
-            await connection.run_sync(lambda sync: _upgrade(sync, revision))
+            await connection.run_sync(lambda sync: upgrade(sync, revision))
     except (OSError, DBAPIError) as error:
         reason = error.orig if isinstance(error, DBAPIError) else error
         raise StoreUnavailable(f"can't reach PostgreSQL, or not use it: {reason}") from error
@@ -62,7 +63,8 @@ async def _migrate_postgres(url: str, revision: str) -> None:
         await engine.dispose()
 
 
-def _upgrade(connection: Any, revision: str) -> None:
+def upgrade(connection: Any, revision: str = "head") -> None:
+    """On a connection with a transaction of the caller's; raises `WrongDatabase`."""
     from alembic.migration import MigrationContext
     from alembic.script import ScriptDirectory
 

@@ -1,0 +1,1 @@
+"""Read-only queries across rooms: what no room can say alone."""
