@@ -9,6 +9,8 @@ from handrail import ToolContext, tool
 from . import shop
 
 _TRUSTED = ("order_id", "status", "total_cents", "refundable_cents", "placed_on", "eta_on", "delivered_on", "carrier")
+# A customer is better off with the order as of some minutes ago, and told so, than with nothing.
+_LAST_GOOD = 600
 _NOT_FOUND = "there is no such order in this account"
 _NO_ACCOUNT = "there is no account for you in this shop"
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[A-Za-z]{2,}")
@@ -19,7 +21,7 @@ def happened(ctx: ToolContext, **_arguments: Any) -> dict[str, Any] | None:
     return shop.outcome_of(ctx.idempotency_key)
 
 
-@tool(effect="read", trusted=_TRUSTED)
+@tool(effect="read", trusted=_TRUSTED, last_good_seconds=_LAST_GOOD)
 def get_order(order_id: str, ctx: ToolContext) -> dict[str, Any]:
     """Look up one order of the customer: status, items, delivery, and whether it can be cancelled or refunded.
 
@@ -31,7 +33,7 @@ def get_order(order_id: str, ctx: ToolContext) -> dict[str, Any]:
     return {"found": False, "order_id": order_id} if found is None else _described(found)
 
 
-@tool(effect="read")
+@tool(effect="read", last_good_seconds=_LAST_GOOD)
 def list_orders(ctx: ToolContext) -> dict[str, Any]:
     """List all orders of the customer, newest first, with status and total."""
     with shop.connect() as connection:
@@ -40,7 +42,7 @@ def list_orders(ctx: ToolContext) -> dict[str, Any]:
     return {"orders": [{"order_id": each["id"], **{key: each[key] for key in shown}} for each in found]}
 
 
-@tool(effect="read")
+@tool(effect="read", last_good_seconds=_LAST_GOOD)
 def check_stock(product: str) -> dict[str, Any]:
     """Tell whether a product is in stock, and when it is back if it is not.
 
