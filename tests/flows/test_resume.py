@@ -292,3 +292,19 @@ async def test_the_sole_owner_of_a_database_goes_on_at_once_when_it_is_back(
     await closed(killed)
     assert await back.answer(running.turn_id) == "Where was I?"
     await closed(back)
+
+
+async def test_a_write_that_runs_again_and_gets_no_answer_stays_unknown(
+    reconciling: list[World], clock: FrozenClock, desk: Desk
+):
+    dead, heir = reconciling
+    desk.acts["refund_by_key"] = hangs
+    desk.acts["looked_up"] = lambda order: None
+    dead.script(calls(("refund_by_key", {"order": "A1"})))
+    heir.script("I don't know.")
+    stream = await dead.send(await dead.open(), "refund it")
+    await until(lambda: bool(desk.seen))
+    heir.services.breakers.force_open("tool:refund_by_key", "it must not be called now")
+    await taken_over(heir, clock, stream.turn_id)
+    assert await heir.calls(stream.turn_id) == [("refund_by_key", "unknown")]
+    assert desk.names() == ["refund_by_key", "looked_up"]

@@ -138,7 +138,9 @@ class TestShape:
             raise StoreUnavailable("the database did not answer")
 
         monkeypatch.setattr(api.world.services.conversations, "require", gone)
-        require_shape(await api.get("/v1/conversations/conv_1"), 503, "store_unavailable")
+        answer = await api.get("/v1/conversations/conv_1")
+        require_shape(answer, 503, "store_unavailable")
+        assert int(answer.headers["retry-after"]) >= 2
 
     async def test_of_something_unforeseen_is_opaque_and_has_a_trace_id(
         self, api: Api, monkeypatch: pytest.MonkeyPatch
