@@ -139,7 +139,7 @@ GUIDE = ROOT / "docs/guide.md"
 FILE_FENCE = re.compile(r'^```\w+ title="(?P<path>[^"]+)"\n(?P<content>.*?)^```', re.MULTILINE | re.DOTALL)
 # Not errors that were raised, so no class carries them: how a turn or a tool call ended.
 ENDINGS = {
-    *("agent_failed", "cancelled", "confirmation_changed"),
+    *("agent_failed", "cancelled", "confirmation_changed", "too_many_owners"),
     *("rejected", "approval_expired", "changed"),
     *("unknown_job", "disk_error"),
     *("model_answer_too_long", "model_content_filter"),

@@ -168,6 +168,7 @@ def _turn_limits(settings: Settings, owner: str) -> TurnLimits:
         first_token_seconds=settings.resilience.first_token_seconds,
         lease_seconds=settings.turn.lease_seconds,
         sweep_seconds=settings.turn.sweep_seconds,
+        most_owners=settings.turn.most_owners,
         owner=owner,
         sole_owner=settings.database_url is None,
     )

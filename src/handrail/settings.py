@@ -19,6 +19,9 @@ class TurnSettings(BaseModel):
         default=15.0, gt=0, le=300, description="A turn whose process gives no sign of life for so long is taken over."
     )
     sweep_seconds: float = Field(default=2.0, gt=0, le=60, description="How often to look for such turns.")
+    most_owners: int = Field(
+        default=10, ge=1, le=1_000_000, description="A turn that so many processes lost in a row goes to a person."
+    )
     drain_seconds: float = Field(default=10.0, ge=0, le=300, description="How long a shutdown waits for running turns.")
 
 

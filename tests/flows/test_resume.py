@@ -2,13 +2,14 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from handrail.core.clock import FrozenClock
 from handrail.db import Database
-from handrail.flows.leases import recover, sweep
+from handrail.flows.leases import recover, renew, sweep
 from handrail.serving.conversations import TurnStatus
 from handrail.serving.models import Reply, calls
 from handrail.serving.tools import ToolError
@@ -98,7 +99,7 @@ async def test_a_lease_that_is_renewed_is_not_taken_over(pair: list[World], cloc
     stream = await alive.send(await alive.open(), "hello")
     for _ in range(5):
         clock.advance(10)
-        await alive.services.leases.renew(alive.services.limits.owner, lease_micros=alive.services.limits.lease_micros)
+        await renew(alive.services)
         await sweep(other.services)
     assert other.services.running == {}
     assert (await asyncio.wait_for(stream.wait(), 5))["status"] == "completed"
@@ -242,6 +243,37 @@ async def test_a_process_that_slept_through_its_lease_writes_nothing_more(
     assert await heir.calls(stream.turn_id) == [("send_mail", "unknown")]
     assert len(zombie.model.requests) == 1
     assert text_of(await events_of(stream)) == answer
+
+
+@pytest.mark.parametrize(("tool", "effects", "status"), [("refund", 1, "unknown"), ("refund_by_key", 2, "completed")])
+async def test_a_sleeper_whose_tool_acts_after_somebody_asked_what_became_of_it_does_no_harm(
+    reconciling: list[World], clock: FrozenClock, desk: Desk, tool: str, effects: int, status: str
+):
+    """What is not idempotent was not run again by then; what is idempotent has the same key both times."""
+    zombie, heir = reconciling
+    wakes, happened = asyncio.Event(), list[str]()
+
+    async def sleeps_at_first(order: str) -> dict[str, str]:
+        key = desk.contexts[-1].idempotency_key
+        if len(desk.names()) == 1:
+            await wakes.wait()
+        happened.append(key)
+        return {"paid": order}
+
+    desk.acts[tool] = sleeps_at_first
+    desk.acts["looked_up"] = lambda order: None
+    zombie.release.tools[tool] = replace(zombie.release.tools[tool], timeout_seconds=30.0)
+    zombie.script(calls((tool, {"order": "A1"})), "Paid, says the zombie.")
+    heir.script("So it stands.")
+    stream = await zombie.send(await zombie.open(), "refund A1")
+    await until(lambda: bool(desk.seen))
+    await taken_over(heir, clock, stream.turn_id)
+    wakes.set()
+    await zombie.settle(stream.turn_id)
+    assert len(happened) == effects
+    assert len(set(happened)) == 1
+    assert await heir.calls(stream.turn_id) == [(tool, status)]
+    assert await heir.answer(stream.turn_id) == (await stream.wait())["message"]["content"]
 
 
 async def test_of_two_heirs_one_takes_over(db: Database, pair: list[World], clock: FrozenClock):

@@ -145,13 +145,17 @@ class TestIntentRow:
         assert desk.names() == ["get_stock"]
         assert result["error"]["code"] == "elsewhere"
 
-    async def test_stays_open_when_the_turn_is_cancelled_during_the_effect(self, any_world: World, desk: Desk):
+    async def test_is_unknown_and_a_person_s_when_the_turn_is_cancelled_during_the_effect(
+        self, any_world: World, desk: Desk
+    ):
         desk.acts["send_mail"] = lambda text: asyncio.sleep(30)
         any_world.script(calls(("send_mail", {"text": "hi"})))
         stream = await any_world.send(await any_world.open(), "send it")
         await until(lambda: desk.seen != [])
         await cancel_turn(any_world.services, ANA, stream.turn_id)
-        assert await any_world.calls(stream.turn_id) == [("send_mail", "intent")]
+        assert await any_world.calls(stream.turn_id) == [("send_mail", "unknown")]
+        (case,) = await any_world.services.escalations.list("default")
+        assert "send_mail" in case.reason
 
 
 class TestRefusal:

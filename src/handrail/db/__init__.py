@@ -6,7 +6,7 @@ Closed: when the store is down, `StoreUnavailable` is raised and no turn begins.
 """
 
 from handrail.db.batch import Batch, Conflict, Database, Row, StoreUnavailable, WrongDatabase
-from handrail.db.metadata import boolean, json_text, metadata, micros, now
+from handrail.db.metadata import boolean, json_text, keys_of, metadata, micros, now
 from handrail.db.prepared import Prepared, scoped
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "WrongDatabase",
     "boolean",
     "json_text",
+    "keys_of",
     "metadata",
     "micros",
     "now",

@@ -6,7 +6,7 @@ are microseconds since 1970 UTC, booleans are 0 or 1.
 
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, MetaData, SmallInteger, Text, func
+from sqlalchemy import JSON, BigInteger, Column, MetaData, Select, SmallInteger, Text, bindparam, func, select
 from sqlalchemy.sql.elements import ColumnElement
 
 metadata = MetaData(
@@ -32,6 +32,12 @@ def json_text(name: str, *, nullable: bool = True) -> Column[str]:
 def boolean(name: str, *, nullable: bool = False) -> Column[int]:
     """0 or 1."""
     return Column(name, SmallInteger, nullable=nullable)
+
+
+def keys_of(name: str) -> Select[Any]:
+    """The keys of a JSON object that is given as one parameter: a list of any length in a prepared statement."""
+    given = func.json_each(bindparam(name, type_=JSON)).table_valued("key")
+    return select(given.c.key)
 
 
 def now() -> ColumnElement[int]:

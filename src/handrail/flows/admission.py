@@ -133,7 +133,7 @@ async def _next_status(services: Services, conversation: Conversation) -> TurnSt
         return TurnStatus.RUNNING
     open_turns = await services.conversations.open_turns(conversation.tenant_id, conversation.id)
     if open_turns:
-        await _clear(services, conversation)
+        await clear(services, conversation.id)
         open_turns = await services.conversations.open_turns(conversation.tenant_id, conversation.id)
     step = next_step([status for _, status in open_turns])
     if step == "refuse":
@@ -144,14 +144,14 @@ async def _next_status(services: Services, conversation: Conversation) -> TurnSt
     return TurnStatus.RUNNING if step == "run" else TurnStatus.QUEUED
 
 
-async def _clear(services: Services, conversation: Conversation) -> None:
+async def clear(services: Services, conversation_id: str) -> None:
     """End what is open in name only: a turn whose end could not be stored. Dead owners are the sweeper's work."""
-    record_end = services.unrecorded.get(conversation.id)
+    record_end = services.unrecorded.get(conversation_id)
     if record_end is not None:
         # A conflict says that somebody has ended it since.
         with suppress(Conflict):
             await record_end()
-        services.unrecorded.pop(conversation.id, None)
+        services.unrecorded.pop(conversation_id, None)
 
 
 def active_turn(
@@ -252,7 +252,7 @@ async def wait_for_start(services: Services, active: ActiveTurn, run: Run) -> No
         looks += 1
         try:
             if looks % LOOKS_A_CLEARING == 0:
-                await _clear(services, active.conversation)
+                await clear(services, active.conversation.id)
                 await start_next(services, turn.tenant_id, turn.conversation_id, run)
             found = await services.conversations.find_turn(turn.tenant_id, turn.id)
             is_elsewhere = found is not None and found.status is not TurnStatus.QUEUED
@@ -276,11 +276,8 @@ async def _copy(services: Services, turn: Turn, stream: TurnStream) -> None:
 
 async def attach(services: Services, principal: Principal, turn_id: str) -> TurnStream:
     """The stream of a turn that an earlier request with the same key began."""
-    stream = services.streams.find(turn_id)
-    if stream is not None:
-        return stream
     turn = await services.conversations.require_turn(principal, turn_id)
-    return _copied_stream(services, turn)
+    return _current_stream(services, turn) or _copied_stream(services, turn)
 
 
 async def follow_turn(
@@ -295,7 +292,7 @@ async def follow_turn(
 
 
 async def _follow(services: Services, turn: Turn, after: tuple[int, int] | None) -> AsyncIterator[list[Event]]:
-    stream = services.streams.find(turn.id)
+    stream = _current_stream(services, turn)
     if stream is not None and (after is None or after[0] != stream.epoch or after[1] <= stream.seq):
         async for batch in stream.batches(after[1] if after and after[0] == stream.epoch else 0):
             yield batch
@@ -311,6 +308,12 @@ async def _follow(services: Services, turn: Turn, after: tuple[int, int] | None)
         yield batch
 
 
+def _current_stream(services: Services, turn: Turn) -> TurnStream | None:
+    """This process's stream of the turn; not one of an earlier epoch, which went on in another process."""
+    stream = services.streams.find(turn.id)
+    return stream if stream is not None and stream.epoch >= turn.epoch else None
+
+
 async def _from_transcript(services: Services, turn: Turn, after: tuple[int, int] | None) -> AsyncIterator[list[Event]]:
     """The events of a turn that does not run here, once it has ended; it is ended here when its process died."""
     looks = 0
@@ -318,7 +321,7 @@ async def _from_transcript(services: Services, turn: Turn, after: tuple[int, int
         await asyncio.sleep(POLL_SECONDS)
         looks += 1
         if looks % LOOKS_A_CLEARING == 0:
-            await _clear(services, await services.conversations.find(turn.tenant_id, turn.conversation_id))
+            await clear(services, turn.conversation_id)
         found = await services.conversations.find_turn(turn.tenant_id, turn.id)
         if found is None:
             return

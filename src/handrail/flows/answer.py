@@ -8,7 +8,6 @@ from functools import partial
 from handrail.core import events, json
 from handrail.core.ages import said_of
 from handrail.core.answers import AnswerEvent, Awaiting, Handoff, ModelCalled, Outcome, Said, TakenBack
-from handrail.core.ids import new_id
 from handrail.core.messages import Message, ToolCall, ToolResult
 from handrail.flows.model_call import GovernedModel
 from handrail.flows.route import AWAITING_MICROS, Route
@@ -40,9 +39,8 @@ async def answer(services: Services, active: ActiveTurn, route: Route) -> Outcom
             outcome = event
     if outcome.result == "failed" and active.is_unanswered:
         outcome = await _for_people(services, active, outcome, f"no model answered ({outcome.error_code})")
-    if active.unknown and outcome.handoff is None:
-        reason = f"it is not known whether {', '.join(dict.fromkeys(active.unknown))} took effect"
-        outcome = replace(outcome, handoff=Handoff(reason, active.release.config.handoff.team))
+    if outcome.handoff is None:
+        outcome = replace(outcome, handoff=active.unsettled())
     if outcome.handoff is not None:
         word = customer_word(outcome.handoff, message=active.release.config.handoff.message)
         active.stream.say(f"\n\n{word}" if active.stream.text else word)
@@ -111,7 +109,9 @@ async def _flow(services: Services, active: ActiveTurn, route: Route, name: str)
 
 async def _tool(services: Services, active: ActiveTurn, route: Route, name: str) -> AsyncIterator[AnswerEvent]:
     """An intent that is one tool without arguments: its result is the answer."""
-    result = await call_tool(services, active, ToolCall(new_id("call"), name, "{}"))
+    # The same id whoever runs this turn, so that an heir finds the call in the transcript.
+    call_id = f"call_{json.digest([active.turn.id, name])[:32]}"
+    result = await call_tool(services, active, ToolCall(call_id, name, "{}"))
     if result.is_error:
         yield Said(NO_LOOKUP)
         yield Outcome("failed", handoff=Handoff(f"tool {name!r} failed", active.release.config.handoff.team))

@@ -39,9 +39,10 @@ def store_results(
 
 async def intend(services: Services, active: ActiveTurn, call: ToolCall) -> None:
     """The intent row of a write, stored before its effect."""
+    active.begun[call.id] = call.name
     async with services.db.batch() as batch:
         _fence(services, active, batch)
-        services.conversations.add_call(batch, active.turn, call, effect="write", at=services.clock.micros())
+        services.conversations.add_call(batch, active.turn, call, effect="write")
         tool_call_begins(services, active, batch, call)
 
 
@@ -53,12 +54,16 @@ async def end(services: Services, active: ActiveTurn, result: ToolResult) -> Too
         _fence(services, active, batch)
         services.conversations.end_call(batch, active.turn, result, at=services.clock.micros())
         tool_call_ended(services, active, batch, result.tool_call_id, result.name, result.status)
+    active.begun.pop(result.tool_call_id, None)
     return result
 
 
 def replayed(active: ActiveTurn, call: ToolCall, recorded: StoredToolCall) -> ToolResult:
     """What an earlier owner of the turn was told."""
     result = ToolResult(call.id, call.name, recorded.result or "", recorded.outcome, call.provider_id, recorded.ladder)
+    if result.status == "unknown":
+        # Its owner died, or the turn parked, before people were asked about it.
+        active.unknown.append(result.name)
     active.stream.publish(events.TOOL_STARTED, started(call))
     completed(active, result)
     return result

@@ -4,10 +4,11 @@ operators switched off elsewhere."""
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 
 from handrail.core.errors import HandrailError
 from handrail.db import Conflict
-from handrail.flows.admission import start_next
+from handrail.flows.admission import clear, start_next
 from handrail.flows.resume import go_on, take_over
 from handrail.flows.services import Services
 from handrail.flows.switches import watch
@@ -31,19 +32,36 @@ def keep(services: Services) -> list["asyncio.Task[None]"]:
 
 
 async def renew(services: Services) -> None:
-    """Say that this process lives, for all its turns at once."""
+    """Say that this process lives, for all the turns that it runs at once."""
+    limits = services.limits
     if services.running:
-        await services.leases.renew(services.limits.owner, lease_micros=services.limits.lease_micros)
+        await services.leases.renew(limits.owner, list(services.running), lease_micros=limits.lease_micros)
 
 
 async def sweep(services: Services) -> None:
-    """Take over turns whose lease has run out, and start waiting turns that nobody started."""
-    if services.draining:
-        return
-    for turn in await services.leases.expired():
-        if turn.id not in services.running:
-            await take_over(services, turn)
-    await _approvals(services)
+    """Store ends that could not be stored, take over turns whose lease has run out, let decided ones go on, and start
+    waiting ones that nobody started. One that fails keeps none of the others."""
+    for work in (_unrecorded, _expired, _approvals, _left_waiting):
+        if not services.draining:
+            await _tried(partial(work, services))
+
+
+async def _unrecorded(services: Services) -> None:
+    for conversation_id in list(services.unrecorded):
+        await clear(services, conversation_id)
+
+
+async def _expired(services: Services) -> None:
+    """Page after page: a process may have died with more turns than one page holds."""
+    seen: set[str] = set()
+    while turns := [turn for turn in await services.leases.expired() if turn.id not in seen]:
+        for turn in turns:
+            seen.add(turn.id)
+            if turn.id not in services.running:
+                await take_over(services, turn)
+
+
+async def _left_waiting(services: Services) -> None:
     for left in await services.leases.left_waiting():
         await start_next(services, left.tenant_id, left.conversation_id, run)
 
@@ -96,10 +114,17 @@ async def _watch(services: Services) -> None:
 
 
 async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
-    """Again and again; an error is logged and the next time tries anew."""
+    """Again and again, whatever happens."""
     while True:
         await asyncio.sleep(seconds)
-        try:
-            await work()
-        except HandrailError as error:
-            logger().warning("leases could not be looked after", code=error.code, error=error.message)
+        await _tried(work)
+
+
+async def _tried(work: Callable[[], Awaitable[None]]) -> None:
+    """An error is logged and the next time tries anew: a process that no longer looks after leases loses its turns."""
+    try:
+        await work()
+    except HandrailError as error:
+        logger().warning("leases could not be looked after", code=error.code, error=error.message)
+    except Exception as error:  # noqa: BLE001 - see above
+        logger().error("leases could not be looked after", exc_info=error)

@@ -26,5 +26,6 @@ async def park(services: Services, active: ActiveTurn, route: Route | None, pend
             "awaiting": asdict(awaiting) if awaiting else None,
             "failures": active.conversation.failures,
             "approvals": [each.id for each in waiting],
+            "epoch": active.turn.epoch,
         },
     )

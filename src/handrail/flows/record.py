@@ -8,10 +8,11 @@ from handrail.core import events
 from handrail.core.answers import Outcome
 from handrail.core.usage import Usage
 from handrail.db import StoreUnavailable
+from handrail.flows.audit import tool_call_ended
 from handrail.flows.route import Route
 from handrail.flows.services import ActiveTurn, Services
 from handrail.insight.costs import ModelUsage
-from handrail.oversight.escalations import Attempt, Escalation, summarise
+from handrail.oversight.escalations import Attempt, Escalation, customer_word, summarise
 from handrail.serving.conversations import TurnEnd, TurnStatus, stored_turn_body, turn_body
 
 LAST_EVENTS = 2
@@ -35,17 +36,21 @@ async def record_early_end(
     services: Services, active: ActiveTurn, route: Route | None, status: TurnStatus, code: str, message: str
 ) -> None:
     """Store a turn that was stopped or failed: what was said stays, and a word about the end follows it."""
+    handoff = active.unsettled()
+    if message and handoff:
+        message = f"{message} {customer_word(handoff, message=active.release.config.handoff.message)}"
     if message:
         active.stream.say(f"\n\n{message}" if active.stream.text else message)
     # A turn that never ran has used up nothing of what the conversation waits for.
     awaiting = active.conversation.awaiting if active.turn.status is TurnStatus.QUEUED else None
-    outcome = Outcome("failed", awaiting, error_code=code)
+    outcome = Outcome("failed", awaiting, handoff, error_code=code)
     await _record(services, active, route, outcome, status, (code, message or active.stream.text))
 
 
 async def record_parked(services: Services, active: ActiveTurn, route: Route | None, parked: Mapping[str, Any]) -> None:
     """Store a turn that waits for people; `parked` is what begins it again, and which approvals it waits for."""
-    await _record(services, active, route, Outcome("asked"), TurnStatus.REQUIRES_ACTION, None, parked)
+    outcome = Outcome("asked", handoff=active.unsettled())
+    await _record(services, active, route, outcome, TurnStatus.REQUIRES_ACTION, None, parked)
 
 
 async def show_stored_end(services: Services, active: ActiveTurn) -> bool:
@@ -92,7 +97,7 @@ async def _record(
         event_seq=stream.seq + LAST_EVENTS,
         awaiting=outcome.awaiting,
         failures=route.failures if route else active.conversation.failures,
-        escalation_id=escalation.id if escalation else None,
+        escalation_id=escalation.id if escalation else turn.escalation_id,
         parked=parked,
         ladder=active.ladder,
     )
@@ -102,6 +107,10 @@ async def _record(
             batch, turn, active.position + 1, "assistant", stream.text, "agent",
             at=at, message_id=active.message_id, sources=outcome.sources,
         )  # fmt: skip
+        if active.begun:
+            services.conversations.end_calls_unknown(batch, turn, at=at)
+            for call_id, name in active.begun.items():
+                tool_call_ended(services, active, batch, call_id, name, "unknown")
         if active.calls:
             services.usage.record(batch, _usage_rows(active, route, at))
         if escalation:

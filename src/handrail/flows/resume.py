@@ -13,6 +13,7 @@ from handrail.core.principal import Principal
 from handrail.db import Conflict
 from handrail.flows.admission import active_turn
 from handrail.flows.audit import approval_used
+from handrail.flows.give_up import give_up, owners_since_a_pause
 from handrail.flows.services import ActiveTurn, Services
 from handrail.flows.turn import run
 from handrail.oversight.approvals import Approval
@@ -36,11 +37,24 @@ async def take_over(services: Services, turn: Turn) -> bool:
     taken = replace(turn, epoch=turn.epoch + 1)
     logger().info("a turn is taken over", turn_id=turn.id, epoch=taken.epoch)
     services.metrics.taken_over(turn.agent)
+    if owners_since_a_pause(taken) > services.limits.most_owners:
+        await give_up(services, taken)
+        return False
+    return await _run_here(services, taken)
+
+
+async def _run_here(services: Services, turn: Turn) -> bool:
+    """Let a turn that is this process's now run; whatever keeps it from that must not keep others from theirs."""
     try:
-        run(services, await _restored(services, taken))
-    except HandrailError as error:
-        # Its lease runs out again, and the next look tries once more.
-        logger().error("a turn that was taken over can't be read", turn_id=turn.id, code=error.code)
+        run(services, await _restored(services, turn))
+    except Exception as error:  # noqa: BLE001 - its lease runs out, and the next look tries once more
+        known = error if isinstance(error, HandrailError) else None
+        logger().error(
+            "a turn that was taken over can't be read",
+            turn_id=turn.id,
+            code=known.code if known else "internal",
+            exc_info=None if known else error,
+        )
         return False
     return True
 
@@ -80,7 +94,7 @@ async def go_on(services: Services, approval: Approval) -> bool:
     services.metrics.approval_decided(approval.call.agent, approval.status.value, seconds)
     if waits:
         going = replace(turn, status=TurnStatus.RUNNING, epoch=turn.epoch + 1)
-        run(services, await _restored(services, going))
+        await _run_here(services, going)
     return True
 
 
@@ -100,6 +114,7 @@ async def _restored(services: Services, turn: Turn) -> ActiveTurn:
     active.rounds = [message for message in messages if message.tool_calls]
     active.ladder = [dict(step) for step in turn.ladder]
     active.journal = {call.id: call for call in calls}
+    active.begun = {call.id: call.name for call in calls if call.status == "intent"}
     active.position = max(message.position for message in messages)
     # Words between rounds of tools are stored with their round; what a flow said, it says again.
     active.stream.restart("\n\n".join(message.content for message in active.rounds if message.content))

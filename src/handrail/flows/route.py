@@ -40,9 +40,9 @@ class Route:
 
 
 def decide(services: Services, active: ActiveTurn) -> Route:
-    """The route of this message. Pure but for the clock."""
+    """The route of this message. Pure, so that a turn which is taken over or resumed goes the same way again."""
     awaiting = active.conversation.awaiting
-    if awaiting and awaiting.expires_at and awaiting.expires_at < services.clock.micros():
+    if awaiting and awaiting.expires_at and awaiting.expires_at < active.turn.created_at:
         awaiting = None
     route = _continued(active, awaiting) if awaiting else None
     route = route or _by_confidence(active, active.conversation.failures)

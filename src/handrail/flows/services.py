@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from handrail.core.answers import ModelCalled
+from handrail.core.answers import Handoff, ModelCalled
 from handrail.core.clock import Clock
 from handrail.core.deadline import Deadline
 from handrail.core.errors import HandrailError
@@ -66,6 +66,7 @@ class TurnLimits:
     Attributes:
         lease_seconds: how long a turn is its owner's without a sign of life; renewed at a third of it.
         sweep_seconds: how often a process looks for turns whose owner is gone.
+        most_owners: a turn that so many processes lost one after another goes to a person.
         owner: unique to this process.
         first_token_seconds: how long a model may take until its first token, unless its tier says otherwise.
         sole_owner: no other process uses this database, so a turn of anybody else is a dead one's.
@@ -75,6 +76,7 @@ class TurnLimits:
     first_token_seconds: float = 20.0
     lease_seconds: float = 15.0
     sweep_seconds: float = 2.0
+    most_owners: int = 10
     owner: str = "local"
     sole_owner: bool = False
 
@@ -176,6 +178,7 @@ class ActiveTurn:
         position: of the last message of the turn in the transcript.
         rounds: the rounds of tools that an earlier owner of the turn has stored; empty for a turn that begins.
         journal: the tool calls that an earlier owner has begun or ended, by id.
+        begun: the tools of writes that have begun and not ended yet, by call id.
         unknown: tools of this turn whose effect nobody knows.
         ladder: what model calls tried that were not answered at once, one step after another.
         unanswered_tools: tools of this turn whose last call nobody could answer, in the order of the first.
@@ -196,6 +199,7 @@ class ActiveTurn:
     position: int = 0
     rounds: Sequence[StoredMessage] = ()
     journal: Mapping[str, StoredToolCall] = field(default_factory=dict[str, StoredToolCall])
+    begun: dict[str, str] = field(default_factory=dict[str, str])
     unknown: list[str] = field(default_factory=list[str])
     ladder: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     unanswered_tools: dict[str, None] = field(default_factory=dict[str, None])
@@ -209,6 +213,13 @@ class ActiveTurn:
     def writes(self, call: ToolCall) -> bool:
         tool = self.release.tools.get(call.name)
         return tool is not None and tool.effect == "write"
+
+    def unsettled(self) -> Handoff | None:
+        """What people must look at: writes of which nobody knows whether they happened. `None` once they were asked."""
+        names = dict.fromkeys([*self.unknown, *self.begun.values()])
+        if not names or self.turn.escalation_id is not None:
+            return None
+        return Handoff(f"it is not known whether {', '.join(names)} took effect", self.release.config.handoff.team)
 
     def tool_context(self, call: ToolCall) -> ToolContext:
         """What the tool is told; the idempotency key is the same on every attempt, whoever makes it."""

@@ -8,7 +8,6 @@ client that leaves changes nothing, and what it missed is replayed to it.
 import asyncio
 import time
 from collections.abc import Sequence
-from functools import partial
 
 from handrail.core import events
 from handrail.core.deadline import DeadlineExceeded
@@ -19,15 +18,15 @@ from handrail.db import Conflict
 from handrail.flows.admission import admit_earlier, attach, begin, pinned, start_next, wait_for_start
 from handrail.flows.answer import answer
 from handrail.flows.conversations import require_own
+from handrail.flows.early_end import end_early, end_fenced, end_parked
 from handrail.flows.gate import ApprovalPending
-from handrail.flows.park import park
-from handrail.flows.record import record, record_early_end, show_stored_end
-from handrail.flows.route import Route, decide
+from handrail.flows.record import record
+from handrail.flows.route import decide
 from handrail.flows.services import ActiveTurn, Services
 from handrail.flows.shutdown import hand_over
 from handrail.flows.wording import OUT_OF_TIME, STOPPED, WENT_WRONG, sorry
 from handrail.protection.guardrails import admit_text, strictest
-from handrail.serving.conversations import Fenced, IdempotencyScope, TurnStatus, TurnStream
+from handrail.serving.conversations import IdempotencyScope, TurnStatus, TurnStream
 from handrail.serving.resilience import Place
 from handrail.telemetry.logging import logger
 
@@ -100,49 +99,24 @@ async def _run(services: Services, active: ActiveTurn) -> None:
         services.ending.add(turn.id)
         await record(services, active, route, outcome)
     except ApprovalPending as pending:
-        await park(services, active, route, pending)
+        await end_parked(services, active, route, pending)
     except asyncio.CancelledError:
         if services.draining:
             await hand_over(services, active)
         else:
-            await _end_early(services, active, route, TurnStatus.CANCELLED, "cancelled", STOPPED)
+            await end_early(services, active, route, TurnStatus.CANCELLED, "cancelled", STOPPED)
     except (TimeoutError, DeadlineExceeded):
-        await _end_early(services, active, route, TurnStatus.FAILED, "deadline_exceeded", OUT_OF_TIME)
+        await end_early(services, active, route, TurnStatus.FAILED, "deadline_exceeded", OUT_OF_TIME)
     except Conflict:
-        # Somebody else owns the turn now, or it was ended: this process has nothing more to say in it.
-        await _end_fenced(services, active)
+        await end_fenced(services, active)
     except HandrailError as error:
         logger().warning("turn failed", turn_id=turn.id, code=error.code, error=error.message)
-        await _end_early(services, active, route, TurnStatus.FAILED, error.code, sorry(error.code))
+        await end_early(services, active, route, TurnStatus.FAILED, error.code, sorry(error.code))
     except Exception as error:  # noqa: BLE001 - the one place where an unknown error of a turn ends
         logger().error("turn failed unexpectedly", turn_id=turn.id, exc_info=error)
-        await _end_early(services, active, route, TurnStatus.FAILED, "internal", WENT_WRONG)
+        await end_early(services, active, route, TurnStatus.FAILED, "internal", WENT_WRONG)
     finally:
         services.streams.close(turn.id)
         services.running.pop(turn.id, None)
         services.ending.discard(turn.id)
     await start_next(services, turn.tenant_id, turn.conversation_id, run)
-
-
-async def _end_fenced(services: Services, active: ActiveTurn) -> None:
-    logger().warning("a turn is owned by another process now", turn_id=active.turn.id, epoch=active.turn.epoch)
-    if not await show_stored_end(services, active):
-        active.stream.abandon(Fenced("this turn goes on in another process; follow its events to see the answer"))
-
-
-async def _end_early(
-    services: Services, active: ActiveTurn, route: Route | None, status: TurnStatus, code: str, message: str
-) -> None:
-    """Record an early end. When even that fails the client is told, and the next message of the conversation tries
-    again."""
-    services.ending.add(active.turn.id)
-    try:
-        await record_early_end(services, active, route, status, code, message)
-    except Exception as error:  # noqa: BLE001 - whatever it was, nobody may be left waiting for this turn
-        code = error.code if isinstance(error, HandrailError) else "internal"
-        known = None if isinstance(error, HandrailError) else error
-        logger().error("the end of a turn could not be stored", turn_id=active.turn.id, code=code, exc_info=known)
-        if not await show_stored_end(services, active):
-            again = partial(record_early_end, services, active, route, TurnStatus.FAILED, code, "")
-            services.unrecorded[active.turn.conversation_id] = again
-            active.stream.finish(events.FAILED, active.unrecorded(code, WENT_WRONG))

@@ -47,7 +47,7 @@ async def test_a_renewed_lease_lives_on_and_only_the_owners(db: Database, clock:
     (mine,) = await begun(db, clock, TurnStatus.RUNNING)
     (theirs,) = await begun(db, clock, TurnStatus.RUNNING, owner="other")
     clock.advance(8)
-    await LeaseStore(db).renew("me", lease_micros=LEASE)
+    await LeaseStore(db).renew("me", [mine.id, theirs.id], lease_micros=LEASE)
     clock.advance(5)
     assert [turn.id for turn in await LeaseStore(db).expired()] == [theirs.id]
     with pytest.raises(Conflict):

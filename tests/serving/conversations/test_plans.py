@@ -26,7 +26,7 @@ def plan(db: Database, statement: Prepared) -> str:
         (store._HISTORY, "ix_message_transcript (conversation_id=?"),
         (leases._LEFT_WAITING, "ix_turn_open"),
         (leases._EXPIRED, "uq_turn_running"),
-        (leases._RENEW, "uq_turn_running"),
+        (leases._RENEW, "sqlite_autoindex_turn_1 (id=?)"),
     ],
 )
 async def test_no_statement_reads_all_turns(sqlite_db: Database, statement: Prepared, index: str) -> None:

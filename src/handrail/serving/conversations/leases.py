@@ -4,13 +4,14 @@ Every take-over is a compare-and-set on the epoch, and every write of a turn is 
 slept through its lease can change nothing more.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Text, and_, bindparam, literal_column, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
-from handrail.db import Batch, Database, Prepared, now
+from handrail.core import json
+from handrail.db import Batch, Database, Prepared, keys_of, now
 from handrail.serving.conversations.records import Turn
 from handrail.serving.conversations.tables import turn as _t
 
@@ -24,7 +25,9 @@ _QUEUED = and_(
 _LEASE: ColumnElement[int] = now() + bindparam("lease_micros", type_=_t.c.created_at.type)
 
 _RENEW = Prepared(
-    update(_t).where(_RUNNING, _t.c.owner == bindparam("owner_", type_=Text)).values(lease_expires_at=_LEASE)
+    update(_t)
+    .where(_RUNNING, _t.c.owner == bindparam("owner_", type_=Text), _t.c.id.in_(keys_of("turn_ids")))
+    .values(lease_expires_at=_LEASE)
 )
 _EXPIRED = Prepared(
     select(_t).where(_RUNNING, _t.c.lease_expires_at < now()).order_by(_t.c.lease_expires_at).limit(bindparam("limit"))
@@ -103,10 +106,12 @@ class LeaseStore:
     def __init__(self, db: Database) -> None:
         self._db = db
 
-    async def renew(self, owner: str, *, lease_micros: int) -> None:
-        """Renew every running turn of this process with one statement."""
+    async def renew(self, owner: str, turn_ids: Iterable[str], *, lease_micros: int) -> None:
+        """Renew what this process runs with one statement. What it owns and does not run, because something went
+        wrong between the two, is left to run out."""
+        ids = json.dumps(dict.fromkeys(turn_ids, 1))
         async with self._db.batch() as batch:
-            batch.add(_RENEW, {"owner_": owner, "lease_micros": lease_micros})
+            batch.add(_RENEW, {"owner_": owner, "turn_ids": ids, "lease_micros": lease_micros})
 
     async def expired(self, *, limit: int = 50) -> list[Turn]:
         """Running turns whose lease has run out, the oldest first."""

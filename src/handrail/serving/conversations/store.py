@@ -88,7 +88,11 @@ _AFTER_TURN = Prepared(
     .where(_c.c.tenant_id == bindparam("tenant_id"), _c.c.id == bindparam("id_"))
     .values(awaiting=bindparam("awaiting_"), failures=bindparam("failures_"), updated_at=bindparam("at"))
 )
-_ADD_TURN = Prepared(insert(_t))
+# The lease by the database's clock, like all that compares with it: this process's may go wrong.
+_ADD_TURN = Prepared(
+    insert(_t).values(lease_expires_at=now() + bindparam("lease_micros", type_=_t.c.created_at.type)),
+    [column.name for column in _t.c if column.name != "lease_expires_at"],
+)
 _FIND_TURN = Prepared(scoped(_t).where(_t.c.id == bindparam("id")))
 _OPEN_TURNS = Prepared(
     scoped(_t, _t.c.id, _t.c.status)
@@ -196,7 +200,10 @@ _CONVERSATION_CALLS = Prepared(
 )
 _TURN_CALLS = Prepared(scoped(_k).where(_k.c.turn_id == bindparam("turn_id")).order_by(_k.c.created_at, _k.c.id))
 _FIND_CALL = Prepared(scoped(_k).where(_k.c.id == bindparam("id")))
-_ADD_CALL = Prepared(insert(_k))
+# When a call has begun is compared with the database's clock before anybody asks what became of it.
+_ADD_CALL = Prepared(
+    insert(_k).values(created_at=now()), [column.name for column in _k.c if column.name != "created_at"]
+)
 _END_CALL = Prepared(
     update(_k)
     .where(_k.c.tenant_id == bindparam("tenant_id"), _k.c.id == bindparam("id_"), _k.c.status == "intent")
@@ -204,6 +211,12 @@ _END_CALL = Prepared(
         status=bindparam("status_"), result=bindparam("result_"), ladder=bindparam("ladder_"), ended_at=bindparam("at")
     )
 )
+_END_CALLS = Prepared(
+    update(_k)
+    .where(_k.c.tenant_id == bindparam("tenant_id"), _k.c.turn_id == bindparam("turn_id_"), _k.c.status == "intent")
+    .values(status="unknown", result=bindparam("result_"), ended_at=bindparam("at"))
+)
+_NOBODY_KNOWS = json.dumps({"error": {"code": "unknown", "message": "the turn ended before this call did"}})
 _KEY_WHERE = (
     _i.c.tenant_id == bindparam("tenant_id"),
     _i.c.subject == bindparam("subject"),
@@ -337,7 +350,7 @@ class ConversationStore:
                 "ladder": None,
                 "owner": owner if running else None,
                 "epoch": turn.epoch,
-                "lease_expires_at": turn.created_at + lease_micros if running else None,
+                "lease_micros": lease_micros if running else None,
                 "event_seq": 0,
                 "error_code": None,
                 "error_message": None,
@@ -530,9 +543,16 @@ class ConversationStore:
         return StoredToolCall.of(row) if row else None
 
     def add_call(
-        self, batch: Batch, turn: Turn, call: ToolCall, *, effect: str, at: int, result: ToolResult | None = None
+        self,
+        batch: Batch,
+        turn: Turn,
+        call: ToolCall,
+        *,
+        effect: str,
+        at: int | None = None,
+        result: ToolResult | None = None,
     ) -> None:
-        """The intent row of a call (before its effect), or the whole row of a read that is already done."""
+        """The intent row of a call (before its effect), or the whole row of a read that was done `at`."""
         batch.add(
             _ADD_CALL,
             {
@@ -548,7 +568,6 @@ class ConversationStore:
                 "status": result.status if result else "intent",
                 "result": result.content if result else None,
                 "ladder": _ladder(result) if result else None,
-                "created_at": at,
                 "ended_at": at if result else None,
             },
         )
@@ -567,6 +586,10 @@ class ConversationStore:
             },
             expect=1,
         )
+
+    def end_calls_unknown(self, batch: Batch, turn: Turn, *, at: int) -> None:
+        """The turn ends with calls that have begun: nobody knows what becomes of them."""
+        batch.add(_END_CALLS, {"tenant_id": turn.tenant_id, "turn_id_": turn.id, "result_": _NOBODY_KNOWS, "at": at})
 
     # idempotency
 
