@@ -1,6 +1,8 @@
 """Alembic, run from inside: one history for both databases, applied at start."""
 
 import asyncio
+import contextlib
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,14 @@ def migrations_folder() -> Path:
     return shipped if shipped.exists() else package.parent.parent / "migrations"
 
 
+def newest_revision() -> str:
+    """The revision that this version works with. Read from the files' names: Alembic takes longer to import than a
+    database takes to open."""
+    return max(path.name.partition("_")[0] for path in (migrations_folder() / "versions").glob("[0-9]*_*.py"))
+
+
 async def migrate(url: str, revision: str = "head") -> None:
-    """Bring the database at `url` to `revision`.
+    """Bring the database at `url` to `revision`, all of it or nothing; whoever else opens it meanwhile waits.
 
     Raises:
         WrongDatabase: its revision is not one of ours (written by a newer version, or not by Handrail).
@@ -24,16 +32,52 @@ async def migrate(url: str, revision: str = "head") -> None:
     """
     if url.startswith("sqlite:"):
         await asyncio.to_thread(migrate_sqlite, url, revision)
-    else:
+    elif revision != "head" or await _postgres_revision(url) != newest_revision():
         await _migrate_postgres(url, revision)
+
+
+def _sqlite_revision(url: str) -> str | None:
+    """None when it can't be told: then the migration finds out, and says why."""
+    try:
+        with contextlib.closing(sqlite3.connect(url.removeprefix("sqlite:///"), timeout=30.0)) as connection:
+            row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    except sqlite3.Error:
+        return None
+    return row[0] if row else None
+
+
+async def _postgres_revision(url: str) -> str | None:
+    """None when it can't be told: then the migration finds out, and says why."""
+    import asyncpg  # 40 ms: only who needs it pays
+
+    try:
+        connection = await asyncpg.connect(url.replace("postgresql+asyncpg://", "postgresql://", 1), timeout=10)
+        try:
+            return await connection.fetchval("SELECT version_num FROM alembic_version")
+        finally:
+            await connection.close()
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        return None
 
 
 def migrate_sqlite(url: str, revision: str) -> None:
     """`migrate` for who is in a thread already."""
-    from sqlalchemy import create_engine
+    if revision == "head" and _sqlite_revision(url) == newest_revision():
+        return
+    from sqlalchemy import create_engine, event
     from sqlalchemy.exc import DatabaseError, OperationalError
 
-    engine = create_engine(url)
+    engine = create_engine(url, connect_args={"timeout": 30.0})
+
+    @event.listens_for(engine, "connect")
+    def leave_transactions_to_us(connection: Any, _record: Any) -> None:
+        # By itself the driver commits before each CREATE: a process that is killed there would leave half a schema.
+        connection.isolation_level = None
+
+    @event.listens_for(engine, "begin")
+    def lock(connection: Any) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
     try:
         with engine.begin() as connection:
             upgrade(connection, revision)
