@@ -8,7 +8,9 @@ WORKERS ?= 2
 export OMP_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 
-.PHONY: help setup setup-dev setup-bench demo serve test check lint types format bench docs changelog lock clean
+KILLS ?= 10000
+
+.PHONY: help setup setup-dev setup-bench demo serve test soak check lint types format bench docs changelog lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +34,9 @@ serve: ## Serve an agent project: make serve ARGS="--project my-agent"
 test: setup-dev ## Run the tests: make test ARGS="tests/flows -k approval"
 	@browser=$$(scripts/find-browser) && \
 	HANDRAIL_CHROMIUM="$$browser" $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
+
+soak: setup-dev ## Kill servers 10,000 times and hold the outcome against the outside world (hours): make soak KILLS=1000
+	HANDRAIL_KILLS=$$(( $(KILLS) / 2 )) $(BIN)/python -m pytest tests/integration/crash/test_crash.py --capture=no $(ARGS)
 
 check: lint types test ## Everything that must pass before a change lands
 
