@@ -123,7 +123,7 @@ class Durable:
             return config | DBOSConfig(
                 system_database_url=self._url,
                 system_database_engine=_sqlite_engine(self._url),
-                notification_listener_polling_interval_sec=0.5,
+                notification_listener_polling_interval_sec=1.0,
             )
         return config | DBOSConfig(
             system_database_url=self._url.replace("postgresql+asyncpg://", "postgresql://", 1),

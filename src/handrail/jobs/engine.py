@@ -174,11 +174,12 @@ class JobEngine:
     async def _take_up_the_dead(self) -> None:
         assert self._durable is not None
         assert self._lock is not None
-        if not await self._lock.hold():
-            return
-        alive = await self._services.background.executors.alive(within_seconds=self._timing.dead_after)
-        if dead := await self._apart(self._durable.recover, alive):
-            logger().warning("runs of processes that are gone are taken up", executors=dead)
+        async with self._lock.held() as mine:
+            if not mine:
+                return
+            alive = await self._services.background.executors.alive(within_seconds=self._timing.dead_after)
+            if dead := await self._apart(self._durable.recover, alive):
+                logger().warning("runs of processes that are gone are taken up", executors=dead)
 
     def _schedules(self) -> dict[str, str]:
         return {job.name: job.schedule.cron for job in self._jobs.values() if job.schedule is not None}

@@ -1,37 +1,50 @@
-"""Which of several processes looks after the runs of the dead."""
+"""Which of several processes looks after the runs of the dead, this time."""
 
-from contextlib import suppress
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
 
 import asyncpg
 
 SWEEP_LOCK = 712047
+_LOST = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 
 class SweepLock:
-    """Held by one process of all, on a connection of its own; the database lets go of it when that one dies."""
+    """Held for one sweep only: a process that is stopped for long, and not dead, must not keep others from sweeping.
+
+    One that is stopped within its sweep loses the lock when the database ends its idle transaction.
+    """
 
     def __init__(self, url: str) -> None:
         self._url = url.replace("postgresql+asyncpg://", "postgresql://", 1)
         self._connection: asyncpg.Connection | None = None
-        self._held = False
 
-    async def hold(self) -> bool:
-        """Whether this process is the one; False also when the database does not answer."""
+    @asynccontextmanager
+    async def held(self) -> AsyncGenerator[bool]:
+        """Whether this process sweeps now; False also when the database does not answer."""
+        connection = await self._begun()
+        yield connection is not None
+        if connection is not None:
+            try:
+                await connection.execute("COMMIT")
+            except _LOST:
+                await self.close()
+
+    async def _begun(self) -> asyncpg.Connection | None:
         try:
             connection = self._connection
             if connection is None or connection.is_closed():
-                self._held = False
                 connection = self._connection = await asyncpg.connect(self._url, timeout=10, command_timeout=10)
-            if self._held:
-                await connection.fetchval("SELECT 1")
-            else:
-                self._held = bool(await connection.fetchval("SELECT pg_try_advisory_lock($1)", SWEEP_LOCK))
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            await connection.execute("BEGIN; SET LOCAL idle_in_transaction_session_timeout = '10s'")
+            if await connection.fetchval("SELECT pg_try_advisory_xact_lock($1)", SWEEP_LOCK):
+                return connection
+            await connection.execute("COMMIT")
+        except _LOST:
             await self.close()
-        return self._held
+        return None
 
     async def close(self) -> None:
-        connection, self._connection, self._held = self._connection, None, False
+        connection, self._connection = self._connection, None
         if connection is not None:
-            with suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            with suppress(*_LOST):
                 await connection.close(timeout=2)
