@@ -5,7 +5,20 @@ from typing import Annotated
 
 import typer
 
-from handrail.cli import approvals, audit, database, drill, init, intents, jobs, keys, release, schema, switch
+from handrail.cli import (
+    approvals,
+    audit,
+    database,
+    drill,
+    init,
+    intents,
+    jobs,
+    keys,
+    privacy,
+    release,
+    schema,
+    switch,
+)
 
 app = typer.Typer(
     name="handrail",
@@ -23,6 +36,7 @@ app.add_typer(keys.app, name="keys", help="Make, list and revoke API keys.")
 app.add_typer(database.app, name="db", help="Copy, check, migrate and restore the database.")
 app.add_typer(jobs.app, name="jobs", help="Show and run what happens in the background.")
 app.add_typer(intents.app, name="intents", help="Train and evaluate intent classifiers.")
+app.add_typer(privacy.app, name="privacy", help="Find personal data, and measure how well it is found.")
 app.command("init")(init.init)
 app.command("schema")(schema.schema)
 app.command("drill", short_help="Check the fault matrix: fail every part, see what happens.")(drill.drill)

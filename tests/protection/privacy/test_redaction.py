@@ -29,7 +29,7 @@ class TestRedactText:
             ("call 0049 30 1234567!", "call [phone]!"),
             ("call 030/1234567", "call [phone]"),
             ("call (415) 555-2671 or 415.555.2671", "call [phone] or [phone]"),
-            ("Authorization: Bearer abcdefgh.ijkl", "Authorization: [secret]"),
+            ("Authorization: Bearer abcdefgh.ijkl", "Authorization: Bearer [secret]"),
             ("key hr_abcd1234_" + "0f" * 32, "key [secret]"),
             ("cut hr_abcd1234_" + "0f" * 5, "cut [secret]"),
             ("hrop_" + "ab" * 32, "[secret]"),

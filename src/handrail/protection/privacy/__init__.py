@@ -1,8 +1,12 @@
-"""Privacy: no message text and no personal or payment data in a log line.
+"""Privacy: personal data is found before it goes where it shouldn't, and no log line holds any.
 
-Acts on every line, last before it is written. Depends on nothing; what it can't read it withholds (closed).
+Finds it in messages as they come in, with the question before them, and masks every log line last before it is written.
+Depends on nothing outside the process; what the log can't read it withholds (closed), and a head that can't be read
+stops the start rather than letting names pass unseen (closed).
 """
 
+from handrail.protection.privacy.detector import Detector, find_structured
 from handrail.protection.privacy.redaction import redact_event, redact_text
+from handrail.protection.privacy.spans import Kind, Span
 
-__all__ = ["redact_event", "redact_text"]
+__all__ = ["Detector", "Kind", "Span", "find_structured", "redact_event", "redact_text"]

@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from handrail.protection.privacy.patterns import DETECTORS, Detector, passes_luhn
+from handrail.protection.privacy.checks import passes_luhn
+from handrail.protection.privacy.detector import find_structured
+from handrail.protection.privacy.spans import Kind
 
 # Fields that hold what people said or what tools were given: they don't belong in a log at all.
 CONTENT_KEYS = frozenset(
@@ -19,6 +21,7 @@ SECRET_KEYS = frozenset(
     }
 )  # fmt: skip
 SECRET = "[secret]"  # noqa: S105
+MASKS = {**{kind: f"[{kind.lower()}]" for kind in Kind}, Kind.API_KEY: SECRET}
 WITHHELD = "[withheld]"
 
 MOST_CHARACTERS = 2_000
@@ -46,14 +49,9 @@ def redact_text(text: str, most: int = MOST_CHARACTERS) -> str:
 
 
 def _mask(text: str) -> str:
-    for detector in DETECTORS:
-        if detector.gate.search(text):
-            text = detector.pattern.sub(lambda found, detector=detector: _judge(found[0], detector), text)
+    for span in reversed(find_structured(text)):
+        text = text[: span.start] + MASKS[span.kind] + text[span.end :]
     return text
-
-
-def _judge(found: str, detector: Detector) -> str:
-    return detector.mask if detector.accept(found) else found
 
 
 def _mapping(values: Mapping[Any, Any], depth: int) -> dict[str, Any]:
