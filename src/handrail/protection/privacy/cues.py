@@ -20,8 +20,8 @@ _CUES: Mapping[str, str] = {
     r"|sign(?:ed)? ?in|\bhost\b|connect(?:ed|ion|ing)? from|\bfrom\b",
     "key": r"api[ _-]?key|secret|token|access key",
     "version": r"firmware|version|release|build|\bv\b|upgraded?|update[ds]?|driver|software",
-    "id": r"orders?|\bitems?\b|tickets?|invoices?|tracking|\bref(?:erence|und)?\b|\bsku\b|serial|\bmodels?\b|confirmation"
-    r"|booking|\bcase\b|claim|polic(?:y|ies)|\brma\b|\bparts?\b|products?|account|password|\bpin\b|\bcodes?\b|transaction"
+    "id": r"orders?|\bitems?\b|tickets?|invoices?|tracking|\bref(?:erence|und)?\b|\bsku\b|serial|\bmodels?\b"
+    r"|confirmation|booking|\bcase\b|claim|polic(?:y|ies)|\brma\b|\bparts?\b|products?|account|password|\bpin\b|\bcodes?\b|transaction"
     r"|amount|flight|reservation|member(?:ship)?|\bvin\b|imei|isbn|upc|\bean\b|customer (?:id|no|num)|user ?id|\bid\b"
     r"|coupon|voucher|gift",
 }
