@@ -1,6 +1,7 @@
 """The engine on both databases: what was asked for runs, whatever happens to the process between two steps."""
 
 import asyncio
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -167,6 +168,13 @@ class TestRetention:
             assert await engine.forget_finished(days=1) == 0
             assert await engine.forget_finished(days=-1) == 3
             assert await engine.forget_finished(days=-1) == 0
+
+
+@pytest.mark.parametrize("engine_url", [None])
+async def test_the_engine_s_file_is_for_the_service_s_own_user_alone(services: Services, tmp_path: Path) -> None:
+    async with engine_over(services, {}, tmp_path):
+        modes = {name: os.stat(tmp_path / name).st_mode & 0o777 for name in ("jobs.db", "jobs.db-wal", "jobs.db-shm")}
+    assert set(modes.values()) == {0o600}, modes
 
 
 @pytest.mark.parametrize("engine_url", [None])

@@ -5,6 +5,7 @@ for. All methods block, so the engine calls them from a thread.
 """
 
 import logging
+import os
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -172,6 +173,8 @@ class Durable:
 
 def _sqlite_engine(url: str) -> Engine:
     """Waiting is done in Python and not in SQLite; DBOS relies on IMMEDIATE and leaves it to an engine of one's own."""
+    # Its side files follow its mode; what jobs are asked to do is nobody else's to read.
+    os.close(os.open(url.removeprefix("sqlite:///"), os.O_RDWR | os.O_CREAT, 0o600))
     engine = create_engine(url, pool_size=1, max_overflow=0, pool_timeout=30)
 
     def prepare(connection: Any, _record: Any) -> None:
