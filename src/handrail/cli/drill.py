@@ -19,8 +19,15 @@ DatabaseUrl = Annotated[
 ]
 
 
+ValkeyUrl = Annotated[str | None, typer.Option(help="A Valkey on 127.0.0.1, for the cells of that component.")]
+
+
 def drill(
-    component: Component = None, fault: FaultName = None, as_json: AsJson = False, database_url: DatabaseUrl = None
+    component: Component = None,
+    fault: FaultName = None,
+    as_json: AsJson = False,
+    database_url: DatabaseUrl = None,
+    valkey_url: ValkeyUrl = None,
 ) -> None:
     """Put a small shop behind proxies that fail as networks do, and check every outcome against the fault matrix.
 
@@ -38,7 +45,7 @@ def drill(
             raise UsageError(f"{what} {wrong[0]!r} is not known; the {what}s are: {', '.join(known)}")
     # What fails here is meant to; the report says how it ended.
     configure(redact_event, level="error", stream=io.StringIO())
-    report = asyncio.run(run(component, faults=fault, database_url=database_url))
+    report = asyncio.run(run(component, faults=fault, database_url=database_url, valkey_url=valkey_url))
     typer.echo(json.dumps(report.as_record()) if as_json else page(report))
     if report.deviations:
         raise typer.Exit(1)

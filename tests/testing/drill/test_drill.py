@@ -9,6 +9,8 @@ import structlog
 
 from handrail.testing.drill import COMPONENTS, FAULTS, MATRIX, Cell, CellResult, Report, drill
 
+SERVERS = ("database_postgresql", "valkey")
+
 
 @pytest.fixture(scope="module", autouse=True)
 def quiet() -> Iterator[None]:
@@ -42,7 +44,7 @@ class TestMatrix:
 
 
 @pytest.mark.parametrize(
-    "cell", [cell for cell in MATRIX if cell.expected and cell.component != "database_postgresql"], ids=lambda c: c.name
+    "cell", [cell for cell in MATRIX if cell.expected and cell.component not in SERVERS], ids=lambda c: c.name
 )
 def test_cell_comes_out_as_declared(report: Report, cell: Cell) -> None:
     result = found(report, cell)
@@ -65,6 +67,13 @@ def test_the_page_of_the_matrix_is_the_matrix() -> None:
         assert f"| `{fault}` | {' | '.join(outcomes)} |" in text
     for name, what in (*COMPONENTS.items(), *FAULTS.items()):
         assert f"| `{name}` | {what} |" in text
+
+
+def test_cells_of_valkey_come_out_as_declared(valkey_url: str) -> None:
+    report = asyncio.run(drill(["valkey"], valkey_url=valkey_url))
+    assert {each.cell.name: (each.observed, each.problems) for each in report.cells} == {
+        each.cell.name: (each.cell.expected, ()) for each in report.cells
+    }
 
 
 class TestReport:

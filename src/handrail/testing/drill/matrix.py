@@ -35,6 +35,7 @@ COMPONENTS: Mapping[str, str] = {
     "other_write": "a write that may be tried once only",
     "database_sqlite": "the SQLite file",
     "database_postgresql": "the PostgreSQL server",
+    "valkey": "the Valkey server that replicas share their counters and news in",
 }
 
 
@@ -98,6 +99,11 @@ _DECLARED: Mapping[str, Mapping[str, Expected | str]] = {
         "slow_drip": "refused", "truncated": "refused", "rate_limited": _NOT_HTTP, "malformed_json": _NOT_HTTP,
         "too_large": _ROWS, "not_json": _NOT_HTTP, "down": "refused",
         "disk_full": "PostgreSQL says so itself, as it does of every refusal: see `down`",
+    },
+    "valkey": {
+        **dict.fromkeys(FAULTS, "primary"),
+        "rate_limited": _NOT_HTTP, "malformed_json": _NOT_HTTP, "too_large": _ROWS, "not_json": _NOT_HTTP,
+        "disk_full": "it keeps nothing that must last",
     },
 }  # fmt: skip
 _OUTCOMES = frozenset(get_args(Expected))

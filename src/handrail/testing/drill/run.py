@@ -10,7 +10,7 @@ from typing import Any
 
 from handrail.testing.drill.calls import run_calls
 from handrail.testing.drill.matrix import MATRIX, Cell
-from handrail.testing.drill.stores import run_postgres, run_sqlite
+from handrail.testing.drill.stores import run_postgres, run_sqlite, run_valkey
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +60,17 @@ class Report:
 
 
 async def drill(
-    components: Collection[str] | None = None, *, faults: Collection[str] | None = None, database_url: str | None = None
+    components: Collection[str] | None = None,
+    *,
+    faults: Collection[str] | None = None,
+    database_url: str | None = None,
+    valkey_url: str | None = None,
 ) -> Report:
     """Run the cells of these components and faults, of all when left out.
 
     Args:
         database_url: an empty PostgreSQL database on 127.0.0.1 for the cells of that component.
+        valkey_url: a Valkey server on 127.0.0.1, likewise.
     """
     began = time.perf_counter()
     chosen = [
@@ -74,18 +79,21 @@ async def drill(
         if (not components or cell.component in components) and (not faults or cell.fault in faults)
     ]
     with tempfile.TemporaryDirectory(prefix="handrail-drill-") as folder:
-        results = await _run(chosen, Path(folder), database_url)
+        results = await _run(chosen, Path(folder), database_url, valkey_url)
     ordered = [results[cell.name] for cell in chosen]
     return Report(ordered, time.perf_counter() - began)
 
 
-async def _run(chosen: Sequence[Cell], folder: Path, database_url: str | None) -> dict[str, CellResult]:
+async def _run(
+    chosen: Sequence[Cell], folder: Path, database_url: str | None, valkey_url: str | None
+) -> dict[str, CellResult]:
     results = {cell.name: CellResult(cell, None, why_not=cell.why_not) for cell in chosen if cell.expected is None}
     rows: dict[str, list[Cell]] = {}
     for cell in chosen:
         if cell.expected is not None:
             rows.setdefault(cell.component, []).append(cell)
     sqlite, postgres = rows.pop("database_sqlite", []), rows.pop("database_postgresql", [])
+    valkey = rows.pop("valkey", [])
     told: list[CellResult] = []
     opening = asyncio.Lock()
     for row in await asyncio.gather(*(run_calls(name, cells, folder / name, opening) for name, cells in rows.items())):
@@ -96,4 +104,8 @@ async def _run(chosen: Sequence[Cell], folder: Path, database_url: str | None) -
         told += [CellResult(cell, None, why_not="no PostgreSQL was given; see --database-url") for cell in postgres]
     else:
         told += [CellResult(*each) for each in await run_postgres(postgres, folder / "postgresql", database_url)]
+    if valkey_url is None:
+        told += [CellResult(cell, None, why_not="no Valkey was given; see --valkey-url") for cell in valkey]
+    else:
+        told += [CellResult(*each) for each in await run_valkey(valkey, folder / "valkey", valkey_url)]
     return results | {each.cell.name: each for each in told}

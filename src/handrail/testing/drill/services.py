@@ -9,10 +9,13 @@ from handrail.settings import RateLimitSettings, ResilienceSettings, Settings, S
 from handrail.testing.drill.shop import FIRST_TOKEN_SECONDS
 
 
-def drill_services(folder: Path, database_url: str | None = None) -> AbstractAsyncContextManager[Services]:
+def drill_services(
+    folder: Path, database_url: str | None = None, valkey_url: str | None = None
+) -> AbstractAsyncContextManager[Services]:
     settings = Settings(
         data_dir=folder,
         database_url=database_url,
+        valkey_url=valkey_url,
         rate_limit=RateLimitSettings(turns_per_minute=100_000, burst=100_000),
         resilience=ResilienceSettings(first_token_seconds=FIRST_TOKEN_SECONDS),
         store=StoreSettings(timeout_seconds=1.0),

@@ -4,7 +4,7 @@ import asyncio
 import resource
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import AbstractContextManager, AsyncExitStack, contextmanager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -14,6 +14,7 @@ from handrail.db import StoreUnavailable
 from handrail.flows.conversations import open_conversation
 from handrail.flows.services import Services
 from handrail.flows.turn import take_turn
+from handrail.shared_state import Valkey
 from handrail.testing.drill.calls import CUSTOMER, MOST_SECONDS, PORTS, Result, release
 from handrail.testing.drill.faults import fault_of
 from handrail.testing.drill.matrix import Cell
@@ -37,15 +38,33 @@ async def run_sqlite(cells: Sequence[Cell], folder: Path) -> list[Result]:
 
 async def run_postgres(cells: Sequence[Cell], folder: Path, database_url: str) -> list[Result]:
     """Through a proxy in front of the server, which must be on 127.0.0.1."""
-    if not cells:
-        return []
-    address = urlsplit(database_url)
+    return await _run_behind(cells, database_url, partial(_on_postgres, folder)) if cells else []
+
+
+async def run_valkey(cells: Sequence[Cell], folder: Path, valkey_url: str) -> list[Result]:
+    """Likewise: without it each process counts for itself, and turns go on."""
+    return await _run_behind(cells, valkey_url, partial(_on_valkey, folder)) if cells else []
+
+
+def _on_postgres(folder: Path, url: str) -> AbstractAsyncContextManager[Services]:
+    return drill_services(folder, url)
+
+
+def _on_valkey(folder: Path, url: str) -> AbstractAsyncContextManager[Services]:
+    return drill_services(folder, valkey_url=url)
+
+
+async def _run_behind(
+    cells: Sequence[Cell], url: str, opened: Callable[[str], AbstractAsyncContextManager[Services]]
+) -> list[Result]:
+    address = urlsplit(url)
+    assert address.port is not None, "the url of a server under test names its port"
     async with AsyncExitStack() as stack:
         upstream = await stack.enter_async_context(Upstream())
-        proxy = await stack.enter_async_context(FaultProxy(address.port or 5432))
+        proxy = await stack.enter_async_context(FaultProxy(address.port))
         who = f"{address.netloc.rpartition('@')[0]}@" if "@" in address.netloc else ""
         proxied = address._replace(netloc=f"{who}127.0.0.1:{proxy.port}").geturl()
-        services = await stack.enter_async_context(drill_services(folder, proxied))
+        services = await stack.enter_async_context(opened(proxied))
         await release(services, dict.fromkeys(PORTS, upstream.port))
         return [await _cell(services, cell, partial(_faulty, proxy, cell.fault)) for cell in cells]
 
@@ -68,6 +87,8 @@ async def _cell(services: Services, cell: Cell, broken: Callable[[], AbstractCon
     seconds = time.perf_counter() - began
     if not await _goes_on(services, conversation.id):
         problems.append(f"the conversation did not go on within {RECOVERY_SECONDS:g} s of the repair")
+    if services.valkey is not None and not await _is_used_again(services.valkey):
+        problems.append(f"Valkey was not used again within {RECOVERY_SECONDS:g} s of the repair")
     found = await services.conversations.find("default", conversation.id)
     if found.turn_count != 1 + (observed == "primary"):
         problems.append(f"the conversation has {found.turn_count} turns: something was half stored")
@@ -90,6 +111,14 @@ async def _goes_on(services: Services, conversation_id: str) -> bool:
             return await _turn(services, conversation_id) == "primary"
         except HandrailError:
             await asyncio.sleep(0.1)
+    return False
+
+
+async def _is_used_again(valkey: Valkey) -> bool:
+    for _ in range(int(RECOVERY_SECONDS * 10)):
+        if valkey.is_up:
+            return True
+        await asyncio.sleep(0.1)
     return False
 
 
