@@ -21,7 +21,15 @@ from handrail.insight.costs import UsageStore
 from handrail.oversight.approvals import ApprovalRetention, ApprovalStore
 from handrail.oversight.escalations import EscalationRetention, EscalationStore
 from handrail.protection.audit import AuditStore, AuditTrail, audit_keys
-from handrail.protection.auth import Authenticator, KeyStore, operator_token
+from handrail.protection.auth import (
+    Authenticator,
+    KeyStore,
+    PublicKeys,
+    SharedSecret,
+    TokenVerifier,
+    operator_token,
+    reader,
+)
 from handrail.protection.rate_limits import RateLimiter, SharedRateLimiter
 from handrail.serving.context import extract
 from handrail.serving.conversations import (
@@ -52,7 +60,7 @@ from handrail.serving.resilience import (
 )
 from handrail.serving.routing import train_apart
 from handrail.serving.tools import ToolRunner
-from handrail.settings import AdmissionSettings, ResilienceSettings, Settings, StoreSettings
+from handrail.settings import AdmissionSettings, AuthSettings, ResilienceSettings, Settings, StoreSettings
 from handrail.shared_state import Bus, LocalBus, Valkey, ValkeyBus
 from handrail.telemetry.metrics import Metrics
 
@@ -75,7 +83,7 @@ async def services_from(settings: Settings, clock: Clock | None = None) -> Async
     connections = ModelConnections()
     tools = ToolRunner(most_threads=settings.tools.threads, most_result_bytes=settings.tools.result_bytes)
     keys = KeyStore(db)
-    authenticator = Authenticator(keys, clock, operator_token(settings.data_dir))
+    authenticator = Authenticator(keys, clock, operator_token(settings.data_dir), _tokens(settings.auth, clock))
     await authenticator.start()
     audit = audit_trail(settings, db, clock)
     services = Services(
@@ -172,6 +180,17 @@ def _turn_limits(settings: Settings, owner: str) -> TurnLimits:
         owner=owner,
         sole_owner=settings.database_url is None,
     )
+
+
+def _tokens(settings: AuthSettings, clock: Clock) -> TokenVerifier | None:
+    if settings.secret:
+        return TokenVerifier(SharedSecret(settings.secret), settings, clock)
+    if settings.keys is None:
+        return None
+    keys = PublicKeys(
+        reader(settings.keys), clock, keep_seconds=settings.keep_seconds, stale_seconds=settings.stale_seconds
+    )
+    return TokenVerifier(keys, settings, clock)
 
 
 def _rate_limits(settings: Settings, clock: Clock) -> RateLimiter:

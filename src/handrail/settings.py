@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from handrail.core.errors import UsageError
@@ -112,6 +112,34 @@ class AuditSettings(BaseModel):
     )
 
 
+class AuthSettings(BaseModel):
+    """`HANDRAIL_AUTH__...`: tokens (JWT) of an identity provider; none are taken without `keys` or `secret`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    keys: str | None = Field(default=None, description="https address of a JWK set, or a file: JWK set or PEM.")
+    secret: str | None = Field(default=None, description="HS256 instead: 32 bytes or more as base64.")
+    issuer: str | None = Field(default=None, min_length=1, description="What `iss` must be.")
+    audience: str | None = Field(default=None, min_length=1, description="What `aud` must be or hold.")
+    leeway_seconds: float = Field(default=30.0, ge=0, le=300, description="How far clocks may differ.")
+    tenant: str = Field(default="default", min_length=1, description="Tenant of all tokens without `tenant_claim`.")
+    tenant_claim: str | None = Field(default=None, description="Claim with the tenant; then each token needs it.")
+    subject_claim: str = Field(default="sub", min_length=1, description="Claim with the subject.")
+    roles_claim: str | None = Field(default=None, description="Claim with roles; dots lead into objects.")
+    scopes_claim: str | None = Field(default=None, description="Claim with scopes.")
+    teams_claim: str | None = Field(default=None, description="Claim with teams, for staff.")
+    keep_seconds: float = Field(default=300.0, ge=30, le=86_400, description="How often keys are read again.")
+    stale_seconds: float = Field(default=3600.0, ge=30, le=604_800, description="How long unreadable keys serve.")
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> "AuthSettings":
+        if self.keys and self.secret:
+            raise ValueError("set HANDRAIL_AUTH__KEYS or HANDRAIL_AUTH__SECRET, not both")
+        if (self.keys or self.secret) and not (self.issuer and self.audience):
+            raise ValueError("tokens need HANDRAIL_AUTH__ISSUER and HANDRAIL_AUTH__AUDIENCE")
+        return self
+
+
 class Settings(BaseSettings):
     """Everything a deployment sets."""
 
@@ -129,6 +157,7 @@ class Settings(BaseSettings):
     rate_limit: RateLimitSettings = RateLimitSettings()
     tools: ToolSettings = ToolSettings()
     audit: AuditSettings = AuditSettings()
+    auth: AuthSettings = AuthSettings()
     store: StoreSettings = StoreSettings()
     admission: AdmissionSettings = AdmissionSettings()
     resilience: ResilienceSettings = ResilienceSettings()
@@ -149,4 +178,6 @@ def read_settings(**given: object) -> Settings:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         name = "HANDRAIL_" + "__".join(str(part) for part in first["loc"]).upper()
-        raise UsageError(f"{name}: {first['msg']} (got {first['input']!r})") from error
+        # A whole group's values are not repeated: a secret may be among them.
+        got = "" if isinstance(first["input"], dict) else f" (got {first['input']!r})"
+        raise UsageError(f"{name}: {first['msg']}{got}") from error

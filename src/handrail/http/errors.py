@@ -39,6 +39,7 @@ STATUS: Mapping[str, int] = {
     "internal": 500,
     "model_error": 502,
     "store_unavailable": 503,
+    "signing_keys_unavailable": 503,
     "switched_off": 503,
     "engine_unavailable": 503,
     "shutting_down": 503,

@@ -9,8 +9,10 @@ from handrail.core.clock import Clock, iso
 from handrail.core.errors import UsageError
 from handrail.core.principal import Principal, Role
 from handrail.db import Conflict, StoreUnavailable
+from handrail.protection.auth.claims import TokenRefused
 from handrail.protection.auth.keys import KEY, KeyStore
 from handrail.protection.auth.operator import TOKEN
+from handrail.protection.auth.tokens import TokenVerifier
 
 Surface = Literal["api", "console"]
 
@@ -44,18 +46,21 @@ class Authenticator:
     What was refused is not remembered: made-up keys can fill nothing, and cost one indexed read.
     """
 
-    def __init__(self, keys: KeyStore, clock: Clock, operator_token: str | None = None) -> None:
+    def __init__(
+        self, keys: KeyStore, clock: Clock, operator_token: str | None = None, tokens: TokenVerifier | None = None
+    ) -> None:
         self._keys = keys
         self._clock = clock
         self._operator_token = operator_token
+        self._tokens = tokens
         self._recognised: dict[bytes, _Recognised] = {}
         self._keys_exist: bool | None = None
         self._asked_at = 0.0
 
     @property
     def has_keys(self) -> bool:
-        """Whether keys are configured, as of the last look; not having looked yet counts as yes."""
-        return self._keys_exist is not False
+        """Whether keys or tokens are configured, as of the last look; not having looked yet counts as yes."""
+        return self._tokens is not None or self._keys_exist is not False
 
     async def start(self) -> None:
         """Look whether keys are configured."""
@@ -74,10 +79,13 @@ class Authenticator:
         a bearer that is no key of ours, such as the placeholder that other clients insist on, does not change that.
 
         Raises:
-            Unauthenticated: the key is missing, unknown, revoked or expired.
+            Unauthenticated: the key is missing, unknown, revoked or expired; the token is not good.
+            SigningKeysUnavailable: a token can't be judged.
         """
         text = _bearer(authorization)
         if text is None or not text.startswith(OURS):
+            if text is not None and self._tokens is not None and text.count(".") == 2:
+                return await _by_token(self._tokens, text)
             return await self._without_key(text is not None, loopback, surface)
         # Remembered by hash, so that no key's text lies in memory longer than its request.
         fingerprint = hashlib.sha256(text.encode()).digest()
@@ -129,7 +137,7 @@ class Authenticator:
 
     async def _keys_are_configured(self) -> bool:
         # Keys are never deleted: a yes holds for ever.
-        if self._keys_exist:
+        if self._keys_exist or self._tokens is not None:
             return True
         if self._keys_exist is None or self._clock.monotonic() - self._asked_at >= TTL_SECONDS:
             await self._look()
@@ -138,6 +146,17 @@ class Authenticator:
     async def _look(self) -> None:
         self._keys_exist = await self._keys.exist()
         self._asked_at = self._clock.monotonic()
+
+
+async def _by_token(tokens: TokenVerifier, text: str) -> Principal:
+    fingerprint = hashlib.sha256(text.encode()).digest()
+    known = tokens.remembered(fingerprint)
+    if known is not None:
+        return known
+    try:
+        return await tokens.verify(text, fingerprint)
+    except TokenRefused as refused:
+        raise Unauthenticated(f"the token is refused: {refused}") from refused
 
 
 def _bearer(authorization: str | None) -> str | None:
