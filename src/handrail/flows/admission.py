@@ -266,7 +266,8 @@ async def wait_for_start(services: Services, active: ActiveTurn, run: Run) -> No
 
 async def _copy(services: Services, turn: Turn, stream: TurnStream) -> None:
     """Tell the followers of this stream what became of a turn that ran elsewhere."""
-    async for batch in _follow(services, turn, None):
+    # Never by this process's own stream of the turn: that is the one that is told here, and would follow itself.
+    async for batch in _follow_elsewhere(services, turn, None):
         for event in batch:
             if event.name in events.ENDS_STREAM:
                 stream.finish(event.name, event.data)
@@ -293,12 +294,22 @@ async def follow_turn(
 
 async def _follow(services: Services, turn: Turn, after: tuple[int, int] | None) -> AsyncIterator[list[Event]]:
     stream = _current_stream(services, turn)
-    if stream is not None and (after is None or after[0] != stream.epoch or after[1] <= stream.seq):
-        async for batch in stream.batches(after[1] if after and after[0] == stream.epoch else 0):
+    if stream is None or (after is not None and after[0] == stream.epoch and after[1] > stream.seq):
+        async for batch in _follow_elsewhere(services, turn, after):
             yield batch
-        if stream.result is not None or services.draining:
-            return
-    elif turn.status in (TurnStatus.QUEUED, TurnStatus.RUNNING):
+        return
+    async for batch in stream.batches(after[1] if after and after[0] == stream.epoch else 0):
+        yield batch
+    if stream.result is None and not services.draining:
+        async for batch in _from_transcript(services, turn, after):
+            yield batch
+
+
+async def _follow_elsewhere(
+    services: Services, turn: Turn, after: tuple[int, int] | None
+) -> AsyncIterator[list[Event]]:
+    """The events of a turn that another process runs, live where processes share a server, else once it has ended."""
+    if turn.status in (TurnStatus.QUEUED, TurnStatus.RUNNING):
         async for batch in from_elsewhere(services, turn, after):
             after = (batch[-1].epoch, batch[-1].seq)
             yield batch
