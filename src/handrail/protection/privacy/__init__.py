@@ -1,8 +1,7 @@
 """Privacy: personal data is found before it goes where it shouldn't, and no log line holds any.
 
 Finds it in messages as they come in, with the question before them, and masks every log line last before it is written.
-Depends on nothing outside the process; what the log can't read it withholds (closed), and a head that can't be read
-stops the start rather than letting names pass unseen (closed).
+Depends on nothing outside the process; what the log can't read it withholds (closed).
 """
 
 from handrail.protection.privacy.detector import Detector, find_structured
