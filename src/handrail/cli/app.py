@@ -10,6 +10,7 @@ from handrail.cli import (
     audit,
     database,
     drill,
+    guard,
     init,
     intents,
     jobs,
@@ -35,6 +36,7 @@ app.add_typer(audit.app, name="audit", help="Search, export and verify the audit
 app.add_typer(keys.app, name="keys", help="Make, list and revoke API keys.")
 app.add_typer(database.app, name="db", help="Copy, check, migrate and restore the database.")
 app.add_typer(jobs.app, name="jobs", help="Show and run what happens in the background.")
+app.add_typer(guard.app, name="guard", help="Scan texts for prompt injection, set the threshold, and measure.")
 app.add_typer(intents.app, name="intents", help="Train and evaluate intent classifiers.")
 app.add_typer(privacy.app, name="privacy", help="Find personal data, and measure how well it is found.")
 app.command("init")(init.init)

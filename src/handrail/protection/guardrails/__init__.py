@@ -1,9 +1,20 @@
-"""Guardrails: what is accepted as a user's message, and the form it is stored in.
+"""Guardrails: what is accepted as a user's message, in which form, and whether a text tries to instruct the model.
 
-Acts when a message arrives, before it is stored. Depends on nothing outside itself; what it does not understand it
-refuses (closed).
+Acts when a message arrives, before it is stored; detection runs from the command line and not in the turn yet. Depends
+on nothing outside itself. A message it does not understand it refuses (closed). Detection is a layer, not the boundary:
+what it does not recognise goes on (open).
 """
 
+from handrail.protection.guardrails.calibration import read_thresholds
+from handrail.protection.guardrails.detector import Detector, Finding
 from handrail.protection.guardrails.input import InputLimits, InvalidMessage, admit_text, strictest
 
-__all__ = ["InputLimits", "InvalidMessage", "admit_text", "strictest"]
+__all__ = [
+    "Detector",
+    "Finding",
+    "InputLimits",
+    "InvalidMessage",
+    "admit_text",
+    "read_thresholds",
+    "strictest",
+]

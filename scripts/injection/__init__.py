@@ -1,0 +1,1 @@
+"""The injection classifier: generated texts, training data, and the fit."""

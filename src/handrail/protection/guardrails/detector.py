@@ -1,0 +1,72 @@
+"""Injection detection in layers: fold, signatures, a classifier a sentence, and last what encodings hide.
+
+A layer, not the boundary: what a text may cause is decided at the tool's edge, whatever is found here.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from handrail.protection.guardrails.head import Channel, InjectionHead, chance, log_odds, shipped_head
+from handrail.protection.guardrails.normalise import MOST_CHARACTERS, fold, unmasked
+from handrail.protection.guardrails.peel import peeled
+from handrail.protection.guardrails.segments import segments
+from handrail.protection.guardrails.signatures import Signatures, shipped_signatures
+
+# What a weak signature adds to the classifier's log odds.
+WEAK_SIGNATURE = 1.0
+_SURE = 0.999
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was found in one text. `reasons` name signatures and layers, never words of the text."""
+
+    flagged: bool
+    score: float
+    reasons: tuple[str, ...] = ()
+
+
+class Detector:
+    """Pure and safe to share between threads."""
+
+    def __init__(
+        self,
+        head: InjectionHead | None = None,
+        signatures: Signatures | None = None,
+        thresholds: Mapping[Channel, float] | None = None,
+    ) -> None:
+        self._head = head or shipped_head()
+        self._signatures = signatures or shipped_signatures()
+        self.thresholds: Mapping[Channel, float] = {**self._head.thresholds, **(thresholds or {})}
+
+    def scan(self, text: str, channel: Channel, threshold: float | None = None) -> Finding:
+        """Whether the text tries to instruct the model; `threshold` instead of the deployment's."""
+        limit = self.thresholds[channel] if threshold is None else threshold
+        score, reasons = self._judge(text, channel)
+        for hidden in peeled(text[:MOST_CHARACTERS]):
+            inner, found = self._judge(hidden, channel)
+            if inner >= limit:
+                score, reasons = max(score, inner), [*reasons, *(f"encoded.{each}" for each in found or ["classifier"])]
+        if score >= limit and not reasons:
+            reasons = ["classifier"]
+        return Finding(score >= limit, score, tuple(dict.fromkeys(reasons)))
+
+    def _judge(self, text: str, channel: Channel) -> tuple[float, list[str]]:
+        folded = fold(text)
+        found = self._signatures.found(folded, channel)
+        if (plain := unmasked(folded)) is not None:
+            found += [each for each in self._signatures.found(plain, channel) if each not in found]
+        odds = max((self._head.logit(each, channel) for each in _views(text, folded)), default=log_odds(0.0))
+        weak = WEAK_SIGNATURE if any(not each.alone for each in found) else 0.0
+        reasons = [f"signature.{each.name}" for each in found]
+        score = max(chance(odds + weak), _SURE if any(each.alone for each in found) else 0.0)
+        return score, reasons
+
+
+def _views(text: str, folded: str) -> Iterator[str]:
+    """The pieces that are judged one by one, and the whole: an attack may be a sentence, or a long story."""
+    pieces = segments(text[:MOST_CHARACTERS])
+    if folded:
+        yield folded
+    if len(pieces) > 1:
+        yield from filter(None, map(fold, pieces))
