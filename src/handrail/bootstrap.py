@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 from handrail.core.clock import Clock, SystemClock
 from handrail.core.ids import new_id
@@ -21,15 +22,7 @@ from handrail.insight.costs import UsageStore
 from handrail.oversight.approvals import ApprovalRetention, ApprovalStore
 from handrail.oversight.escalations import EscalationRetention, EscalationStore
 from handrail.protection.audit import AuditStore, AuditTrail, audit_keys
-from handrail.protection.auth import (
-    Authenticator,
-    KeyStore,
-    PublicKeys,
-    SharedSecret,
-    TokenVerifier,
-    operator_token,
-    reader,
-)
+from handrail.protection.auth import Authenticator, KeyStore, operator_token
 from handrail.protection.rate_limits import RateLimiter, SharedRateLimiter
 from handrail.serving.context import extract
 from handrail.serving.conversations import (
@@ -63,6 +56,9 @@ from handrail.serving.tools import ToolRunner
 from handrail.settings import AdmissionSettings, AuthSettings, ResilienceSettings, Settings, StoreSettings
 from handrail.shared_state import Bus, LocalBus, Valkey, ValkeyBus
 from handrail.telemetry.metrics import Metrics
+
+if TYPE_CHECKING:
+    from handrail.protection.auth.tokens import TokenVerifier
 
 STORE_KEY = "store"
 
@@ -130,6 +126,7 @@ async def services_from(settings: Settings, clock: Clock | None = None) -> Async
         await audit_flow.close(services)
         if shared:
             await shared.close()
+        await authenticator.close()
         await connections.close()
         tools.close()
         await db.close()
@@ -182,11 +179,15 @@ def _turn_limits(settings: Settings, owner: str) -> TurnLimits:
     )
 
 
-def _tokens(settings: AuthSettings, clock: Clock) -> TokenVerifier | None:
+def _tokens(settings: AuthSettings, clock: Clock) -> "TokenVerifier | None":
+    if not settings.secret and settings.keys is None:
+        return None
+    from handrail.protection.auth.signing_keys import PublicKeys, SharedSecret, reader
+    from handrail.protection.auth.tokens import TokenVerifier
+
     if settings.secret:
         return TokenVerifier(SharedSecret(settings.secret), settings, clock)
-    if settings.keys is None:
-        return None
+    assert settings.keys is not None, "one of the two is named"
     keys = PublicKeys(
         reader(settings.keys), clock, keep_seconds=settings.keep_seconds, stale_seconds=settings.stale_seconds
     )

@@ -1,6 +1,7 @@
 """`handrail guard` reads and writes JSON lines."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 from typer.testing import CliRunner
@@ -13,9 +14,9 @@ ROWS = (
 )
 
 
-def _written(folder: Path, rows: object = ROWS) -> str:
+def _written(folder: Path, rows: Iterable[object] = ROWS) -> str:
     path = folder / "rows.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))  # type: ignore[attr-defined]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return str(path)
 
 

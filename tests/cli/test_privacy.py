@@ -29,9 +29,7 @@ class TestScan:
         ]
 
     def test_reads_standard_input(self) -> None:
-        told = CliRunner().invoke(
-            app, ["privacy", "scan", "--rules-only"], input='{"id": 1, "text": "a@example.com"}\n\n'
-        )
+        told = CliRunner().invoke(app, ["privacy", "scan"], input='{"id": 1, "text": "a@example.com"}\n\n')
 
         assert json.loads(told.stdout) == {"id": 1, "spans": [[0, 13, "EMAIL", 0.99]]}
 

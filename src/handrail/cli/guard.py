@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Iterator
-from contextlib import nullcontext
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from handrail.protection.guardrails import Detector
-    from handrail.protection.guardrails.evaluation import Evaluation, Rates, Row, Share
+    from handrail.protection.guardrails.evaluation import Evaluation, Rates, Row
     from handrail.protection.guardrails.head import Channel
 
 app = typer.Typer(no_args_is_help=True, help="Scan texts for prompt injection, set the threshold, and measure.")
@@ -97,24 +96,10 @@ def _channel(channel: ChannelName) -> "Channel":
 
 
 def _rows(data: Path | None, channel: "Channel | None") -> "Iterator[Row]":
-    """The rows one by one as they arrive, so that a program may ask line by line."""
-    from handrail.core.errors import UsageError
-    from handrail.core.json import loads
-    from handrail.protection.guardrails.evaluation import RowUnreadable, parse_row
+    from handrail.cli.json_lines import read_rows
+    from handrail.protection.guardrails.evaluation import parse_row
 
-    name = str(data) if data else "standard input"
-    try:
-        with data.open("rb") if data else nullcontext(sys.stdin.buffer) as lines:
-            for number, line in enumerate(lines, start=1):
-                if not line.strip():
-                    continue
-                try:
-                    value = loads(line)
-                except ValueError as error:
-                    raise RowUnreadable(f"{name}:{number}: not JSON ({error}); write one object a line") from error
-                yield parse_row(f"{name}:{number}", value, channel)
-    except OSError as error:
-        raise UsageError(f"{name} can't be read ({error.strerror}); give the path of a JSON Lines file") from error
+    return read_rows(data, lambda where, value: parse_row(where, value, channel))
 
 
 def _table(found: "Evaluation") -> str:
@@ -126,11 +111,4 @@ def _table(found: "Evaluation") -> str:
 
 
 def _of_channel(title: str, rates: "Rates") -> list[str]:
-    return [title, f"  recall        {_said(rates.recall)}", f"  false alarms  {_said(rates.false_alarms)}"]
-
-
-def _said(share: "Share") -> str:
-    interval = share.interval()
-    if interval is None:
-        return "no such rows"
-    return f"{share.count / share.n:.3f} ({interval[0]:.3f} to {interval[1]:.3f}; {share.count} of {share.n})"
+    return [title, f"  recall        {rates.recall}", f"  false alarms  {rates.false_alarms}"]

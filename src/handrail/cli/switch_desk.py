@@ -24,8 +24,8 @@ class LocalDesk:
         return (await switch_on(self._services, LOCAL_OPERATOR, switch_id, reason)).body()
 
     async def list(self, status: str) -> list[Body]:
-        found = await self._services.switch_store.newest(None, limit=200)
-        return [each.body() for each in found if status == "all" or each.is_off]
+        found = await self._services.switch_store.newest(None, limit=200, ended_too=status == "all")
+        return [each.body() for each in found]
 
 
 class ServerDesk:

@@ -1,13 +1,13 @@
 """What is audited, in one place: who did what, who was refused, who read what is not theirs; and the two clocks."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from handrail.core.errors import HandrailError
 from handrail.core.messages import ToolCall
 from handrail.core.principal import Principal
 from handrail.db import Batch
+from handrail.flows.keepers import every
 from handrail.flows.services import ActiveTurn, Services
 from handrail.oversight.approvals import Approval
 from handrail.protection.audit import AuditEntry, Outcome
@@ -150,8 +150,8 @@ def keep(services: Services) -> list["asyncio.Task[None]"]:
     """Store what was noted, and seal what was stored; cancel the tasks to stop."""
     loop = asyncio.get_running_loop()
     return [
-        loop.create_task(_every(FLUSH_SECONDS, services.audit.flush)),
-        loop.create_task(_every(SEAL_SECONDS, services.audit.seal)),
+        loop.create_task(every(FLUSH_SECONDS, services.audit.flush, "the audit log")),
+        loop.create_task(every(SEAL_SECONDS, services.audit.seal, "the audit log")),
     ]
 
 
@@ -163,12 +163,3 @@ async def close(services: Services) -> None:
             pass
     except HandrailError as error:
         logger().error("audit records could not be stored", code=error.code, error=error.message)
-
-
-async def _every(seconds: float, work: Callable[[], Awaitable[object]]) -> None:
-    while True:
-        await asyncio.sleep(seconds)
-        try:
-            await work()
-        except HandrailError as error:
-            logger().warning("the audit log could not be looked after", code=error.code, error=error.message)

@@ -2,19 +2,20 @@
 operators switched off elsewhere."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 
 from handrail.core.errors import HandrailError
 from handrail.db import Conflict
 from handrail.flows.admission import clear, start_next
+from handrail.flows.keepers import every, tried
 from handrail.flows.resume import go_on, take_over
 from handrail.flows.services import Services
 from handrail.flows.switches import watch
 from handrail.flows.turn import run
 from handrail.telemetry.logging import logger
 
+LEASES = "leases"
 RENEWALS_A_LEASE = 3
 # A switch must hold everywhere within a second, whatever else is down.
 WATCH_SECONDS = 0.5
@@ -26,8 +27,8 @@ def keep(services: Services) -> list["asyncio.Task[None]"]:
     watching = [] if limits.sole_owner else [loop.create_task(_watch(services))]
     return [
         *watching,
-        loop.create_task(_every(limits.lease_seconds / RENEWALS_A_LEASE, lambda: renew(services))),
-        loop.create_task(_every(limits.sweep_seconds, lambda: sweep(services))),
+        loop.create_task(every(limits.lease_seconds / RENEWALS_A_LEASE, partial(renew, services), LEASES)),
+        loop.create_task(every(limits.sweep_seconds, partial(sweep, services), LEASES)),
     ]
 
 
@@ -43,7 +44,7 @@ async def sweep(services: Services) -> None:
     waiting ones that nobody started. One that fails keeps none of the others."""
     for work in (_unrecorded, _expired, _approvals, _left_waiting):
         if not services.draining:
-            await _tried(partial(work, services))
+            await tried(partial(work, services), LEASES)
 
 
 async def _unrecorded(services: Services) -> None:
@@ -107,24 +108,4 @@ async def _watch(services: Services) -> None:
             async with asyncio.timeout(WATCH_SECONDS):
                 await services.look.wait()
         services.look.clear()
-        try:
-            await watch(services)
-        except HandrailError as error:
-            logger().warning("what is switched off could not be read", code=error.code, error=error.message)
-
-
-async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
-    """Again and again, whatever happens."""
-    while True:
-        await asyncio.sleep(seconds)
-        await _tried(work)
-
-
-async def _tried(work: Callable[[], Awaitable[None]]) -> None:
-    """An error is logged and the next time tries anew: a process that no longer looks after leases loses its turns."""
-    try:
-        await work()
-    except HandrailError as error:
-        logger().warning("leases could not be looked after", code=error.code, error=error.message)
-    except Exception as error:  # noqa: BLE001 - see above
-        logger().error("leases could not be looked after", exc_info=error)
+        await tried(partial(watch, services), "what is switched off")

@@ -28,7 +28,7 @@ async def readiness(services: Services) -> tuple[bool, dict[str, Any]]:
         "status": "ready" if ready else "not_ready",
         "checks": checks,
         "models": services.releases.describe_models(),
-        "authentication": "api keys" if services.authenticator.has_keys else "none: loopback only",
+        "authentication": services.authenticator.describe(),
         "jobs": services.background.engine.state,
         "shared_state": _shared_state(services),
         "running_turns": len(services.running),

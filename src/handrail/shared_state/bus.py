@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Protocol
 
-from handrail.shared_state.valkey import FAILURES, Client, Unreachable, Valkey
+from handrail.shared_state.valkey import Client, Unreachable, Valkey
 
 Listener = Callable[[Any], None]
 Lost = Callable[[str], None]
@@ -140,7 +140,7 @@ class ValkeyBus:
     async def _receive(self) -> None:
         while True:
             if self._valkey.is_up:
-                with suppress(*FAILURES):
+                with suppress(*self._valkey.failures):
                     await self._subscribed()
                 self.is_listening = False
             await asyncio.sleep(WAIT_SECONDS)

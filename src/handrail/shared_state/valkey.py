@@ -4,16 +4,10 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
-
 T = TypeVar("T")
 Client = Any  # redis.asyncio.Redis; the library's own types leave most results unknown.
 TIMEOUT_SECONDS = 0.25
 LOOK_SECONDS = 0.5
-FAILURES = (RedisError, OSError, TimeoutError)
 
 
 class Unreachable(Exception):
@@ -36,6 +30,13 @@ class Valkey:
         timeout_seconds: float = TIMEOUT_SECONDS,
         look_seconds: float = LOOK_SECONDS,
     ) -> None:
+        # Here and not above: its client takes 17 MB, which a server that names none need not carry.
+        from redis.asyncio import Redis
+        from redis.asyncio.retry import Retry
+        from redis.backoff import NoBackoff
+        from redis.exceptions import RedisError
+
+        self.failures: tuple[type[Exception], ...] = (RedisError, OSError, TimeoutError)
         self.is_up = False
         self._timeout = timeout_seconds
         self._look_every = look_seconds
@@ -71,7 +72,7 @@ class Valkey:
         try:
             async with asyncio.timeout(self._timeout):
                 return await question(self._client)
-        except FAILURES as error:
+        except self.failures as error:
             self._became(False)
             raise Unreachable(f"Valkey did not answer: {error or type(error).__name__}") from error
 
@@ -91,7 +92,7 @@ class Valkey:
             # More patient than a turn may be: a server that is busy is not gone.
             async with asyncio.timeout(self._timeout * 4):
                 await self._client.ping()
-        except FAILURES:
+        except self.failures:
             self._became(False)
         else:
             self._became(True)

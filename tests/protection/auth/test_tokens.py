@@ -18,15 +18,17 @@ from handrail.protection.auth import (
     LOCAL_OPERATOR,
     Authenticator,
     KeyStore,
+    Unauthenticated,
+)
+from handrail.protection.auth.signing_keys import (
+    ASK_AGAIN_SECONDS,
     PublicKeys,
     SharedSecret,
     SigningKeysUnavailable,
-    TokenVerifier,
-    Unauthenticated,
+    public_keys,
     reader,
 )
-from handrail.protection.auth.signing_keys import ASK_AGAIN_SECONDS, public_keys
-from handrail.protection.auth.tokens import MOST_REMEMBERED
+from handrail.protection.auth.tokens import MOST_REMEMBERED, TokenVerifier
 from handrail.settings import AuthSettings, read_settings
 
 SECRET = b"s" * 32

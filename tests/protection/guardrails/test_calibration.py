@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from handrail.core.share import Share
 from handrail.protection.guardrails import Detector, read_thresholds
 from handrail.protection.guardrails.calibration import (
     FEWEST,
@@ -12,7 +13,7 @@ from handrail.protection.guardrails.calibration import (
     calibrate,
     write_threshold,
 )
-from handrail.protection.guardrails.evaluation import Row, RowUnreadable, Share, evaluate, parse_row
+from handrail.protection.guardrails.evaluation import Row, RowUnreadable, evaluate, parse_row
 
 DETECTOR = Detector()
 

@@ -2,8 +2,9 @@
 
 import pytest
 
+from handrail.core.share import Share
 from handrail.protection.privacy import Kind, Span
-from handrail.protection.privacy.evaluation import Row, RowUnreadable, Share, evaluate, parse_row
+from handrail.protection.privacy.evaluation import Row, RowUnreadable, evaluate, parse_row
 
 
 class TestEvaluate:

@@ -90,7 +90,7 @@ class TestSwitchStore:
         async with db.batch() as batch:
             store.switch_on(batch, known, by="ada", reason="mended")
         assert await store.off() == []
-        (ended,) = await store.newest("acme")
+        (ended,) = await store.newest("acme", limit=9, ended_too=True)
         assert (ended.released_by, ended.release_reason) == ("ada", "mended")
         assert ended.released_at == began + 60_000_000
 
@@ -103,6 +103,21 @@ class TestSwitchStore:
         async with db.batch() as batch:
             store.switch_off(batch, off("tool", "refund", "other", number=3))
         assert len(await store.off()) == 2
+
+    @pytest.mark.parametrize("tenant", ["acme", None])
+    async def test_stays_in_the_list_however_many_newer_ones_have_ended(
+        self, db: Database, store: SwitchStore, tenant: str | None
+    ) -> None:
+        async with db.batch() as batch:
+            store.switch_off(batch, off("tool", "refund", number=1))
+        for number in range(2, 6):
+            newer = off("tool", "mail", number=number)
+            async with db.batch() as batch:
+                store.switch_off(batch, newer)
+            async with db.batch() as batch:
+                store.switch_on(batch, newer, by="ada", reason=None)
+        assert [each.name for each in await store.newest(tenant, limit=2)] == ["refund"]
+        assert {each.name for each in await store.newest(tenant, limit=2, ended_too=True)} == {"mail"}
 
     async def test_can_be_switched_on_once(self, db: Database, store: SwitchStore) -> None:
         new = off("tool", "refund")
@@ -119,8 +134,8 @@ class TestSwitchStore:
         async with db.batch() as batch:
             for each in (off("tool", "refund", number=1), off("tool", "refund", "other", number=2), everywhere):
                 store.switch_off(batch, each)
-        assert [each.tenant_id for each in await store.newest("acme")] == ["*", "acme"]
-        assert len(await store.newest(None)) == 3
+        assert [each.tenant_id for each in await store.newest("acme", limit=9)] == ["*", "acme"]
+        assert len(await store.newest(None, limit=9)) == 3
         assert await store.find("acme", off("tool", "refund", "other", number=2).id) is None
         found = await store.find("acme", everywhere.id)
         assert found is not None

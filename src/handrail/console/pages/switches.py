@@ -32,15 +32,17 @@ class SwitchesPage:
         if operator is None:
             return self._no_operator()
         services = services_of(request)
-        found = [each.body() for each in await services.switch_store.newest(view_of(operator), limit=MOST_SHOWN)]
+        store, whose = services.switch_store, view_of(operator)
+        off = await store.newest(whose, limit=MOST_SHOWN)
+        ended = [each for each in await store.newest(whose, limit=MOST_SHOWN, ended_too=True) if not each.is_off]
         return self.renderer.page(
             "switches.html",
             current="switches",
             status=status,
             error=error,
             kinds=KINDS,
-            off=[each for each in found if each["off"]],
-            ended=[each for each in found if not each["off"]][:MOST_ENDED],
+            off=[each.body() for each in off],
+            ended=[each.body() for each in ended[:MOST_ENDED]],
             breakers=[_breaker(each) for each in breakers_of(services, operator)],
         )
 

@@ -35,9 +35,8 @@ async def list_switches(request: Request) -> Response:
     store, status = services_of(request).switch_store, request.query_params.get("status", "off")
     if status not in ("off", "all"):
         raise ApiError("invalid_request", f"status {status!r} is not 'off' or 'all'", param="status")
-    found = await store.newest(view_of(principal), limit=limit_of(request))
-    data = [each.body() for each in found if status == "all" or each.is_off]
-    return json_response({"data": data, "next_cursor": None})
+    found = await store.newest(view_of(principal), limit=limit_of(request), ended_too=status == "all")
+    return json_response({"data": [each.body() for each in found], "next_cursor": None})
 
 
 @router.post(

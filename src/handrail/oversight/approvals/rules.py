@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
-import cel
 from jinja2 import StrictUndefined, TemplateError
 from jinja2.meta import find_undeclared_variables
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from handrail.core.cel import cel
 from handrail.core.documents import Document, Path, Problem, ProjectError
 from handrail.core.principal import Principal
 from handrail.core.tools import Tool

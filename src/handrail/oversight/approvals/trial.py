@@ -3,8 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
-import cel
-
+from handrail.core.cel import cel
 from handrail.core.tools import Tool
 
 _SAMPLES: Mapping[str, Any] = {"string": "x", "integer": 1, "number": 1.5, "boolean": True}

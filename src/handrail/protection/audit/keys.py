@@ -3,13 +3,12 @@
 import base64
 import hashlib
 import hmac
-import os
 import secrets
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 
 from handrail.core.errors import UsageError
+from handrail.db.secret_file import secret_of
 from handrail.protection.audit.checkpoints import SigningKey
 from handrail.protection.audit.pseudonyms import Pseudonyms
 
@@ -46,14 +45,13 @@ def audit_keys(data_dir: Path, given: str | None = None) -> AuditKeys:
     if given is not None:
         return AuditKeys.derived(_decoded(given, "HANDRAIL_AUDIT__SECRET"))
     path = data_dir / FILE
-    if not path.exists():
-        _create(path)
-    if stat.S_IMODE(path.stat().st_mode) & 0o077:
+    secret = secret_of(path, lambda: base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode())
+    if secret is None:
         raise AuditKeysExposed(
             f"others can read {str(path)!r}, so anybody could sign audit checkpoints; make it 600, or move it away: "
             "the next start makes a new key, and checkpoints of both keys stay provable"
         )
-    return AuditKeys.derived(_decoded(path.read_text(encoding="ascii", errors="replace").strip(), str(path)))
+    return AuditKeys.derived(_decoded(secret, str(path)))
 
 
 def _decoded(text: str, where: str) -> bytes:
@@ -68,19 +66,3 @@ def _decoded(text: str, where: str) -> bytes:
 
 def _derive(secret: bytes, purpose: bytes) -> bytes:
     return hmac.new(secret, b"handrail audit " + purpose, hashlib.sha256).digest()
-
-
-def _create(path: Path) -> None:
-    """Whole or not at all: two processes that start together agree on the first one's key."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f"{FILE}.{os.getpid()}.{secrets.token_hex(4)}")
-    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
-        file.write(base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode() + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    try:
-        os.link(draft, path)
-    except FileExistsError:
-        pass
-    finally:
-        draft.unlink()

@@ -2,7 +2,8 @@
 
 Acts first, before anything of a turn is stored, and again before each tool call. Closed: when the store can't be asked
 about a key, the request is refused; a key that was recognised a moment ago goes on working for at most five seconds.
-Tokens of an identity provider are refused too once its keys could not be read for longer than a deployment allows.
+Tokens of an identity provider are refused too once its keys could not be read for longer than a deployment allows;
+what verifies them is in `tokens` and `signing_keys`, loaded only where a deployment names an issuer.
 """
 
 from handrail.protection.auth.authenticator import LOCAL_OPERATOR, Authenticator, Unauthenticated
@@ -16,8 +17,6 @@ from handrail.protection.auth.policy import (
     owns,
     require_role,
 )
-from handrail.protection.auth.signing_keys import PublicKeys, SharedSecret, SigningKeysUnavailable, reader
-from handrail.protection.auth.tokens import TokenVerifier
 
 __all__ = [
     "LOCAL_OPERATOR",
@@ -28,15 +27,10 @@ __all__ = [
     "PermissionDecision",
     "PermissionDenied",
     "PermissionRule",
-    "PublicKeys",
-    "SharedSecret",
-    "SigningKeysUnavailable",
     "TokenFileExposed",
-    "TokenVerifier",
     "Unauthenticated",
     "decide_tool",
     "operator_token",
     "owns",
-    "reader",
     "require_role",
 ]

@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 from contextlib import suppress
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from handrail.core.clock import Clock, iso
 from handrail.core.errors import UsageError
@@ -12,7 +12,9 @@ from handrail.db import Conflict, StoreUnavailable
 from handrail.protection.auth.claims import TokenRefused
 from handrail.protection.auth.keys import KEY, KeyStore
 from handrail.protection.auth.operator import TOKEN
-from handrail.protection.auth.tokens import TokenVerifier
+
+if TYPE_CHECKING:
+    from handrail.protection.auth.tokens import TokenVerifier
 
 Surface = Literal["api", "console"]
 
@@ -47,7 +49,7 @@ class Authenticator:
     """
 
     def __init__(
-        self, keys: KeyStore, clock: Clock, operator_token: str | None = None, tokens: TokenVerifier | None = None
+        self, keys: KeyStore, clock: Clock, operator_token: str | None = None, tokens: "TokenVerifier | None" = None
     ) -> None:
         self._keys = keys
         self._clock = clock
@@ -61,6 +63,17 @@ class Authenticator:
     def has_keys(self) -> bool:
         """Whether keys or tokens are configured, as of the last look; not having looked yet counts as yes."""
         return self._tokens is not None or self._keys_exist is not False
+
+    def describe(self) -> str:
+        """What callers are recognised by, for people."""
+        if self._tokens is None:
+            return "api keys" if self.has_keys else "none: loopback only"
+        return "api keys and tokens" if self._keys_exist is not False else "tokens"
+
+    async def close(self) -> None:
+        """Let go of what is under way."""
+        if self._tokens is not None:
+            await self._tokens.close()
 
     async def start(self) -> None:
         """Look whether keys are configured."""
@@ -148,7 +161,7 @@ class Authenticator:
         self._asked_at = self._clock.monotonic()
 
 
-async def _by_token(tokens: TokenVerifier, text: str) -> Principal:
+async def _by_token(tokens: "TokenVerifier", text: str) -> Principal:
     fingerprint = hashlib.sha256(text.encode()).digest()
     known = tokens.remembered(fingerprint)
     if known is not None:

@@ -60,6 +60,7 @@ class SigningKeys(Protocol):
     @property
     def trusted(self) -> bool: ...
     async def for_token(self, alg: str, kid: str | None) -> SigningKey | None: ...
+    async def close(self) -> None: ...
 
 
 class SharedSecret:
@@ -80,6 +81,9 @@ class SharedSecret:
 
     async def for_token(self, alg: str, kid: str | None) -> SigningKey | None:
         return self._key
+
+    async def close(self) -> None:
+        """Nothing is under way."""
 
 
 class PublicKeys:

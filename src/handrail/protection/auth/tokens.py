@@ -46,6 +46,10 @@ class TokenVerifier:
             return None
         return known.principal if self._clock.micros() < known.until_micros else None
 
+    async def close(self) -> None:
+        """Stop reading keys."""
+        await self._keys.close()
+
     async def verify(self, text: str, fingerprint: bytes) -> Principal:
         """Whom the token stands for.
 

@@ -1,11 +1,12 @@
 """How well injections are found, against labelled rows; the six phrases everyone filters stand beside it."""
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from handrail.core.errors import UsageError
+from handrail.core.share import Share
 from handrail.protection.guardrails.head import CHANNELS, Channel
 
 # What filters on the web look for; the baseline to beat.
@@ -27,36 +28,6 @@ class Row:
     label: int | None = None
     channel: Channel = "user"
     source: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Share:
-    """`count` of `n`, with the 95 % interval of Wilson."""
-
-    count: int
-    n: int
-
-    @classmethod
-    def of(cls, marks: Iterable[bool]) -> "Share":
-        every = list(marks)
-        return cls(sum(every), len(every))
-
-    def interval(self) -> tuple[float, float] | None:
-        if not self.n:
-            return None
-        z, share = 1.959964, self.count / self.n
-        middle = share + z * z / (2 * self.n)
-        half = z * (share * (1 - share) / self.n + z * z / (4 * self.n * self.n)) ** 0.5
-        scale = 1 + z * z / self.n
-        return max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale)
-
-    def figures(self) -> dict[str, Any]:
-        return {
-            "count": self.count,
-            "n": self.n,
-            "share": self.count / self.n if self.n else None,
-            "interval": self.interval(),
-        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,15 +6,10 @@ from handrail.protection.privacy.rules import find_by_rules
 from handrail.protection.privacy.spans import Span
 
 
-def find_structured(text: str, previous: str | None = None) -> list[Span]:
-    """What has a form of its own (cards, IBANs, SSNs, e-mail, phones, IP addresses, keys); no names, no streets."""
+def find_personal_data(text: str, previous: str | None = None) -> list[Span]:
+    """Spans in text order, without overlaps; `previous` is the question that this text answers.
+
+    Found is what has a form of its own: cards, IBANs, SSNs, e-mail, phones, IP addresses, keys. No names, no streets.
+    """
     folded, places = fold(text)
     return [unfold(span, places) for span in find_by_rules(folded, cue_of_question(previous))]
-
-
-class Detector:
-    """Finds personal data in what people write. Pure; safe to share between threads."""
-
-    def find(self, text: str, previous: str | None = None) -> list[Span]:
-        """Spans in text order, without overlaps. `previous` is the question that this text answers."""
-        return find_structured(text, previous)

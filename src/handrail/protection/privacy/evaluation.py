@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from handrail.core.errors import UsageError
+from handrail.core.share import Share
 from handrail.protection.privacy.spans import Span
 
 # A span with this share of its characters found is found: a missed comma leaks nothing.
@@ -26,31 +27,6 @@ class Row:
     previous: str | None = None
     labels: tuple[tuple[int, int, str], ...] = ()
     row_id: object = None
-
-
-@dataclass(frozen=True, slots=True)
-class Share:
-    """`count` of `n`, with the 95 % interval of Wilson; `share` is None of nothing."""
-
-    count: int
-    n: int
-
-    def figures(self) -> dict[str, Any]:
-        return {
-            "count": self.count,
-            "n": self.n,
-            "share": self.count / self.n if self.n else None,
-            "interval": self.interval(),
-        }
-
-    def interval(self) -> tuple[float, float] | None:
-        if not self.n:
-            return None
-        z, share = 1.959964, self.count / self.n
-        middle = share + z * z / (2 * self.n)
-        half = z * (share * (1 - share) / self.n + z * z / (4 * self.n * self.n)) ** 0.5
-        scale = 1 + z * z / self.n
-        return max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale)
 
 
 @dataclass(frozen=True, slots=True)

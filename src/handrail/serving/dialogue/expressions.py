@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-import cel
 from jinja2 import StrictUndefined, TemplateError, Undefined, nodes
 from jinja2.defaults import DEFAULT_NAMESPACE
 from jinja2.meta import find_undeclared_variables
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from handrail.core.cel import cel
 from handrail.core.errors import HandrailError
 
 _CURRENCIES = {"EUR": "€", "GBP": "£", "USD": "$"}

@@ -37,8 +37,10 @@ _IN_FORCE = Prepared(
         _s.c.released_at.is_(None),
     )
 )
-_LIST = Prepared(select(_s).where(_HIS).order_by(_s.c.id.desc()).limit(bindparam("limit", type_=BigInteger)))
-_LIST_ALL = Prepared(select(_s).order_by(_s.c.id.desc()).limit(bindparam("limit", type_=BigInteger)))
+# Of what is off nothing may be cut away by newer rows that have ended.
+_WANTED = or_(bindparam("all_too", type_=BigInteger) == 1, _s.c.released_at.is_(None))
+_LIST = Prepared(select(_s).where(_HIS, _WANTED).order_by(_s.c.id.desc()).limit(bindparam("limit", type_=BigInteger)))
+_LIST_ALL = Prepared(select(_s).where(_WANTED).order_by(_s.c.id.desc()).limit(bindparam("limit", type_=BigInteger)))
 
 
 class SwitchStore:
@@ -73,10 +75,11 @@ class SwitchStore:
         row = await self._db.fetch_one(_IN_FORCE, {"tenant_id": tenant_id, "kind": kind, "name": name})
         return Switch.of(row) if row else None
 
-    async def newest(self, tenant_id: str | None, *, limit: int = 100) -> Sequence[Switch]:
-        """What is off and what was, the newest first."""
+    async def newest(self, tenant_id: str | None, *, limit: int, ended_too: bool = False) -> Sequence[Switch]:
+        """What is off, the newest first; with `ended_too` also what was."""
+        wanted = {"limit": limit, "all_too": int(ended_too)}
         if tenant_id is None:
-            rows = await self._db.scan(_LIST_ALL, {"limit": limit})
+            rows = await self._db.scan(_LIST_ALL, wanted)
         else:
-            rows = await self._db.scan(_LIST, {"tenant_id": tenant_id, "limit": limit})
+            rows = await self._db.scan(_LIST, {"tenant_id": tenant_id, **wanted})
         return [Switch.of(row) for row in rows]

@@ -6,7 +6,7 @@ A server that trained its head itself holds 150 MB more for the rest of its life
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from multiprocessing import get_context, resource_tracker
 from typing import TYPE_CHECKING
 
 from handrail.core.errors import HandrailError
@@ -44,3 +44,14 @@ def train_apart(
             return pool.submit(train_here, examples, out_of_scope, seed).result()
         except BrokenProcessPool as error:
             raise TrainingStopped("the process that trains the intents ended early; see that memory is free") from error
+        finally:
+            pool.shutdown()
+            _stop_tracker()
+
+
+def _stop_tracker() -> None:
+    """End the helper process that the pool leaves behind: 12 MB for the rest of the server's life, for nothing."""
+    tracker = getattr(resource_tracker, "_resource_tracker", None)
+    stop = getattr(tracker, "_stop", None)
+    if stop is not None:
+        stop()
