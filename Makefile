@@ -10,7 +10,7 @@ export OPENBLAS_NUM_THREADS := 1
 
 KILLS ?= 10000
 
-.PHONY: help setup setup-dev setup-bench demo serve test soak check lint types format bench docs changelog lock clean
+.PHONY: help setup setup-dev setup-bench demo serve test soak check lint types format bench docs changelog lock sbom audit clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,6 +63,12 @@ changelog: setup-dev ## Join the fragments into CHANGELOG.md: make changelog VER
 
 lock: setup-dev ## Write the lock files again: make lock ARGS=--upgrade
 	scripts/lock $(ARGS)
+
+sbom: setup-dev ## Write the bill of materials of the run-time lock: dist/handrail.cdx.json
+	$(BIN)/python -m scripts.sbom
+
+audit: setup-dev ## Ask for known weaknesses of the locked packages (needs the network, says when it has none)
+	$(BIN)/python -m scripts.audit
 
 clean: ## Remove .venv and everything else that can be made again
 	rm -rf .venv dist build .ruff_cache .pytest_cache .hypothesis .import_linter_cache

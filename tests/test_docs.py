@@ -299,3 +299,33 @@ def test_the_status_page_and_readiness_agree_on_what_is_off() -> None:
     page = (ROOT / "docs/status.md").read_text()
     rows = re.findall(r"^\| (\w+) \|", page[page.index("## Off") :], re.MULTILINE)
     assert sorted(set(rows) - {"part"}) == sorted(OFF)
+
+
+class TestSecurity:
+    """docs/security.md: each control names a room and a test that exist, and no risk of the two lists is left out."""
+
+    CONTROLS = (ROOT / "docs/security.md").read_text().partition("## Controls")[2].partition("\n## ")[0]
+    ROWS = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in CONTROLS.splitlines()
+        if line.startswith("| ") and not line.startswith("| control")
+    ]
+
+    def test_every_control_names_a_room_and_a_proof_that_exist(self) -> None:
+        missing: list[str] = []
+        for _, rooms, proofs, *_ in self.ROWS:
+            places, tests = re.findall(r"`([^`]+)`", rooms), re.findall(r"`([^`]+)`", proofs)
+            assert places
+            assert tests
+            missing += [
+                place for place in places if not (ROOT / "src/handrail" / place).exists() and place != "scripts"
+            ]
+            missing += [test for test in tests if not (ROOT / test).exists()]
+        assert missing == []
+
+    def test_every_risk_of_the_two_lists_has_a_control_or_is_said_to_have_none(self) -> None:
+        risks = {f"{kind}{number:02}" for kind in ("LLM", "ASI") for number in range(1, 11)}
+        held = {code for row in self.ROWS for code in row[3].split()}
+        bare = set(re.findall(r"(?:LLM|ASI)\d\d", self.CONTROLS.partition("**No control yet**")[2]))
+        assert held | bare == risks
+        assert not held & bare
