@@ -8,13 +8,20 @@ what it does not recognise goes on (open).
 from handrail.protection.guardrails.calibration import read_thresholds
 from handrail.protection.guardrails.detector import Detector, Finding
 from handrail.protection.guardrails.input import InputLimits, InvalidMessage, admit_text, strictest
+from handrail.protection.guardrails.policy import InputGuardrail, Judgement, Tripped, judge
+from handrail.protection.guardrails.schema import GuardrailsPolicy
 
 __all__ = [
     "Detector",
     "Finding",
+    "GuardrailsPolicy",
+    "InputGuardrail",
     "InputLimits",
     "InvalidMessage",
+    "Judgement",
+    "Tripped",
     "admit_text",
+    "judge",
     "read_thresholds",
     "strictest",
 ]

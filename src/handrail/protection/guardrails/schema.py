@@ -1,0 +1,39 @@
+"""`guardrails:` in policies.yaml: what happens when a message or a tool's result is suspicious."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from handrail.protection.guardrails.content import Category
+
+Action = Literal["allow", "flag", "escalate", "refuse"]
+Phrase = Annotated[str, StringConstraints(min_length=2, max_length=120, pattern=r"\w")]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class InjectionPolicy(_Strict):
+    """What happens to text that tries to instruct the model."""
+
+    user: Action = Field(default="flag", description="A user's message.")
+    tool: Literal["allow", "flag"] = Field(
+        default="flag", description="A tool's result: it is labelled. What it may cause is decided at the tool's edge."
+    )
+    threshold: float | None = Field(
+        default=None, gt=0, le=1, description="Score from which text is flagged, instead of the deployment's."
+    )
+
+
+class GuardrailsPolicy(_Strict):
+    """Checks on what comes in. Everything is flagged and nothing is refused unless it says so here."""
+
+    injection: InjectionPolicy = InjectionPolicy()
+    content: dict[Category, Action] = Field(
+        default_factory=dict[Category, Action], description="Category -> what happens; `flag` where nothing is said."
+    )
+    words: dict[Category, list[Phrase]] = Field(
+        default_factory=dict[Category, list[Phrase]], description="Words and phrases besides those that ship."
+    )
+    without: list[Phrase] = Field(default_factory=list[Phrase], description="Shipped phrases that are left out.")
