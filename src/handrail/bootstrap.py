@@ -23,6 +23,7 @@ from handrail.oversight.approvals import ApprovalRetention, ApprovalStore
 from handrail.oversight.escalations import EscalationRetention, EscalationStore
 from handrail.protection.audit import AuditStore, AuditTrail, audit_keys
 from handrail.protection.auth import Authenticator, KeyStore, operator_token
+from handrail.protection.guardrails import Detector, read_thresholds
 from handrail.protection.rate_limits import RateLimiter, SharedRateLimiter
 from handrail.serving.context import extract
 from handrail.serving.conversations import (
@@ -113,6 +114,7 @@ async def services_from(settings: Settings, clock: Clock | None = None) -> Async
         switch_store=SwitchStore(db),
         background=_background(db, settings),
         metrics=metrics,
+        detector=Detector(thresholds=read_thresholds(settings.data_dir)),
         bus=bus,
     )
     mirror.hear(services.breakers)

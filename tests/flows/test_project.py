@@ -81,6 +81,11 @@ class TestCheck:
             "tests/first.yaml:4",
         ]
 
+    def test_names_the_line_of_a_category_that_nothing_falls_into(self, scaffolded: Sources):
+        policies = "guardrails:\n  content:\n    profanity: allow\n    selfharm: escalate\n"
+        (said,) = problems(changed(scaffolded, policies=policies))
+        assert said.startswith("policies.yaml:4: nothing falls into the category 'selfharm'")
+
     def test_goes_on_to_the_instructions_when_the_agent_file_is_right(self, scaffolded: Sources):
         said = problems(changed(scaffolded, instructions="# Hi\n{{ agnet.name }}"))
         assert len(said) == 1

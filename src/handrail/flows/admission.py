@@ -15,9 +15,10 @@ from handrail.core.messages import Message
 from handrail.core.principal import Principal
 from handrail.db import Conflict
 from handrail.flows.elsewhere import from_elsewhere
+from handrail.flows.guardrails import count, message_tripped
 from handrail.flows.releases import LoadedRelease
 from handrail.flows.services import ActiveTurn, Services
-from handrail.protection.guardrails import InvalidMessage, admit_text
+from handrail.protection.guardrails import InvalidMessage, Judgement, admit_text
 from handrail.serving.conversations import (
     Conversation,
     ConversationBusy,
@@ -58,14 +59,22 @@ def admit_earlier(earlier: Sequence[Message]) -> list[Message]:
     return admitted
 
 
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """A message as it was admitted and judged, and what its client says came before."""
+
+    text: str
+    judgement: Judgement
+    earlier: Sequence[Message] = ()
+    idempotency: IdempotencyScope | None = None
+
+
 async def begin(
     services: Services,
     principal: Principal,
     conversation: Conversation,
     release: LoadedRelease,
-    text: str,
-    idempotency: IdempotencyScope | None,
-    earlier: Sequence[Message],
+    arrived: Arrived,
 ) -> ActiveTurn | TurnStream:
     """Store the message as the next turn of its conversation; the other's stream when the same key was faster.
 
@@ -73,6 +82,7 @@ async def begin(
     A turn runs only if no other is open, so that none jumps the line; when that has changed meanwhile the store
     refuses, and it is looked at again.
     """
+    text, judgement, idempotency = arrived.text, arrived.judgement, arrived.idempotency
     for _ in range(ATTEMPTS):
         status = await _next_status(services, conversation)
         at = services.clock.micros()
@@ -87,6 +97,7 @@ async def begin(
             moved_from=None if release.id == conversation.release_id else conversation.release_id,
             epoch=1 if status is TurnStatus.RUNNING else 0,
             created_at=at,
+            tripped=judgement.stored(),
         )
         try:
             async with services.db.batch() as batch:
@@ -96,8 +107,11 @@ async def begin(
                     text,
                     owner=services.limits.owner,
                     lease_micros=services.limits.lease_micros,
-                    earlier=earlier,
+                    earlier=arrived.earlier,
+                    withheld=judgement.stops,
                 )
+                if judgement.tripped:
+                    message_tripped(services, batch, turn, judgement, conversation.subject)
                 if idempotency:
                     services.conversations.remember(batch, principal, idempotency, turn.id, at=at)
         except Conflict:
@@ -105,6 +119,7 @@ async def begin(
                 return await attach(services, principal, known)
             conversation = await services.conversations.require(principal, conversation.id)
             continue
+        count(services, turn.agent, "user", judgement.tripped)
         if turn.seq > 1 or turn.moved_from:
             # Read again now that nobody else can change it: the turn before may have ended in between, and what it
             # used up (a confirmation) must not be used twice.

@@ -13,8 +13,9 @@ from handrail.flows.model_call import GovernedModel
 from handrail.flows.route import AWAITING_MICROS, Route
 from handrail.flows.services import ActiveTurn, Services
 from handrail.flows.tool_call import call_tool, call_tools
-from handrail.flows.wording import DECLINED, LOST, NO_LOOKUP, clarify_question, confirm_question
+from handrail.flows.wording import DECLINED, LOST, NO_LOOKUP, PASSED_ON, REFUSED, clarify_question, confirm_question
 from handrail.oversight.escalations import customer_word
+from handrail.protection.guardrails import Judgement
 from handrail.serving.agents import LoopRequest
 from handrail.serving.agents import answer as answer_by_loop
 from handrail.serving.context import extract, fit
@@ -68,6 +69,8 @@ def _speak(services: Services, active: ActiveTurn, route: Route) -> AsyncIterato
         return _say(DECLINED, Outcome("answered"))
     if route.action == "handoff":
         return _say(LOST, Outcome("handed_off", handoff=Handoff(route.reason, active.release.config.handoff.team)))
+    if route.action in ("refuse", "escalate"):
+        return _stopped(active, route)
     target = active.release.target(route.intent)
     if target.kind == "flow":
         return _flow(services, active, route, target.name)
@@ -79,6 +82,15 @@ def _speak(services: Services, active: ActiveTurn, route: Route) -> AsyncIterato
 async def _say(text: str, outcome: Outcome) -> AsyncIterator[AnswerEvent]:
     yield Said(text)
     yield outcome
+
+
+def _stopped(active: ActiveTurn, route: Route) -> AsyncIterator[AnswerEvent]:
+    """A guardrail's word; what the conversation waited for it still waits for."""
+    judgement = Judgement.of(active.turn.tripped)
+    if route.action == "refuse":
+        return _say(judgement.answer or REFUSED, Outcome("answered", route.awaiting))
+    handoff = Handoff(f"a guardrail passed this on: {judgement.names}", active.release.config.handoff.team)
+    return _say(judgement.answer or PASSED_ON, Outcome("handed_off", route.awaiting, handoff))
 
 
 def _ask(services: Services, route: Route, question: str, kind: str) -> AsyncIterator[AnswerEvent]:

@@ -60,7 +60,9 @@ async def end(services: Services, active: ActiveTurn, result: ToolResult) -> Too
 
 def replayed(active: ActiveTurn, call: ToolCall, recorded: StoredToolCall) -> ToolResult:
     """What an earlier owner of the turn was told."""
-    result = ToolResult(call.id, call.name, recorded.result or "", recorded.outcome, call.provider_id, recorded.ladder)
+    result = ToolResult(
+        call.id, call.name, recorded.result or "", recorded.outcome, call.provider_id, recorded.ladder, recorded.tripped
+    )
     if result.status == "unknown":
         # Its owner died, or the turn parked, before people were asked about it.
         active.unknown.append(result.name)

@@ -10,6 +10,7 @@ from handrail.core.tools import Tool
 from handrail.flows.policies import Policies
 from handrail.flows.project import CheckedProject
 from handrail.oversight.approvals import Rules
+from handrail.protection.guardrails import InputGuardrail
 from handrail.serving.agents import LoopLimits
 from handrail.serving.agents.schema import AgentConfig
 from handrail.serving.context import Knowledge
@@ -53,6 +54,7 @@ class LoadedRelease:
         self.knowledge = knowledge
         self.models = models
         self.chain: Sequence[ModelTier] = models.chain(config.default_model)
+        self.input_guardrail = InputGuardrail(project.policies.guardrails)
         self.tool_list: tuple[Tool, ...] = tuple(project.tools.values())
         self.loop_limits = LoopLimits(max_steps=config.limits.max_steps, max_tool_calls=config.limits.max_tool_calls)
 

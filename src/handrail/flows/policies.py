@@ -4,11 +4,13 @@ from pydantic import Field
 
 from handrail.delivery.releases import PoliciesFile
 from handrail.oversight.approvals import ApprovalRule
+from handrail.protection.guardrails import GuardrailsPolicy
 
 
 class Policies(PoliciesFile):
-    """Permissions, limits, and what waits for a person."""
+    """Permissions, limits, checks on what comes in, and what waits for a person."""
 
     approvals: list[ApprovalRule] = Field(
         default_factory=list[ApprovalRule], description="Tool calls that wait until people have approved them."
     )
+    guardrails: GuardrailsPolicy = GuardrailsPolicy()

@@ -10,6 +10,7 @@ from handrail.delivery.evals import TestFile
 from handrail.delivery.releases import LoadedPackage, Loader, Sources, project_path
 from handrail.flows.policies import Policies
 from handrail.oversight.approvals import Rules, compile_rules
+from handrail.protection.guardrails import unknown_categories
 from handrail.serving.agents.schema import NO_MODEL, AgentConfig
 from handrail.serving.context import Instructions
 from handrail.serving.dialogue import Flow, FlowFile, load_flow
@@ -65,6 +66,7 @@ class _Check:
         policies = self._optional("policies.yaml", Policies) or Policies()
         rules = self._approval_rules(policies, tools)
         tests = self._tests()
+        self._problems.extend(self._guardrail_problems(policies))
         if tools is not None:
             self._problems.extend(self._policy_problems(policies, tools))
         if intents is not None:
@@ -151,6 +153,11 @@ class _Check:
             if name not in tools:
                 path = ("permissions", name)
                 yield self._document("policies.yaml").problem(path, _unknown("tool", name, tools))
+
+    def _guardrail_problems(self, policies: Policies) -> Iterator[Problem]:
+        for key, name in unknown_categories(policies.guardrails):
+            message = f"nothing falls into the category {name!r}; correct its name or give it words"
+            yield self._document("policies.yaml").problem(("guardrails", key, name), message)
 
     def _intent_problems(
         self, intents: Intents, flows: Mapping[str, Flow | None], tools: Mapping[str, Tool] | None

@@ -5,10 +5,11 @@ from typing import Any, Literal
 
 from handrail.core.answers import Awaiting
 from handrail.flows.services import ActiveTurn, Services
+from handrail.protection.guardrails import Judgement
 from handrail.serving.routing import Decision, parse_choice, parse_yes_no
 from handrail.serving.routing import decide as decide_by_confidence
 
-Action = Literal["execute", "confirm", "clarify", "handoff", "continue", "declined"]
+Action = Literal["execute", "confirm", "clarify", "handoff", "continue", "declined", "refuse", "escalate"]
 LatencyClass = Literal["simple", "medium", "complex"]
 
 AWAITING_MICROS = 30 * 60 * 1_000_000
@@ -41,12 +42,22 @@ class Route:
 
 def decide(services: Services, active: ActiveTurn) -> Route:
     """The route of this message. Pure, so that a turn which is taken over or resumed goes the same way again."""
+    judgement = Judgement.of(active.turn.tripped)
+    if judgement.stops:
+        return _stopped(active, judgement)
     awaiting = active.conversation.awaiting
     if awaiting and awaiting.expires_at and awaiting.expires_at < active.turn.created_at:
         awaiting = None
     route = _continued(active, awaiting) if awaiting else None
     route = route or _by_confidence(active, active.conversation.failures)
     return replace(route, latency_class=_latency_class(active, route))
+
+
+def _stopped(active: ActiveTurn, judgement: Judgement) -> Route:
+    """A guardrail's word comes before what the message is about. Which one is not told to whoever wrote it."""
+    action = "refuse" if judgement.action == "refuse" else "escalate"
+    now, reason = active.conversation, "a guardrail does not let this message through"
+    return Route(action, None, None, reason, "", awaiting=now.awaiting, failures=now.failures)
 
 
 def _continued(active: ActiveTurn, awaiting: Awaiting) -> Route | None:

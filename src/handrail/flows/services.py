@@ -20,6 +20,7 @@ from handrail.oversight.approvals import ApprovalStore
 from handrail.oversight.escalations import EscalationStore
 from handrail.protection.audit import AuditTrail
 from handrail.protection.auth import Authenticator, KeyStore
+from handrail.protection.guardrails import Detector
 from handrail.protection.rate_limits import RateLimited, RateLimiter, SharedRateLimiter
 from handrail.serving.conversations import (
     Conversation,
@@ -125,6 +126,7 @@ class Services:
     switch_store: SwitchStore
     background: Background
     metrics: Metrics
+    detector: Detector = field(default_factory=Detector)
     valkey: Valkey | None = None
     bus: Bus = field(default_factory=LocalBus)
     shared_rates: SharedRateLimiter | None = None
@@ -182,6 +184,7 @@ class ActiveTurn:
         unknown: tools of this turn whose effect nobody knows.
         ladder: what model calls tried that were not answered at once, one step after another.
         unanswered_tools: tools of this turn whose last call nobody could answer, in the order of the first.
+        protecting: the releases whose policies hold for this turn, once they are known.
     """
 
     principal: Principal
@@ -204,6 +207,7 @@ class ActiveTurn:
     ladder: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     unanswered_tools: dict[str, None] = field(default_factory=dict[str, None])
     calls: list[ModelCalled] = field(default_factory=list[ModelCalled])
+    protecting: Sequence[LoadedRelease] = ()
 
     @property
     def is_unanswered(self) -> bool:

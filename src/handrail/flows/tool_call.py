@@ -1,4 +1,5 @@
-"""The story of one tool call: permission -> approval -> intent row (before the effect) -> ladder -> result row.
+"""The story of one tool call: permission -> approval -> intent row (before the effect) -> ladder -> guardrails
+-> result row.
 
 Reads of one round run in parallel, writes one after another. A read needs no intent row: it may run again. A call that
 an earlier owner of the turn has ended is not made again, and a write it had begun is settled, never repeated blindly.
@@ -12,6 +13,7 @@ from handrail.core import events
 from handrail.core.messages import Message, ToolCall, ToolResult
 from handrail.flows import journal
 from handrail.flows.gate import ApprovalPending, admitted
+from handrail.flows.guardrails import labelled
 from handrail.flows.services import ActiveTurn, Services
 from handrail.flows.settle import settled
 from handrail.flows.tool_ladder import climb_down
@@ -113,6 +115,7 @@ async def _run(services: Services, active: ActiveTurn, call: ToolCall, *, in_dou
     active.waits.enter()
     try:
         result = await climb_down(services, active, tool, call, in_doubt=in_doubt)
+        result = await labelled(services, active, result)
     finally:
         active.waits.leave()
     journal.completed(active, result)

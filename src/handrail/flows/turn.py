@@ -1,6 +1,6 @@
 """The one story: what happens to a message, from its arrival to the recorded answer.
 
-receive -> admit (rate, a place) -> check the input -> store (commit a) -> classify -> route by confidence -> flow or
+receive -> admit (rate, a place) -> input guardrails -> store (commit a) -> classify -> route by confidence -> flow or
 agent loop, where every model and tool call is governed -> stream -> record (commit d). The turn runs on its own: a
 client that leaves changes nothing, and what it missed is replayed to it.
 """
@@ -15,11 +15,12 @@ from handrail.core.errors import HandrailError
 from handrail.core.messages import Message
 from handrail.core.principal import Principal
 from handrail.db import Conflict
-from handrail.flows.admission import admit_earlier, attach, begin, pinned, start_next, wait_for_start
+from handrail.flows.admission import Arrived, admit_earlier, attach, begin, pinned, start_next, wait_for_start
 from handrail.flows.answer import answer
 from handrail.flows.conversations import require_own
 from handrail.flows.early_end import end_early, end_fenced, end_parked
 from handrail.flows.gate import ApprovalPending
+from handrail.flows.guardrails import judged
 from handrail.flows.record import record
 from handrail.flows.route import decide
 from handrail.flows.services import ActiveTurn, Services
@@ -58,9 +59,12 @@ async def take_turn(
         release = await services.releases.load(conversation.tenant_id, pin)
         protecting = await services.releases.protection(conversation.tenant_id, release)
         text = admit_text(message, strictest(each.policies.input for each in protecting))
-        active = await begin(services, principal, conversation, release, text, idempotency, admit_earlier(earlier))
+        judgement = await judged(services, protecting, text, "user")
+        arrived = Arrived(text, judgement, admit_earlier(earlier), idempotency)
+        active = await begin(services, principal, conversation, release, arrived)
         if isinstance(active, TurnStream):
             return active
+        active.protecting = protecting
         # Overhead counts from the request on; of a turn that waits in line it counts from its start.
         if active.turn.status is TurnStatus.RUNNING:
             active.began, active.place = began + place.waited_seconds, place.moved()

@@ -130,9 +130,6 @@ class Metrics:
         self._escalations = _Counters(
             self._registry, "escalations", "Conversations handed to people.", ("agent", "team")
         )
-        self._denied = _Counters(
-            self._registry, "handrail_denied", "Requests and tool calls that were refused for who asked.", ("code",)
-        )
         self._breakers = _Gauges(
             self._registry, "handrail_breaker_state", "0 closed, 0.5 half open, 1 open or forced open.", ("breaker",)
         )
@@ -160,6 +157,18 @@ class Metrics:
         self._shared_state = _gauge(registry, "handrail_shared_state_up", "1 while Valkey answers.", "min")
         self._admission_running = _gauge(registry, "handrail_admission_running", "Turns that have a place.", "sum")
         self._admission_waiting = _gauge(registry, "handrail_admission_waiting", "Turns that wait for one.", "sum")
+        self._count_protection()
+
+    def _count_protection(self) -> None:
+        self._tripped = _Counters(
+            self._registry,
+            "guardrails_tripped",
+            "Guardrails that a text tripped, by what was done.",
+            ("agent", "channel", "guardrail", "action"),
+        )
+        self._denied = _Counters(
+            self._registry, "handrail_denied", "Requests and tool calls that were refused for who asked.", ("code",)
+        )
 
     def turn(
         self,
@@ -202,6 +211,9 @@ class Metrics:
 
     def escalation(self, agent: str, team: str | None) -> None:
         self._escalations.of(agent, team or NONE).inc()
+
+    def guardrail_tripped(self, agent: str, channel: str, guardrail: str, action: str) -> None:
+        self._tripped.of(agent, channel, guardrail, action).inc()
 
     def denied(self, code: str) -> None:
         self._denied.of(code).inc()

@@ -8,14 +8,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
-from typing import Literal, cast, get_args
+from typing import cast
 
 import yaml
 
 from handrail.protection.guardrails.normalise import fold, unmasked
 
-Category = Literal["self_harm", "violence", "sexual", "hate", "illegal", "profanity", "payment_data"]
-CATEGORIES: tuple[Category, ...] = get_args(Category)
+# Found by its check digit and not by words.
+PAYMENT_DATA = "payment_data"
 _WORD = re.compile(r"[^\W_]+")
 _CARD = re.compile(r"(?<![\w.])\d(?:[ -]?\d){12,18}(?![\w-])")
 
@@ -26,12 +26,12 @@ Phrase = tuple[str, ...]
 class WordList:
     """Phrases by their first word, each with its category."""
 
-    phrases: Mapping[str, tuple[tuple[Phrase, Category], ...]]
+    phrases: Mapping[str, tuple[tuple[Phrase, str], ...]]
 
     @classmethod
-    def of(cls, lists: Mapping[Category, Iterable[str]], without: Iterable[str] = ()) -> "WordList":
+    def of(cls, lists: Mapping[str, Iterable[str]], without: Iterable[str] = ()) -> "WordList":
         left_out = {phrase_of(each) for each in without}
-        found: dict[str, list[tuple[Phrase, Category]]] = {}
+        found: dict[str, list[tuple[Phrase, str]]] = {}
         for category, texts in lists.items():
             for text in texts:
                 phrase = phrase_of(text)
@@ -39,7 +39,7 @@ class WordList:
                     found.setdefault(phrase[0], []).append((phrase, category))
         return cls({first: tuple(rest) for first, rest in found.items()})
 
-    def categories(self, folded: str) -> set[Category]:
+    def categories(self, folded: str) -> set[str]:
         words = _WORD.findall(folded)
         if self.phrases.keys().isdisjoint(words):
             return set()
@@ -56,20 +56,20 @@ def phrase_of(text: str) -> Phrase:
 
 
 @lru_cache(maxsize=1)
-def shipped_words() -> Mapping[Category, list[str]]:
+def shipped_words() -> Mapping[str, list[str]]:
     """The lists that come with Handrail."""
     text = files("handrail.protection.guardrails").joinpath("data/content.yaml").read_text(encoding="utf-8")
-    return cast(Mapping[Category, list[str]], yaml.safe_load(text))
+    return cast(Mapping[str, list[str]], yaml.safe_load(text))
 
 
-def categories_of(folded: str, words: WordList) -> set[Category]:
+def categories_of(folded: str, words: WordList) -> set[str]:
     """What the text is about, of what filters look for; also when it is written in disguise."""
     found = words.categories(folded)
     plain = unmasked(folded)
     if plain is not None:
         found |= words.categories(plain)
     if any(_is_card(each[0]) for each in _CARD.finditer(folded)):
-        found.add("payment_data")
+        found.add(PAYMENT_DATA)
     return found
 
 

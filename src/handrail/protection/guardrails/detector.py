@@ -15,6 +15,9 @@ from handrail.protection.guardrails.signatures import Signatures, shipped_signat
 # What a weak signature adds to the classifier's log odds.
 WEAK_SIGNATURE = 1.0
 _SURE = 0.999
+# A cheap gate: each piece costs as much as a short message, and records hold dozens of short values.
+FEWEST_SPACES = 2
+LONG_PIECE = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,4 +72,9 @@ def _views(text: str, folded: str) -> Iterator[str]:
     if folded:
         yield folded
     if len(pieces) > 1:
-        yield from filter(None, map(fold, pieces))
+        yield from filter(None, (fold(piece) for piece in pieces if _may_say_something(piece)))
+
+
+def _may_say_something(piece: str) -> bool:
+    """Names of fields, ids and single words give no instruction; they are judged with the whole alone."""
+    return piece.count(" ") >= FEWEST_SPACES or len(piece) >= LONG_PIECE or not piece.isascii()

@@ -1,10 +1,10 @@
 """What happens to a message, by what was found in it. Pure; of several policies the strictest word counts."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from handrail.protection.guardrails.content import Category, WordList, categories_of, shipped_words
+from handrail.protection.guardrails.content import PAYMENT_DATA, WordList, categories_of, shipped_words
 from handrail.protection.guardrails.detector import Detector, Finding
 from handrail.protection.guardrails.head import Channel
 from handrail.protection.guardrails.normalise import fold
@@ -12,6 +12,8 @@ from handrail.protection.guardrails.schema import Action, GuardrailsPolicy
 
 # From let through to stopped: a person who answers is more than a note, and a refusal is more than both.
 STRICTNESS: Sequence[Action] = ("allow", "flag", "escalate", "refuse")
+STOPPING: frozenset[Action] = frozenset({"escalate", "refuse"})
+INJECTION = "injection"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +24,25 @@ class Tripped:
     action: Action
     score: float | None = None
     reasons: tuple[str, ...] = ()
+    answer: str | None = None
+
+    @property
+    def stops(self) -> bool:
+        """The text does not reach the model."""
+        return self.action in STOPPING
 
     def stored(self) -> dict[str, Any]:
-        """As it stands on the turn: no word of the text."""
+        """As it stands in the record: no word of the text."""
         score = None if self.score is None else round(self.score, 4)
-        return {"guardrail": self.guardrail, "action": self.action, "score": score, "reasons": list(self.reasons)}
+        record = {"guardrail": self.guardrail, "action": self.action, "score": score, "reasons": list(self.reasons)}
+        return record | ({"answer": self.answer} if self.answer and self.stops else {})
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> "Tripped":
+        """What `stored` has written."""
+        return cls(
+            record["guardrail"], record["action"], record["score"], tuple(record["reasons"]), record.get("answer")
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +56,26 @@ class Judgement:
         return self.tripped[0].action if self.tripped else "allow"
 
     @property
-    def reason(self) -> str:
-        names = ", ".join(each.guardrail for each in self.tripped if each.action == self.action)
-        return f"a guardrail says {self.action}: {names}" if names else "no guardrail tripped"
+    def stops(self) -> bool:
+        return self.action in STOPPING
+
+    @property
+    def names(self) -> str:
+        """The guardrails whose word it is, for people of the deployment."""
+        return ", ".join(each.guardrail for each in self.tripped if each.action == self.action)
+
+    @property
+    def answer(self) -> str | None:
+        """What the policy has the user told; None to leave the words to the turn."""
+        return next((each.answer for each in self.tripped if each.action == self.action and each.answer), None)
+
+    def stored(self) -> list[dict[str, Any]]:
+        return [each.stored() for each in self.tripped]
+
+    @classmethod
+    def of(cls, records: Sequence[Mapping[str, Any]]) -> "Judgement":
+        """What `stored` has written."""
+        return cls(tuple(Tripped.of(each) for each in records))
 
 
 class InputGuardrail:
@@ -51,25 +84,30 @@ class InputGuardrail:
     def __init__(self, policy: GuardrailsPolicy) -> None:
         self.policy = policy
         added = policy.words
-        lists: dict[Category, list[str]] = {
-            name: [*texts, *added.get(name, ())] for name, texts in shipped_words().items()
-        }
-        lists |= {name: list(texts) for name, texts in added.items() if name not in lists}
+        shipped = shipped_words()
+        lists = {name: [*shipped.get(name, ()), *added.get(name, ())] for name in {**shipped, **added}}
         self._words = WordList.of(lists, policy.without)
 
     def content(self, folded: str) -> Iterable[Tripped]:
         for category in sorted(categories_of(folded, self._words)):
-            yield Tripped(f"content.{category}", self._action(category))
+            action = self.policy.content.get(category, "flag")
+            yield Tripped(f"content.{category}", action, answer=self.policy.answers.get(category))
 
     def injection(self, detector: Detector, found: Finding, channel: Channel) -> Iterable[Tripped]:
         policy = self.policy.injection
         action = policy.user if channel == "user" else policy.tool
         limit = detector.thresholds[channel] if policy.threshold is None else policy.threshold
         if found.score >= limit:
-            yield Tripped("injection", action, found.score, found.reasons or ("classifier",))
+            reasons, answer = found.reasons or ("classifier",), self.policy.answers.get(INJECTION)
+            yield Tripped(INJECTION, action, found.score, reasons, answer)
 
-    def _action(self, category: Category) -> Action:
-        return self.policy.content.get(category, "flag")
+
+def unknown_categories(policy: GuardrailsPolicy) -> Sequence[tuple[str, str]]:
+    """Categories that something is to happen for and that nothing falls into, with the key they stand under."""
+    known = {PAYMENT_DATA, *shipped_words(), *policy.words}
+    answered = [each for each in policy.answers if each != INJECTION]
+    named = [*(("content", each) for each in policy.content), *(("answers", each) for each in answered)]
+    return [(key, name) for key, name in named if name not in known]
 
 
 def judge(detector: Detector, guardrails: Sequence[InputGuardrail], text: str, channel: Channel) -> Judgement:

@@ -4,10 +4,12 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from handrail.protection.guardrails.content import Category
-
 Action = Literal["allow", "flag", "escalate", "refuse"]
+# An agent may have categories of its own; each needs words.
+Category = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{1,39}$")]
 Phrase = Annotated[str, StringConstraints(min_length=2, max_length=120, pattern=r"\w")]
+
+Sentence = Annotated[str, StringConstraints(min_length=1, max_length=1000, strip_whitespace=True)]
 
 
 class _Strict(BaseModel):
@@ -35,5 +37,9 @@ class GuardrailsPolicy(_Strict):
     )
     words: dict[Category, list[Phrase]] = Field(
         default_factory=dict[Category, list[Phrase]], description="Words and phrases besides those that ship."
+    )
+    answers: dict[Category | Literal["injection"], Sentence] = Field(
+        default_factory=dict[str, Sentence],
+        description="Category or `injection` -> what the user is told when it is refused or a person takes over.",
     )
     without: list[Phrase] = Field(default_factory=list[Phrase], description="Shipped phrases that are left out.")

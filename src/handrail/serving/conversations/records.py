@@ -71,7 +71,8 @@ class Conversation:
 class Turn:
     """One user message and all that follows. `epoch` fences every write of an owner that lost the lease.
 
-    `moved_from` is the release that the conversation left with this turn, because it was switched off.
+    `moved_from` is the release that the conversation left with this turn, because it was switched off. `tripped` are
+    the guardrails that its message tripped, each with what was done.
     """
 
     id: str
@@ -93,6 +94,7 @@ class Turn:
     escalation_id: str | None = None
     parked: Mapping[str, Any] | None = None
     ladder: Sequence[Mapping[str, Any]] = ()
+    tripped: Sequence[Mapping[str, Any]] = ()
     error_code: str | None = None
     error_message: str | None = None
     usage: Usage = field(default_factory=Usage)
@@ -122,6 +124,7 @@ class Turn:
             escalation_id=row["escalation_id"],
             parked=json.loads(row["parked"]) if row["parked"] else None,
             ladder=json.loads(row["ladder"]) if row["ladder"] else (),
+            tripped=json.loads(row["tripped"]) if row["tripped"] else (),
             error_code=row["error_code"],
             error_message=row["error_message"],
             usage=Usage(row["input_tokens"], row["output_tokens"]),
@@ -198,6 +201,7 @@ class StoredToolCall:
     created_at: int
     ended_at: int | None
     ladder: LadderRecord = ()
+    tripped: Sequence[Mapping[str, Any]] = ()
 
     @property
     def outcome(self) -> Literal["completed", "failed", "unknown"]:
@@ -218,4 +222,5 @@ class StoredToolCall:
             row["created_at"],
             row["ended_at"],
             json.loads(row["ladder"]) if row["ladder"] else (),
+            json.loads(row["tripped"]) if row["tripped"] else (),
         )

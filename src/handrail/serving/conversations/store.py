@@ -208,7 +208,11 @@ _END_CALL = Prepared(
     update(_k)
     .where(_k.c.tenant_id == bindparam("tenant_id"), _k.c.id == bindparam("id_"), _k.c.status == "intent")
     .values(
-        status=bindparam("status_"), result=bindparam("result_"), ladder=bindparam("ladder_"), ended_at=bindparam("at")
+        status=bindparam("status_"),
+        result=bindparam("result_"),
+        ladder=bindparam("ladder_"),
+        tripped=bindparam("tripped_"),
+        ended_at=bindparam("at"),
     )
 )
 _END_CALLS = Prepared(
@@ -309,10 +313,12 @@ class ConversationStore:
         owner: str,
         lease_micros: int,
         earlier: Sequence[Message] = (),
+        withheld: bool = False,
     ) -> None:
         """Commit (a): the turn and its user message; `turn.seq` must be the next one or the batch conflicts.
 
-        `earlier` are messages a client says came before; they are kept with provenance `client`.
+        `earlier` are messages a client says came before; they are kept with provenance `client`. A message that is
+        `withheld` is in the transcript for people and in no model's history.
         """
         key = {"tenant_id": turn.tenant_id}
         batch.add(
@@ -348,6 +354,7 @@ class ConversationStore:
                 "escalation_id": None,
                 "parked": None,
                 "ladder": None,
+                "tripped": json.dumps(list(turn.tripped)) if turn.tripped else None,
                 "owner": owner if running else None,
                 "epoch": turn.epoch,
                 "lease_micros": lease_micros if running else None,
@@ -369,7 +376,7 @@ class ConversationStore:
             self.add_message(
                 batch, turn, position - len(earlier), message.role, message.content, "client", at=turn.created_at
             )
-        self.add_message(batch, turn, 0, "user", text, "user", at=turn.created_at)
+        self.add_message(batch, turn, 0, "user", text, "withheld" if withheld else "user", at=turn.created_at)
 
     async def find_turn(self, tenant_id: str, turn_id: str) -> Turn | None:
         row = await self._db.fetch_one(_FIND_TURN, {"tenant_id": tenant_id, "id": turn_id})
@@ -568,6 +575,7 @@ class ConversationStore:
                 "status": result.status if result else "intent",
                 "result": result.content if result else None,
                 "ladder": _ladder(result) if result else None,
+                "tripped": _tripped(result) if result else None,
                 "ended_at": at if result else None,
             },
         )
@@ -582,6 +590,7 @@ class ConversationStore:
                 "status_": result.status,
                 "result_": result.content,
                 "ladder_": _ladder(result),
+                "tripped_": _tripped(result),
                 "at": at,
             },
             expect=1,
@@ -619,6 +628,10 @@ class ConversationStore:
         """Forget keys older than 24 hours."""
         async with self._db.batch(long=True) as batch:
             batch.add(_SWEEP_KEYS, {"after": at - IDEMPOTENCY_MICROS})
+
+
+def _tripped(result: ToolResult) -> str | None:
+    return json.dumps(list(result.tripped)) if result.tripped else None
 
 
 def _ladder(result: ToolResult) -> str | None:
