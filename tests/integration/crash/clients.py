@@ -41,14 +41,19 @@ class Crowd:
 
     def __init__(self, addresses: Callable[[], Sequence[str]], token: Callable[[], str], rng: random.Random) -> None:
         self.heard: list[Heard] = []
-        self.in_flight = 0
         self.stopping = False
+        self._open: list[Heard] = []
         self._addresses = addresses
         self._token = token
         self._rng = rng
         self._numbers = itertools.count()
         connector = aiohttp.TCPConnector(limit=0)
         self._http = aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=None, sock_read=5))
+
+    @property
+    def in_flight(self) -> int:
+        """How many conversations have a turn that a server took and nobody has heard the end of."""
+        return len({each.conversation for each in self._open if each.turn_id is not None})
 
     async def close(self) -> None:
         await self._http.close()
@@ -69,7 +74,7 @@ class Crowd:
         """Send a message and stay until it has ended for good."""
         heard = Heard(conversation, wanted)
         self.heard.append(heard)
-        self.in_flight += 1
+        self._open.append(heard)
         try:
             async with asyncio.timeout(PATIENCE):
                 while heard.ended is None:
@@ -77,7 +82,7 @@ class Crowd:
         except TimeoutError as error:
             raise Wedged(f"no end of {heard} within {PATIENCE} s") from error
         finally:
-            self.in_flight -= 1
+            self._open.remove(heard)
         return heard
 
     async def _connect(self, heard: Heard) -> None:
@@ -159,7 +164,7 @@ class Crowd:
 def plan(rng: random.Random) -> dict[str, Any]:
     """What a turn does: rounds of tools, reads and writes of every kind, and then some words."""
     rounds = [
-        [_call(rng, rng.choice(("look", "look", "put", "pay", "mail"))) for _ in range(rng.randint(1, 3))]
+        [_call(rng, rng.choice(("look", "look", "put", "pay", "mail"))) for _ in range(rng.randint(1, 2))]
         for _ in range(rng.randint(0, 2))
     ]
     if rng.random() < 0.2:
@@ -170,7 +175,9 @@ def plan(rng: random.Random) -> dict[str, Any]:
 
 
 def _call(rng: random.Random, name: str) -> list[Any]:
-    return [name, {"before": rng.randint(0, 60), "after": rng.randint(0, 60)}]
+    """Work from a tenth of a second to 1.2 seconds, more often short than long, and the effect somewhere inside."""
+    before, after = (round(50 + 550 * rng.random() ** 2) for _ in range(2))
+    return [name, {"before": before, "after": after}]
 
 
 async def _events(response: aiohttp.ClientResponse) -> AsyncIterator[tuple[str, str, Any]]:

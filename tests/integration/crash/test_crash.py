@@ -10,8 +10,9 @@ import signal
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 
 import pytest
 
@@ -23,7 +24,7 @@ from tests.integration.crash.verdict import Verdict, effects_in, judge, rows_of
 
 KILLS = int(os.environ.get("HANDRAIL_KILLS", "100"))
 SEED = int(os.environ.get("HANDRAIL_SEED", "0")) or int(time.time())
-TALKERS = 24
+TALKERS = 28
 LEAST_IN_FLIGHT = 20
 SHORT_LEASE = {
     "HANDRAIL_TURN__LEASE_SECONDS": "1",
@@ -37,13 +38,17 @@ pytestmark = pytest.mark.slow
 
 @dataclass
 class Scene:
-    """Servers, the clients that talk to them, and the outside world where effects happen."""
+    """Servers, the clients that talk to them, and the outside world where effects happen.
+
+    `struck` has, for every kill or stop, how many conversations had a turn in flight at that moment.
+    """
 
     servers: Sequence[Server]
     crowd: Crowd
     url: str
     effects: Path
     rng: random.Random
+    struck: list[int] = field(default_factory=list[int])
 
     async def settled(self, conversations: Sequence[str]) -> Verdict:
         """Every conversation takes one more message; then what is stored is held against what happened."""
@@ -54,11 +59,15 @@ class Scene:
                 await server.send(signal.SIGTERM)
         return judge(await rows_of(self.url), effects_in(self.effects), self.crowd.heard)
 
-    async def busy(self) -> None:
-        """Wait until enough turns are in flight, and then for a moment that nobody can foresee."""
+    async def strike(self, number: signal.Signals) -> Server:
+        """Hit one server at a moment that nobody can foresee, while enough turns are in flight."""
+        await asyncio.sleep(self.rng.uniform(0.0, 0.8))
         while self.crowd.in_flight < LEAST_IN_FLIGHT:  # noqa: ASYNC110 - a count, and not one event
-            await asyncio.sleep(0.01)
-        await asyncio.sleep(self.rng.uniform(0.0, 0.5))
+            await asyncio.sleep(self.rng.uniform(0.01, 0.1))
+        self.struck.append(self.crowd.in_flight)
+        server = self.rng.choice(self.servers)
+        await server.send(number)
+        return server
 
 
 @asynccontextmanager
@@ -89,9 +98,7 @@ async def kill_often(scene: Scene, kills: int) -> Verdict:
         talks = [group.create_task(scene.crowd.talk()) for _ in range(TALKERS)]
         began = time.monotonic()
         for number in range(1, kills + 1):
-            await scene.busy()
-            server = scene.rng.choice(scene.servers)
-            await server.send(signal.SIGKILL)
+            server = await scene.strike(signal.SIGKILL)
             await server.start()
             if number % 100 == 0 or number == kills:
                 _say(f"{number} kills in {time.monotonic() - began:.0f} s, {len(scene.crowd.heard)} turns")
@@ -104,24 +111,24 @@ async def stop_often(scene: Scene, stops: int) -> Verdict:
     async with asyncio.TaskGroup() as group:
         talks = [group.create_task(scene.crowd.talk()) for _ in range(TALKERS)]
         for _ in range(stops):
-            await scene.busy()
-            server = scene.rng.choice(scene.servers)
-            await server.send(signal.SIGSTOP)
+            server = await scene.strike(signal.SIGSTOP)
             await asyncio.sleep(scene.rng.uniform(1.5, 2.5))
             await server.send(signal.SIGCONT)
         scene.crowd.stopping = True
     return await scene.settled([each.result() for each in talks])
 
 
-def report(store: str, kills: int, verdict: Verdict, how: str = "kills") -> None:
+def report(store: str, scene: Scene, verdict: Verdict, how: str = "kills") -> None:
     """What was seen, and by the rule of three how often it may still happen."""
-    each = verdict
+    each, kills, least = verdict, len(scene.struck), min(scene.struck)
     _say(
-        f"{store}, seed {SEED}: {kills} {how}, {each.turns} turns ({each.taken_over} taken over), "
+        f"{store}, seed {SEED}: {kills} {how} with {least} to {max(scene.struck)} turns in flight "
+        f"(median {median(scene.struck):.0f}), {each.turns} turns ({each.taken_over} taken over), "
         f"{each.resumed_streams} streams resumed, {each.effects} effects, {each.unknown} unknown and given to people, "
         f"{each.late} effects of sleepers after that; ends {dict(each.ends)}; {len(each.broken)} promises broken; "
         f"0 of {kills} {how} means less than {3 / kills:.2%} with 95 % confidence"
     )
+    assert least >= LEAST_IN_FLIGHT
     assert not verdict.broken, f"seed {SEED}, {len(verdict.broken)} broken: " + "\n".join(verdict.broken[:20])
 
 
@@ -132,17 +139,17 @@ def _say(line: str) -> None:
 async def test_a_server_on_sqlite_that_is_killed_again_and_again_loses_nothing(tmp_path: Path):
     url = f"sqlite:///{tmp_path / 'data' / 'handrail.db'}"
     async with scene(tmp_path, url, ["one"], SHORT_LEASE) as stage:
-        report("SQLite", KILLS, await kill_often(stage, KILLS))
+        report("SQLite", stage, await kill_often(stage, KILLS))
 
 
 @pytest.mark.postgres
 async def test_replicas_on_postgres_take_over_what_a_killed_one_leaves(tmp_path: Path, blank_postgres_url: str):
     async with scene(tmp_path, blank_postgres_url, ["one", "two"], SHORT_LEASE) as stage:
-        report("PostgreSQL, two replicas", KILLS, await kill_often(stage, KILLS))
+        report("PostgreSQL, two replicas", stage, await kill_often(stage, KILLS))
 
 
 @pytest.mark.postgres
 async def test_a_replica_that_was_stopped_and_wakes_up_changes_nothing_more(tmp_path: Path, blank_postgres_url: str):
     stops = max(KILLS // 10, 3)
     async with scene(tmp_path, blank_postgres_url, ["one", "two"], SHORT_LEASE) as stage:
-        report("PostgreSQL, two replicas", stops, await stop_often(stage, stops), "stops")
+        report("PostgreSQL, two replicas", stage, await stop_often(stage, stops), "stops")
