@@ -148,6 +148,24 @@ def test_a_repeated_request_is_shown_the_turn_of_the_other(pair: Pair):
     assert len(pair.two.transcript(conversation)) == 2
 
 
+def test_a_turn_that_waits_at_one_and_runs_at_the_other_is_shown_as_it_is_said(pair: Pair):
+    pair.says(" ".join(f"word{number}" for number in range(20)), 0.05)
+    conversation = pair.two.open()
+    _, first = begin(pair.two, conversation)
+    turns = f"{pair.one.address}/v1/conversations/{conversation}/turns"
+    waiting = follow("POST", turns, {"message": "and once more"})
+    until(lambda: any(each.name == "message.delta" for each in waiting.seen))
+    turn = next(each.data["turn_id"] for each in waiting.seen if each.name == "turn.queued")
+    back = [
+        follow("GET", f"{each.address}/v1/turns/{turn}/events", last_event_id=waiting.seen[-1].id)
+        for each in (pair.one, pair.two)
+    ]
+    seen = list(waiting.seen)
+    assert shown(waiting.ended()) == shown(first.ended()) == pair.provider.says
+    for each in back:
+        assert shown(seen + each.ended()) == pair.provider.says
+
+
 def is_refused(process: Process) -> bool:
     answer = process.client.post("/v1/conversations", json={})
     return (answer.status_code, answer.json().get("error", {}).get("code")) == (503, "switched_off")

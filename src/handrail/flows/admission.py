@@ -179,7 +179,7 @@ def active_turn(
         release=release,
         turn=turn,
         text=text,
-        stream=services.streams.open(turn.id, max(turn.epoch, 1)),
+        stream=services.streams.open(turn.id, turn.epoch),
         deadline=Deadline.after(_seconds(services, release)),
         waits=Waits(),
         began=time.perf_counter(),
@@ -282,12 +282,10 @@ async def wait_for_start(services: Services, active: ActiveTurn, run: Run) -> No
 async def _copy(services: Services, turn: Turn, stream: TurnStream) -> None:
     """Tell the followers of this stream what became of a turn that ran elsewhere."""
     # Never by this process's own stream of the turn: that is the one that is told here, and would follow itself.
-    async for batch in _follow_elsewhere(services, turn, None):
+    after = (stream.epoch, stream.seq) if stream.seq else None
+    async for batch in _follow_elsewhere(services, turn, after):
         for event in batch:
-            if event.name in events.ENDS_STREAM:
-                stream.finish(event.name, event.data)
-            else:
-                stream.publish(event.name, event.data)
+            stream.mirror(event)
 
 
 async def attach(services: Services, principal: Principal, turn_id: str) -> TurnStream:
@@ -314,9 +312,11 @@ async def _follow(services: Services, turn: Turn, after: tuple[int, int] | None)
             yield batch
         return
     async for batch in stream.batches(after[1] if after and after[0] == stream.epoch else 0):
+        after = (batch[-1].epoch, batch[-1].seq)
         yield batch
     if stream.result is None and not services.draining:
-        async for batch in _from_transcript(services, turn, after):
+        # The turn was lost to another process: what was shown so far is told apart from what that one says.
+        async for batch in _follow_elsewhere(services, turn, after):
             yield batch
 
 

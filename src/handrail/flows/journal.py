@@ -55,6 +55,8 @@ async def end(services: Services, active: ActiveTurn, result: ToolResult) -> Too
         services.conversations.end_call(batch, active.turn, result, at=services.clock.micros())
         tool_call_ended(services, active, batch, result.tool_call_id, result.name, result.status)
     active.begun.pop(result.tool_call_id, None)
+    # After the commit: what a client was told is done must not become unknown when this process dies here.
+    completed(active, result)
     return result
 
 
@@ -66,20 +68,25 @@ def replayed(active: ActiveTurn, call: ToolCall, recorded: StoredToolCall) -> To
     if result.status == "unknown":
         # Its owner died, or the turn parked, before people were asked about it.
         active.unknown.append(result.name)
-    active.stream.publish(events.TOOL_STARTED, started(call))
+    begins(active, call)
     completed(active, result)
     return result
 
 
 def tell(services: Services, active: ActiveTurn, call: ToolCall, result: ToolResult) -> None:
     """A call that was not let through is shown and counted like any other."""
-    active.stream.publish(events.TOOL_STARTED, started(call))
+    begins(active, call)
     completed(active, result)
     known = call.name if call.name in active.release.tools else "unknown"
     services.metrics.tool_call(active.turn.agent, known, result.status)
 
 
-def started(call: ToolCall) -> dict[str, object]:
+def begins(active: ActiveTurn, call: ToolCall) -> None:
+    """Tell followers of a call."""
+    active.stream.publish(events.TOOL_STARTED, _started(call))
+
+
+def _started(call: ToolCall) -> dict[str, object]:
     return {"id": call.id, "name": call.name, "arguments": _readable(call.arguments)}
 
 

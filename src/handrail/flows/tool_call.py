@@ -9,7 +9,6 @@ import asyncio
 from collections.abc import Awaitable, Sequence
 from dataclasses import replace
 
-from handrail.core import events
 from handrail.core.messages import Message, ToolCall, ToolResult
 from handrail.flows import journal
 from handrail.flows.gate import ApprovalPending, admitted
@@ -68,24 +67,30 @@ async def _read(services: Services, active: ActiveTurn, call: ToolCall) -> ToolR
     if isinstance(admission, ToolResult):
         journal.tell(services, active, call, admission)
         return admission
-    return await _run(services, active, admission)
+    journal.begins(active, call)
+    result = await _run(services, active, admission)
+    journal.completed(active, result)
+    return result
 
 
 async def _write(services: Services, active: ActiveTurn, call: ToolCall) -> ToolResult:
-    """Intent row, effect, result row. A process that dies in between leaves an intent without a result: unknown."""
+    """Intent row, effect, result row; only then is anybody told. A process that dies in between leaves an intent
+    without a result: unknown."""
     recorded = active.journal.get(call.id)
     if recorded is not None and recorded.result is not None:
         return journal.replayed(active, call, recorded)
     if recorded is not None:
         begun = replace(call, arguments=recorded.arguments)
+        journal.begins(active, begun)
         return await journal.end(services, active, await settled(services, active, begun, recorded, run=_run_again))
     admission = await admitted(services, active, call)
     if isinstance(admission, ToolResult):
-        journal.tell(services, active, call, admission)
         async with services.db.batch() as batch:
             journal.store_results(services, active, batch, [call], {call.id: admission})
+        journal.tell(services, active, call, admission)
         return admission
     await journal.intend(services, active, admission)
+    journal.begins(active, admission)
     return await journal.end(services, active, await _run(services, active, admission))
 
 
@@ -111,13 +116,11 @@ async def _run_again(services: Services, active: ActiveTurn, call: ToolCall) -> 
 async def _run(services: Services, active: ActiveTurn, call: ToolCall, *, in_doubt: bool = False) -> ToolResult:
     """The tool itself, or what stands in for it; whatever happens comes back as a result."""
     tool = active.release.tools[call.name]
-    active.stream.publish(events.TOOL_STARTED, journal.started(call))
     active.waits.enter()
     try:
         result = await climb_down(services, active, tool, call, in_doubt=in_doubt)
         result = await labelled(services, active, result)
     finally:
         active.waits.leave()
-    journal.completed(active, result)
     services.metrics.tool_call(active.turn.agent, call.name, result.status)
     return result

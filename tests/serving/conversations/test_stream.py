@@ -179,3 +179,35 @@ def test_whatever_a_client_saw_last_its_final_text_is_the_transcripts(seq: int):
 
 def test_a_client_of_an_earlier_epoch_starts_over():
     assert replayed((2, 500))[0].name == "turn.started"
+
+
+async def test_a_turn_that_waited_counts_anew_when_it_runs_and_its_followers_stay():
+    streams = Streams()
+    stream = streams.open("turn_1", 0)
+    stream.publish(events.QUEUED, {})
+    assert streams.open("turn_1", 1) is stream
+    stream.publish(events.STARTED, {})
+    stream.finish(events.COMPLETED, {})
+    assert [each.id async for each in stream.follow()] == ["0.1", "1.1", "1.2"]
+    assert [each.id async for each in stream.follow(1)] == ["1.2"]
+
+
+async def test_events_of_another_process_keep_their_ids_and_are_not_told_to_others():
+    told: list[str] = []
+    stream = TurnStream("turn_1", 0, lambda _, event: told.append(event.id))
+    stream.publish(events.QUEUED, {})
+    for seq, text in enumerate(("Hel", "lo."), 1):
+        stream.mirror(Event(1, seq, events.MESSAGE_DELTA, {"text": text}))
+    stream.mirror(Event(1, 7, events.COMPLETED, {"status": "completed"}))
+    assert [each.id async for each in stream.follow(1)] == ["1.2", "1.7"]
+    assert (await stream.wait(), stream.text, told) == ({"status": "completed"}, "Hello.", ["0.1"])
+
+
+async def test_a_client_behind_the_ring_of_mirrored_events_ends_with_the_whole_text():
+    stream = TurnStream("turn_1", 0)
+    for seq in range(1, MOST_EVENTS + 50):
+        stream.mirror(Event(1, seq, events.MESSAGE_DELTA, {"text": f"{seq} "}))
+    stream.mirror(Event(1, MOST_EVENTS + 50, events.COMPLETED, {}))
+    seen = [each async for each in stream.follow(3)]
+    assert seen[0].name == events.MESSAGE_RESTARTED
+    assert seen[0].data["text"] + "".join(each.data["text"] for each in seen[1:-1]) == stream.text

@@ -5,6 +5,7 @@ A turn runs on its own and writes here; a client that leaves changes nothing. Te
 """
 
 import asyncio
+from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
@@ -23,6 +24,9 @@ Tap = Callable[[str, Event], None]
 class TurnStream:
     """One turn's events in order, from `<epoch>.1` on. Used from one event loop only.
 
+    A turn that waits has epoch 0, and its stream goes on with the epoch of the process that runs it: this one, or
+    another one whose events are mirrored here under their own ids.
+
     Args:
         tap: called with the turn's id and each event, for followers on other replicas; neither waits nor raises.
     """
@@ -36,6 +40,7 @@ class TurnStream:
         self._abandoned: Exception | None = None
         self._events: list[Event] = []
         self._dropped = 0
+        self._last_dropped: Event | None = None
         self._text: list[str] = []
         self._pending: list[str] = []
         self._timer: asyncio.TimerHandle | None = None
@@ -62,6 +67,21 @@ class TurnStream:
         """Send text that waits to be joined."""
         if self._pending:
             self._flush()
+
+    def mirror(self, event: Event) -> None:
+        """Append an event of another process, under its own id, so that a client may go on there; it is not tapped."""
+        if event.name == events.MESSAGE_DELTA:
+            self._text.append(event.data["text"])
+        elif event.name == events.MESSAGE_RESTARTED:
+            self._text = [event.data["text"]]
+        self.epoch, self.seq = event.epoch, event.seq
+        self._keep(event)
+        if event.name in events.ENDS_STREAM:
+            self._end(event.data)
+
+    def begin(self, epoch: int) -> None:
+        """The turn has waited and runs here now."""
+        self.epoch, self.seq = epoch, 0
 
     def say(self, text: str) -> None:
         """Append visible text."""
@@ -97,7 +117,10 @@ class TurnStream:
     def finish(self, name: str, data: Mapping[str, Any]) -> None:
         """The last event; `data` is also what a client that does not stream is given."""
         self.publish(name, data)
-        self.result = data
+        self._end(data)
+
+    def _end(self, result: Mapping[str, Any]) -> None:
+        self.result = result
         self._wake()
         if self._done is not None and not self._done.done():
             self._done.set_result(None)
@@ -124,20 +147,30 @@ class TurnStream:
 
         A client that fell behind the ring gets `message.restarted` with the text up to the ring's first event.
         """
-        at = after
+        at = self._place_after(after) if after else 0
         while True:
             batch: list[Event] = []
             if at < self._dropped:
-                at = self._dropped
-                batch.append(Event(self.epoch, at, events.MESSAGE_RESTARTED, {"text": self._text_at_ring_start()}))
+                at, last = self._dropped, self._last_dropped
+                assert last is not None, "something was dropped"
+                text = {"text": self._text_at_ring_start()}
+                batch.append(Event(last.epoch, last.seq, events.MESSAGE_RESTARTED, text))
             batch += self._events[at - self._dropped :]
             if batch:
-                at = batch[-1].seq
+                at = self._dropped + len(self._events)
                 yield batch
             elif self.is_over:
                 return
             else:
                 await self._change()
+
+    def _place_after(self, seq: int) -> int:
+        """Where the events after this one of the current epoch begin, counted from the stream's first; before the ring
+        for one that is no longer there."""
+        seen = (self.epoch, seq)
+        if self._last_dropped is not None and seen < (self._last_dropped.epoch, self._last_dropped.seq):
+            return 0
+        return self._dropped + bisect_right(self._events, seen, key=lambda each: (each.epoch, each.seq))
 
     async def _change(self) -> None:
         """Wait for the next event; every follower has a future of its own, so one that leaves takes nothing along."""
@@ -157,11 +190,15 @@ class TurnStream:
     def _append(self, name: str, data: Mapping[str, Any]) -> None:
         self.seq += 1
         event = Event(self.epoch, self.seq, name, data)
-        self._events.append(event)
         if self._tap is not None:
             self._tap(self.turn_id, event)
+        self._keep(event)
+
+    def _keep(self, event: Event) -> None:
+        self._events.append(event)
         if len(self._events) > MOST_EVENTS:
             half = MOST_EVENTS // 2
+            self._last_dropped = self._events[half - 1]
             del self._events[:half]
             self._dropped += half
         self._wake()
@@ -192,7 +229,9 @@ class Streams:
 
     def open(self, turn_id: str, epoch: int) -> TurnStream:
         stream = self._running.get(turn_id)
-        if stream is None or stream.epoch != epoch:
+        if stream is not None and stream.epoch == 0 and not stream.is_over:
+            stream.begin(epoch)
+        elif stream is None or stream.epoch != epoch:
             stream = self._running[turn_id] = TurnStream(turn_id, epoch, self._tap)
         return stream
 
