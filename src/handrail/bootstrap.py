@@ -83,6 +83,7 @@ async def services_from(settings: Settings, clock: Clock | None = None) -> Async
     authenticator = Authenticator(keys, clock, operator_token(settings.data_dir), _tokens(settings.auth, clock))
     await authenticator.start()
     audit = audit_trail(settings, db, clock)
+    detector = Detector(thresholds=read_thresholds(settings.data_dir))
     services = Services(
         clock=clock,
         db=db,
@@ -99,6 +100,7 @@ async def services_from(settings: Settings, clock: Clock | None = None) -> Async
             clock,
             train=train_apart,
             audit=audit,
+            detector=detector,
         ),
         tool_runner=tools,
         escalations=EscalationStore(db),
@@ -114,7 +116,7 @@ async def services_from(settings: Settings, clock: Clock | None = None) -> Async
         switch_store=SwitchStore(db),
         background=_background(db, settings),
         metrics=metrics,
-        detector=Detector(thresholds=read_thresholds(settings.data_dir)),
+        detector=detector,
         bus=bus,
     )
     mirror.hear(services.breakers)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from handrail.core.clock import FrozenClock
-from handrail.core.messages import SUSPICIOUS
+from handrail.core.messages import SUSPICIOUS, Message
 from handrail.db import Database
 from handrail.delivery.releases import Sources
 from handrail.flows.audit_desk import AuditDesk, Filter
@@ -123,6 +123,33 @@ class TestMessage:
         (record,) = found["data"]
         assert (record["outcome"], record["target"]) == ("denied", f"turn:{result['id']}")
         assert "instructions" not in str(record)
+
+
+class TestEarlier:
+    async def test_what_a_client_says_came_before_is_left_out_when_it_is_stopped(self, world: World) -> None:
+        under(world, injection={"user": "refuse"})
+        model = world.script("Hello.")
+        before = [Message("user", ATTACK, "client"), Message("user", "I like red", "client")]
+
+        stream = await world.send(await world.open(), "hello there", earlier=before)
+        await stream.wait()
+
+        assert "I like red" in said_to(model)
+        assert ATTACK not in said_to(model)
+
+
+class TestDocument:
+    async def test_that_reads_like_instructions_is_marked_for_the_model(
+        self, sqlite_db: Database, clock: FrozenClock, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        knowledge = f"# Parcels\n\n## Delivery\n\n{PLANTED}\n\n## Weight\n\nA parcel weighs at most 20 kg.\n"
+        world = await world_over(sqlite_db, clock, project={**PROJECT, "knowledge/parcels.md": knowledge})
+
+        delivery, weight = world.release.knowledge.passages
+
+        assert (delivery.is_suspicious, weight.is_suspicious) == (True, False)
+        assert "knowledge/parcels.md#Delivery" in caplog.text
+        await closed(world)
 
 
 class TestToolResult:

@@ -100,12 +100,16 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A piece of the agent project's knowledge: `source` is the file, `title` the heading it stands under."""
+    """A piece of the agent project's knowledge: `source` is the file, `title` the heading it stands under.
+
+    `is_suspicious`: a guardrail flagged the text, which may try to instruct the model.
+    """
 
     source: str
     title: str
     text: str
     score: float = 0.0
+    is_suspicious: bool = False
 
     def quoted(self) -> str:
         """The text with its source said, as a user reads it."""

@@ -15,7 +15,7 @@ from handrail.core.messages import Message
 from handrail.core.principal import Principal
 from handrail.db import Conflict
 from handrail.flows.elsewhere import from_elsewhere
-from handrail.flows.guardrails import count, message_tripped
+from handrail.flows.guardrails import count, judged, message_tripped
 from handrail.flows.releases import LoadedRelease
 from handrail.flows.services import ActiveTurn, Services
 from handrail.protection.guardrails import InvalidMessage, Judgement, admit_text
@@ -50,12 +50,19 @@ class _AnyLength:
     max_characters: int = MOST_EARLIER_CHARACTERS
 
 
-def admit_earlier(earlier: Sequence[Message]) -> list[Message]:
-    """What a client says came before, in the form that messages are stored in; what is empty then is left out."""
+async def admit_earlier(
+    services: Services, protecting: Sequence[LoadedRelease], earlier: Sequence[Message]
+) -> list[Message]:
+    """What a client says came before, in the form that messages are stored in; what is empty then is left out, and
+    what a guardrail stops."""
     admitted: list[Message] = []
     for message in earlier:
         with suppress(InvalidMessage):
-            admitted.append(replace(message, content=admit_text(message.content, _AnyLength())))
+            text = admit_text(message.content, _AnyLength())
+            judgement = await judged(services, protecting, text, "user")
+            count(services, protecting[0].agent, "user", judgement.tripped)
+            if not judgement.stops:
+                admitted.append(replace(message, content=text))
     return admitted
 
 

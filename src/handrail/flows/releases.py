@@ -36,6 +36,7 @@ from handrail.delivery.releases import (
 from handrail.flows.loaded_release import LoadedRelease, Target, offers
 from handrail.flows.project import CheckedProject, check
 from handrail.protection.audit import AuditEntry, AuditTrail
+from handrail.protection.guardrails import Detector, InputGuardrail, judge
 from handrail.serving.context import Knowledge
 from handrail.serving.models import ModelRegistry
 from handrail.serving.routing import Intents, train_here
@@ -82,6 +83,7 @@ class Releases:
     Args:
         train: makes a head from examples; a server hands in `train_apart`.
         audit: where making and using a release is recorded.
+        detector: looks through the knowledge of a release when it is loaded.
         most_loaded: how many are kept loaded unused; those that a turn holds stay loaded anyway.
     """
 
@@ -94,8 +96,10 @@ class Releases:
         train: Train = train_here,
         most_loaded: int = 8,
         audit: AuditTrail | None = None,
+        detector: Detector | None = None,
     ) -> None:
         self._audit = audit
+        self._detector = detector or Detector()
         self._train = train
         self._db = db
         self._store = ReleaseStore(db)
@@ -248,12 +252,21 @@ class Releases:
         project = await asyncio.to_thread(check, sources, self._loader, tenant_id)
         head = await self._head(tenant_id, release_id, project)
         knowledge = await asyncio.to_thread(_knowledge, sources)
+        await asyncio.to_thread(self._mark, knowledge, release_id, project)
         if head is not None:
             # The first prediction loads the word vectors; no user should wait for that.
             await asyncio.to_thread(head.predict, "hello")
         loaded = LoadedRelease(project, head, knowledge, self._models.build(project.models, offers=offers(project)))
         self._alive[tenant_id, release_id] = loaded
         return loaded
+
+    def _mark(self, knowledge: Knowledge, release_id: str, project: CheckedProject) -> None:
+        """What is in the files may come from elsewhere; people hear of it, and the model is told with the passage."""
+        guardrails = [InputGuardrail(project.policies.guardrails)]
+        for each in knowledge.marked(lambda text: bool(judge(self._detector, guardrails, text, "tool").tripped)):
+            _log.warning(
+                "%s in release %s reads like instructions to the model: %r", each.source, release_id, each.title
+            )
 
     async def _head(self, tenant_id: str, release_id: str, project: CheckedProject) -> "IntentHead | None":
         """The head that was trained when the release was made."""

@@ -60,7 +60,8 @@ async def take_turn(
         protecting = await services.releases.protection(conversation.tenant_id, release)
         text = admit_text(message, strictest(each.policies.input for each in protecting))
         judgement = await judged(services, protecting, text, "user")
-        arrived = Arrived(text, judgement, admit_earlier(earlier), idempotency)
+        before = await admit_earlier(services, protecting, earlier)
+        arrived = Arrived(text, judgement, before, idempotency)
         active = await begin(services, principal, conversation, release, arrived)
         if isinstance(active, TurnStream):
             return active

@@ -75,6 +75,11 @@ class Knowledge:
         """`files` maps paths such as `knowledge/returns.md` to their Markdown text."""
         return cls([section for file in sorted(files) for section in split(file, files[file])], embed)
 
+    def marked(self, is_suspicious: Callable[[str], bool]) -> Sequence[Passage]:
+        """Mark the passages that a guardrail flags, before anybody searches; returns those."""
+        self.passages = tuple(replace(each, is_suspicious=is_suspicious(each.text)) for each in self.passages)
+        return [each for each in self.passages if each.is_suspicious]
+
     def search(self, query: str, source: str | None = None, limit: int = 4) -> tuple[Passage, ...]:
         """The passages nearest to `query`, best first; only those of the file `source` when it is given."""
         if not self.passages:

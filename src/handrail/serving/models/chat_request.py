@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from handrail.core.messages import Message, Passage, ToolCall
+from handrail.core.messages import SUSPICIOUS, Message, Passage, ToolCall
 from handrail.core.models import ModelRequest
 from handrail.core.tools import Tool
 
@@ -113,7 +113,11 @@ def _newest_user_message(messages: Sequence[Message]) -> int:
 
 
 def _documents(passages: Sequence[Passage]) -> dict[str, Any]:
-    rows = [{"source": each.source, "title": each.title, "text": each.text} for each in passages]
+    rows = [
+        {"source": each.source, "title": each.title, "text": each.text}
+        | ({"note": SUSPICIOUS} if each.is_suspicious else {})
+        for each in passages
+    ]
     return _labelled("documents", DOCUMENTS_LABEL, rows)
 
 
