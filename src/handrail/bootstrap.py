@@ -16,6 +16,7 @@ from handrail.db.jobs import Executors, JobRuns, Outbox
 from handrail.db.open import open_database
 from handrail.flows import audit as audit_flow
 from handrail.flows.background import Background, KeptDays
+from handrail.flows.data_classes import SEALED
 from handrail.flows.releases import Releases
 from handrail.flows.services import LOOK, Services, TurnLimits
 from handrail.insight.costs import UsageStore
@@ -23,6 +24,7 @@ from handrail.oversight.approvals import ApprovalRetention, ApprovalStore
 from handrail.oversight.escalations import EscalationRetention, EscalationStore
 from handrail.protection.audit import AuditStore, AuditTrail, audit_keys
 from handrail.protection.auth import Authenticator, KeyStore, operator_token
+from handrail.protection.encryption import Encryption, master_keys
 from handrail.protection.guardrails import Detector, read_thresholds
 from handrail.protection.rate_limits import RateLimiter, SharedRateLimiter
 from handrail.serving.context import extract
@@ -76,7 +78,9 @@ async def services_from(settings: Settings, clock: Clock | None = None) -> Async
     policies = _breaker_policies(resilience, settings.store)
     breakers = Breakers(clock, policies, mirror=mirror, on_change=metrics.breaker_changed)
     guard = partial(_store_permit, breakers)
-    db = await open_database(settings.url, clock, seconds=settings.store.timeout_seconds, guard=guard)
+    unsealed = await open_database(settings.url, clock, seconds=settings.store.timeout_seconds, guard=guard)
+    encryption = await _encryption(settings, unsealed, clock)
+    db = encryption.sealed(SEALED)
     connections = ModelConnections()
     tools = ToolRunner(most_threads=settings.tools.threads, most_result_bytes=settings.tools.result_bytes)
     keys = KeyStore(db)
@@ -115,6 +119,7 @@ async def services_from(settings: Settings, clock: Clock | None = None) -> Async
         switches=Switchboard(),
         switch_store=SwitchStore(db),
         background=_background(db, settings),
+        encryption=encryption,
         metrics=metrics,
         detector=detector,
         bus=bus,
@@ -133,6 +138,7 @@ async def services_from(settings: Settings, clock: Clock | None = None) -> Async
         await authenticator.close()
         await connections.close()
         tools.close()
+        await encryption.close()
         await db.close()
 
 
@@ -169,6 +175,18 @@ class _Shared:
         await self.streams.close()
         await self.bus.close()
         await self.valkey.close()
+
+
+async def _encryption(settings: Settings, db: Database, clock: Clock) -> Encryption:
+    """The deployment's keys; a database that was opened for nothing is closed again."""
+    try:
+        master = master_keys(settings.encryption.master_key, settings.encryption.key_file)
+        encryption = Encryption(db, settings.data_dir, master, clock)
+        await encryption.start()
+    except BaseException:
+        await db.close()
+        raise
+    return encryption
 
 
 def _turn_limits(settings: Settings, owner: str) -> TurnLimits:

@@ -112,6 +112,23 @@ class AuditSettings(BaseModel):
     )
 
 
+class EncryptionSettings(BaseModel):
+    """`HANDRAIL_ENCRYPTION__...`: content is sealed in the database once one of the two is set."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    master_key: str | None = Field(
+        default=None, description="32 bytes as base64; older ones that still unwrap after a comma."
+    )
+    key_file: Path | None = Field(default=None, description="A file with such keys, one a line, instead.")
+
+    @model_validator(mode="after")
+    def _is_one(self) -> "EncryptionSettings":
+        if self.master_key and self.key_file:
+            raise ValueError("set HANDRAIL_ENCRYPTION__MASTER_KEY or HANDRAIL_ENCRYPTION__KEY_FILE, not both")
+        return self
+
+
 class AuthSettings(BaseModel):
     """`HANDRAIL_AUTH__...`: tokens (JWT) of an identity provider; none are taken without `keys` or `secret`."""
 
@@ -158,6 +175,7 @@ class Settings(BaseSettings):
     tools: ToolSettings = ToolSettings()
     audit: AuditSettings = AuditSettings()
     auth: AuthSettings = AuthSettings()
+    encryption: EncryptionSettings = EncryptionSettings()
     store: StoreSettings = StoreSettings()
     admission: AdmissionSettings = AdmissionSettings()
     resilience: ResilienceSettings = ResilienceSettings()

@@ -20,6 +20,7 @@ from handrail.db.jobs import Executors, JobRuns, Outbox
 from handrail.delivery.releases import Sources
 from handrail.flows.background import Background
 from handrail.flows.conversations import open_conversation
+from handrail.flows.data_classes import SEALED
 from handrail.flows.releases import LoadedRelease, Releases
 from handrail.flows.services import Services, TurnLimits
 from handrail.flows.turn import take_turn
@@ -28,6 +29,7 @@ from handrail.oversight.approvals import ApprovalRetention, ApprovalStore
 from handrail.oversight.escalations import EscalationRetention, EscalationStore
 from handrail.protection.audit import AuditKeys, AuditStore, AuditTrail
 from handrail.protection.auth import Authenticator, KeyStore
+from handrail.protection.encryption import Encryption
 from handrail.protection.rate_limits import RateLimiter
 from handrail.serving.context import extract
 from handrail.serving.conversations import (
@@ -315,9 +317,12 @@ async def world_over(
     project: Mapping[str, str] = PROJECT,
     sole_owner: bool = False,
     admission: AdmissionLimits = AdmissionLimits(),
+    encryption: Encryption | None = None,
 ) -> World:
     """Services as `bootstrap` builds them, but over this database and clock, with the project made and used."""
-    counting, metrics = CountingDatabase(db), Metrics()
+    encryption = encryption or Encryption(db, Path(tempfile.gettempdir()) / f"handrail-keys-{os.getpid()}", None, clock)
+    await encryption.start()
+    counting, metrics = CountingDatabase(encryption.sealed(SEALED)), Metrics()
     keys = KeyStore(counting)
     audit = AuditTrail(counting, AuditStore(counting), AUDIT_KEYS, clock)
     services = Services(
@@ -346,6 +351,7 @@ async def world_over(
         switches=Switchboard(),
         switch_store=SwitchStore(counting),
         background=background_over(counting),
+        encryption=encryption,
         metrics=metrics,
         default_agent="shop",
     )

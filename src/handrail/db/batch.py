@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 from handrail.core.errors import HandrailError
 from handrail.db.prepared import DialectName, Prepared
@@ -76,7 +76,8 @@ class OpenBatch:
 class Database(Protocol):
     """SQLite or PostgreSQL."""
 
-    dialect: ClassVar[DialectName]
+    @property
+    def dialect(self) -> DialectName: ...
 
     def batch(self, *, long: bool = False) -> AbstractAsyncContextManager[Batch]:
         """Collect statements, run them atomically on leaving the block, and return when they are durable.
@@ -100,6 +101,14 @@ class Database(Protocol):
 
     async def scan(self, statement: Prepared, parameters: Mapping[str, Any]) -> Sequence[Row]:
         """All rows of a read that may be long (lists, reports); never blocks the event loop."""
+        ...
+
+    async def scrub(self, *tables: str) -> None:
+        """Rewrite the files, so that what was deleted or replaced is not in them; it may take long.
+
+        SQLite: the file and its log, whichever tables are named. PostgreSQL: the tables, their dead rows with them, but
+        not what its own log, its replicas and its archives still hold.
+        """
         ...
 
     async def close(self) -> None:

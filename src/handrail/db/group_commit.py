@@ -57,6 +57,22 @@ class GroupCommit:
         # A turn that is cancelled here cancels the future alone: the commit goes on, and nobody is told.
         await future
 
+    async def alone(self, work: Callable[[sqlite3.Connection], None]) -> None:
+        """Run something that fits no transaction, in a thread, while nobody writes."""
+        await asyncio.to_thread(self._alone, work)
+        # What came meanwhile found the writer taken.
+        self._begin()
+
+    def _alone(self, work: Callable[[sqlite3.Connection], None]) -> None:
+        with self._writing:
+            self._be_patient(PATIENCE_MILLISECONDS)
+            try:
+                work(self._connection)
+            except sqlite3.Error as error:
+                raise _named(error) from error
+            finally:
+                self._be_patient(0)
+
     def close(self) -> None:
         """Take nothing more; what waits is still written before `wait_closed` returns."""
         self._closed = True

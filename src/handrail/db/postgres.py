@@ -7,7 +7,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, ClassVar
+from typing import Any
 
 import asyncpg
 
@@ -18,6 +18,7 @@ from handrail.db.prepared import DialectName, Prepared
 
 # For reads and batches that may be long; the connections of the pool have the same limit.
 LONG_SECONDS = 30.0
+SCRUB_SECONDS = 600.0
 _LOST = (
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
@@ -37,7 +38,7 @@ class PostgresDatabase:
         guard: asked before each use, so that a dead server is not waited for by everybody.
     """
 
-    dialect: ClassVar[DialectName] = "postgresql"
+    dialect: DialectName = "postgresql"
 
     def __init__(self, pool: Any, clock: Clock, *, seconds: float = 10.0, guard: StoreGuard = Unguarded) -> None:
         self._pool = pool
@@ -75,6 +76,11 @@ class PostgresDatabase:
         sql, values = statement.bind("postgresql", parameters)
         async with self._connection(seconds) as connection:
             return await connection.fetch(sql, *values)
+
+    async def scrub(self, *tables: str) -> None:
+        for table in tables:
+            async with self._connection(SCRUB_SECONDS) as connection:
+                await connection.execute(f"VACUUM (FULL) {table}", timeout=SCRUB_SECONDS)
 
     async def close(self) -> None:
         await self._pool.close()

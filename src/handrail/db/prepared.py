@@ -45,6 +45,10 @@ class Prepared:
             return sql, [parameters[name] if name in parameters else constants[name] for name in names]
         return sql, [parameters[name] for name in names]
 
+    def names(self, dialect: DialectName) -> tuple[str, ...]:
+        """The parameters of the SQL, in its order."""
+        return (self._compiled.get(dialect) or self._compile(dialect))[1]
+
     def _compile(self, dialect: DialectName) -> tuple[str, tuple[str, ...], Mapping[str, Any]]:
         compiled = self.statement.compile(
             dialect=_dialect(dialect),

@@ -5,7 +5,7 @@ from typing import Any
 from handrail.core.errors import HandrailError
 from handrail.flows.services import Services
 
-# What a later practice will bring; `docs/status.md` says the same and a test holds them together.
+# What a later practice or a setting will bring; `docs/status.md` says the same and a test holds them together.
 OFF = (
     "budgets",
     "caching",
@@ -32,9 +32,14 @@ async def readiness(services: Services) -> tuple[bool, dict[str, Any]]:
         "jobs": services.background.engine.state,
         "shared_state": _shared_state(services),
         "running_turns": len(services.running),
-        "off": list(OFF),
+        "off": _off(services),
     }
     return ready, body
+
+
+def _off(services: Services) -> list[str]:
+    on = {"encryption_at_rest"} if services.encryption.is_on else set[str]()
+    return [each for each in OFF if each not in on]
 
 
 def _shared_state(services: Services) -> str:

@@ -20,6 +20,7 @@ from handrail.oversight.approvals import ApprovalStore
 from handrail.oversight.escalations import EscalationStore
 from handrail.protection.audit import AuditTrail
 from handrail.protection.auth import Authenticator, KeyStore
+from handrail.protection.encryption import Encryption
 from handrail.protection.guardrails import Detector
 from handrail.protection.rate_limits import RateLimited, RateLimiter, SharedRateLimiter
 from handrail.serving.conversations import (
@@ -125,6 +126,7 @@ class Services:
     switches: Switchboard
     switch_store: SwitchStore
     background: Background
+    encryption: Encryption
     metrics: Metrics
     detector: Detector = field(default_factory=Detector)
     valkey: Valkey | None = None

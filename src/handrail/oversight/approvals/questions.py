@@ -74,7 +74,8 @@ class QuestionStore:
 
     def answer(self, batch: Batch, question: Question, text: str) -> None:
         """Keep the first answer; `Conflict` for a second one."""
-        batch.add(_ANSWER, {"tenant_id": question.tenant_id, "id_": question.id, "answer_": text}, expect=1)
+        key = {"tenant_id": question.tenant_id, "approval_id": question.approval_id, "id_": question.id}
+        batch.add(_ANSWER, key | {"answer_": text}, expect=1)
 
     async def of_approval(self, tenant_id: str, approval_id: str) -> Sequence[Question]:
         rows = await self._db.fetch_all(_OF_APPROVAL, {"tenant_id": tenant_id, "approval_id": approval_id})

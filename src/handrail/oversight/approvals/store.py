@@ -211,7 +211,7 @@ class ApprovalStore:
         """Take a decision, if nothing happened since it was read and time is not up; otherwise `Conflict`."""
         before, row = recorded.before, _row(recorded.after)
         changed = {f"{name}_": row[name] for name in _CONTENT}
-        key = {"tenant_id": before.call.tenant_id, "id_": before.id}
+        key = {"tenant_id": before.call.tenant_id, "conversation_id": before.call.conversation_id, "id_": before.id}
         seen = {"seen_version": before.version, "seen_fingerprint": before.fingerprint}
         batch.add(_RECORD, changed | key | seen, expect=1)
         batch.add(_ADD_VOTE, _vote_row(recorded.vote))

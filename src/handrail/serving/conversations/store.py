@@ -157,7 +157,7 @@ _CANCEL_QUEUED = Prepared(
 _CANCEL_PARKED = Prepared(
     update(_t)
     .where(_t.c.tenant_id == bindparam("tenant_id"), _t.c.id == bindparam("id_"), _t.c.status == "requires_action")
-    .values(status="cancelled", error_code="cancelled", parked=None, ended_at=bindparam("at"))
+    .values(status="cancelled", error_code="cancelled", parked=null(), ended_at=bindparam("at"))
 )
 _STILL_PARKED = Prepared(
     update(_t)
@@ -418,6 +418,7 @@ class ConversationStore:
             _END_TURN,
             {
                 "tenant_id": turn.tenant_id,
+                "conversation_id": turn.conversation_id,
                 "id_": turn.id,
                 "seen_epoch": turn.epoch,
                 "status_": end.status.value,
@@ -586,6 +587,7 @@ class ConversationStore:
             _END_CALL,
             {
                 "tenant_id": turn.tenant_id,
+                "conversation_id": turn.conversation_id,
                 "id_": result.tool_call_id,
                 "status_": result.status,
                 "result_": result.content,

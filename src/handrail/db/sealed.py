@@ -1,0 +1,256 @@
+"""A database whose content columns are sealed on the way in and opened on the way out; the stores know nothing of it.
+
+Which columns, and under whose key, is said once, by the list that is handed in. A conversation's content is sealed for
+its subject: a statement that writes content gives `conversation_id` among its parameters, or what leads there.
+"""
+
+import contextlib
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from sqlalchemy import Column, Insert, Select, Table, Update, bindparam, select
+
+from handrail.db.batch import Batch, Database, OpenBatch, Row
+from handrail.db.metadata import metadata
+from handrail.db.prepared import DialectName, Prepared
+
+MOST_CONVERSATIONS = 16_384
+# What stands in the place of content whose key is destroyed.
+ERASED = "[erased]"
+CONVERSATION = "conversation"
+
+
+@dataclass(frozen=True, slots=True)
+class SealedTable:
+    """Content columns of a table.
+
+    Attributes:
+        anchor: the column that says what a row belongs to. A sealed value opens only in its own row, under its anchor.
+        json: which of them hold JSON.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    anchor: str
+    json: tuple[str, ...] = ()
+
+
+class Cipher(Protocol):
+    """One subject's key."""
+
+    @property
+    def tenant_id(self) -> str: ...
+
+    def seal(self, text: str, place: str) -> str: ...
+    def open(self, sealed: str, place: str) -> str: ...
+
+
+class Ciphers(Protocol):
+    """The keys of all subjects; `at_hand` and `opener_at_hand` give `None` when the store must be asked."""
+
+    def at_hand(self, tenant_id: str, subject: str) -> Cipher | None: ...
+    async def of(self, tenant_id: str, subject: str) -> Cipher: ...
+    def opener_at_hand(self, sealed: str) -> Cipher | None: ...
+    async def opener(self, sealed: str) -> Cipher | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Writes:
+    """What of a statement's parameters is sealed."""
+
+    table: SealedTable
+    values: tuple[tuple[str, str], ...]
+    row: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Reads:
+    """What of a result is opened."""
+
+    table: SealedTable
+    names: tuple[str, ...]
+
+
+class SealedDatabase:
+    """Another database with its content columns sealed.
+
+    Args:
+        mark: how sealed text begins; what does not begin so was written before there was a key.
+    """
+
+    def __init__(self, inner: Database, tables: Sequence[SealedTable], ciphers: Ciphers, mark: str) -> None:
+        self.dialect: DialectName = inner.dialect
+        self._inner = inner
+        self._tables = {each.name: each for each in tables}
+        self._ciphers = ciphers
+        self._mark = mark
+        self._writes: dict[Prepared, _Writes | None] = {}
+        self._reads: dict[Prepared, _Reads | None] = {}
+        self._subjects: OrderedDict[str, tuple[str, str]] = OrderedDict()
+        self._find_subject = _subject_statements()
+
+    def batch(self, *, long: bool = False) -> OpenBatch:
+        return OpenBatch(self._commit, long=long)
+
+    async def fetch_one(self, statement: Prepared, parameters: Mapping[str, Any]) -> Row | None:
+        row = await self._inner.fetch_one(statement, parameters)
+        reads = self._reads_of(statement)
+        return row if row is None or reads is None else await self._opened(row, reads)
+
+    async def fetch_all(self, statement: Prepared, parameters: Mapping[str, Any]) -> Sequence[Row]:
+        rows = await self._inner.fetch_all(statement, parameters)
+        reads = self._reads_of(statement)
+        return rows if reads is None else [await self._opened(each, reads) for each in rows]
+
+    async def scan(self, statement: Prepared, parameters: Mapping[str, Any]) -> Sequence[Row]:
+        rows = await self._inner.scan(statement, parameters)
+        reads = self._reads_of(statement)
+        return rows if reads is None else [await self._opened(each, reads) for each in rows]
+
+    async def scrub(self, *tables: str) -> None:
+        await self._inner.scrub(*tables)
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+    async def _commit(self, batch: Batch) -> None:
+        async with self._inner.batch(long=batch.is_long) as sealed:
+            statements = [
+                (statement, await self._sealed(statement, parameters), expect)
+                for statement, parameters, expect in batch.statements
+            ]
+            sealed.statements.extend(statements)
+
+    def sealed_by(self, statement: Prepared) -> tuple[str, ...]:
+        """The columns that this statement writes sealed."""
+        writes = self._writes_of(statement)
+        return () if writes is None else tuple(column for _, column in writes.values)
+
+    async def _sealed(self, statement: Prepared, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
+        writes = self._writes_of(statement)
+        if writes is None:
+            return parameters
+        table = writes.table
+        if table.name == CONVERSATION and "subject" in parameters:
+            self._remember(parameters["id"], parameters["tenant_id"], parameters["subject"])
+        if all(parameters.get(name) is None for name, _ in writes.values):
+            return parameters
+        tenant_id, subject = await self._subject_of(table, writes.row, parameters)
+        cipher = self._ciphers.at_hand(tenant_id, subject) or await self._ciphers.of(tenant_id, subject)
+        anchor = subject if table.name == CONVERSATION else parameters[table.anchor]
+        row, sealed = parameters[writes.row], dict(parameters)
+        for name, column in writes.values:
+            value = parameters.get(name)
+            if value is not None:
+                sealed[name] = cipher.seal(value, f"{table.name}.{column}\0{row}\0{anchor}")
+        return sealed
+
+    async def _opened(self, row: Row, reads: _Reads) -> Row:
+        table = reads.table
+        if table.name == CONVERSATION:
+            self._remember(row["id"], row["tenant_id"], row["subject"])
+        opened: dict[str, Any] | None = None
+        for name in reads.names:
+            value = row[name]
+            if value is not None and value.startswith(self._mark):
+                opened = dict(row) if opened is None else opened
+                cipher = self._ciphers.opener_at_hand(value) or await self._ciphers.opener(value)
+                opened[name] = self._open(cipher, value, row, table, name)
+        return row if opened is None else opened
+
+    def _open(self, cipher: Cipher | None, value: str, row: Row, table: SealedTable, name: str) -> str | None:
+        if cipher is None:
+            return _instead(table, name)
+        # The tenant is the row's, not the key's: a row that was moved to another tenant does not open there.
+        tenant = "" if cipher.tenant_id == row["tenant_id"] else f"{row['tenant_id']}\0"
+        return cipher.open(value, f"{table.name}.{name}\0{row['id']}\0{tenant}{row[table.anchor]}")
+
+    async def _subject_of(self, table: SealedTable, row: str, parameters: Mapping[str, Any]) -> tuple[str, str]:
+        """Whose content a row is: known from the conversation, which was read or opened before, or looked up."""
+        conversation_id = parameters[row] if table.name == CONVERSATION else parameters.get("conversation_id")
+        known = self._subjects.get(conversation_id) if conversation_id else None
+        if known is not None:
+            return known
+        by = CONVERSATION if conversation_id else "approval"
+        sought = conversation_id or parameters["approval_id"]
+        found = await self._inner.fetch_one(self._find_subject[by], {"id": sought})
+        if found is None:
+            # The statement refers to nothing and fails by itself; meanwhile it is sealed for nobody else.
+            return parameters["tenant_id"], f"nobody:{sought}"
+        self._remember(found["id"], found["tenant_id"], found["subject"])
+        return found["tenant_id"], found["subject"]
+
+    def _remember(self, conversation_id: str, tenant_id: str, subject: str) -> None:
+        self._subjects[conversation_id] = (tenant_id, subject)
+        if len(self._subjects) > MOST_CONVERSATIONS:
+            self._subjects.popitem(last=False)
+
+    def _writes_of(self, prepared: Prepared) -> _Writes | None:
+        try:
+            return self._writes[prepared]
+        except KeyError:
+            self._writes[prepared] = found = self._write_plan(prepared)
+            return found
+
+    def _write_plan(self, prepared: Prepared) -> _Writes | None:
+        statement = prepared.statement
+        if not isinstance(statement, Insert | Update) or not isinstance(statement.table, Table):
+            return None
+        table = self._tables.get(statement.table.name)
+        if table is None:
+            return None
+        # By the convention of the stores: an insert's parameters have the columns' names, an update's one `_` more.
+        end = "" if isinstance(statement, Insert) else "_"
+        names = set(prepared.names(self.dialect))
+        values = tuple((f"{each}{end}", each) for each in table.columns if f"{each}{end}" in names)
+        row = f"id{end}"
+        return _Writes(table, values, row) if row in names else None
+
+    def _reads_of(self, prepared: Prepared) -> _Reads | None:
+        try:
+            return self._reads[prepared]
+        except KeyError:
+            self._reads[prepared] = found = self._read_plan(prepared)
+            return found
+
+    def _read_plan(self, prepared: Prepared) -> _Reads | None:
+        statement = prepared.statement
+        if not isinstance(statement, Select):
+            return None
+        found: dict[str, list[str]] = {}
+        selected: set[str] = set()
+        for column in statement.selected_columns:
+            selected.add(column.key or "")
+            for base in column.base_columns:
+                table = self._tables.get(base.table.name) if isinstance(base, Column) else None
+                if table is not None and base.name in table.columns:
+                    found.setdefault(table.name, []).append(base.name)
+        if not found:
+            return None
+        (name, names), *others = found.items()
+        table = self._tables[name]
+        missing = {"id", "tenant_id", table.anchor, *names} - selected
+        if others or missing:
+            raise TypeError(f"a statement reads sealed columns of {sorted(found)} without {sorted(missing)}")
+        return _Reads(table, tuple(names))
+
+
+def _instead(table: SealedTable, name: str) -> str | None:
+    """What a reader is given for what is gone: nothing where nothing may stand, else a word."""
+    if metadata.tables[table.name].c[name].nullable:
+        return None
+    return "{}" if name in table.json else ERASED
+
+
+def _subject_statements() -> Mapping[str, Prepared]:
+    """How to find whose a row is, by the conversation's id or an approval's."""
+    found: dict[str, Prepared] = {}
+    with contextlib.suppress(KeyError):
+        c = metadata.tables[CONVERSATION]
+        whose = select(c.c.id, c.c.tenant_id, c.c.subject)
+        found[CONVERSATION] = Prepared(whose.where(c.c.id == bindparam("id")))
+        a = metadata.tables["approval"]
+        found["approval"] = Prepared(whose.join(a, a.c.conversation_id == c.c.id).where(a.c.id == bindparam("id")))
+    return found

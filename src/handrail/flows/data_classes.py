@@ -1,0 +1,127 @@
+"""What each column of the database holds, by class: what is sealed, what names a person, what says nothing of anybody.
+
+`content` is what people, models and tools wrote about a user: sealed under the user's own key once there is a master
+key. `subject` names a person and is searched by, so it stays readable: let it be an opaque id. `staff` is what people
+of the deployment wrote about their work. `derived` is a digest of content: nothing to read, but a guess can be checked
+against it. All else is technical.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from handrail.db.sealed import SealedTable
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """The columns of one table, names with blanks between them; each stands in one class."""
+
+    technical: str
+    content: str = ""
+    subject: str = ""
+    staff: str = ""
+    derived: str = ""
+    # Of the sealed ones: which hold JSON, and what column says where a row belongs.
+    json: str = ""
+    anchor: str = ""
+
+
+DATA_CLASSES: Mapping[str, Columns] = {
+    "conversation": Columns(
+        "id tenant_id agent release_id channel turn_count failures created_at updated_at",
+        content="title awaiting",
+        subject="subject",
+        json="awaiting",
+        anchor="subject",
+    ),
+    "turn": Columns(
+        "id tenant_id conversation_id seq status agent release_id moved_from intent confidence action route "
+        "latency_class tripped owner epoch lease_expires_at event_seq awaiting escalation_id ladder error_code "
+        "input_tokens output_tokens overhead_micros created_at started_at ended_at cancel_requested_at",
+        content="parked error_message",
+        json="parked",
+        anchor="conversation_id",
+    ),
+    "message": Columns(
+        "id tenant_id conversation_id turn_id turn_seq position role provenance sources created_at",
+        content="content tool_calls",
+        json="tool_calls",
+        anchor="conversation_id",
+    ),
+    "tool_call": Columns(
+        "id tenant_id conversation_id turn_id provider_id name effect status ladder tripped created_at ended_at",
+        content="arguments arguments_hash result",
+        anchor="conversation_id",
+    ),
+    "idempotency_key": Columns("tenant_id route key resource_id created_at", subject="subject", derived="body_hash"),
+    "approval": Columns(
+        "id tenant_id conversation_id turn_id tool_call_id agent release_id tool revision version rules risk "
+        "votes_needed approvers status expires_at remind_at reminded_at escalate_at escalated_at decided_at "
+        "resumed_at created_at",
+        content="arguments original_arguments reason decision_reason",
+        subject="requester",
+        staff="decided_by",
+        derived="fingerprint",
+        json="arguments original_arguments",
+        anchor="conversation_id",
+    ),
+    "approval_vote": Columns(
+        "id tenant_id approval_id decision revision capacity created_at",
+        content="reason diff",
+        staff="voter",
+        derived="fingerprint",
+        json="diff",
+        anchor="approval_id",
+    ),
+    "approval_question": Columns(
+        "id tenant_id approval_id turn_id asked_at answered_at",
+        content="question answer",
+        staff="asked_by",
+        anchor="approval_id",
+    ),
+    "approval_view": Columns("approval_id tenant_id shown_at", staff="viewer"),
+    "approval_delegation": Columns(
+        "id tenant_id capacity starts_at ends_at created_at revoked_at", staff="lender delegate reason revoked_by"
+    ),
+    "escalation": Columns(
+        "id tenant_id conversation_id turn_id agent team status created_at updated_at",
+        content="reason summary",
+        json="summary",
+        anchor="conversation_id",
+    ),
+    "model_usage": Columns(
+        "id tenant_id turn_id conversation_id agent release_id intent provider model input_tokens output_tokens "
+        "cached_tokens milliseconds finish_reason cost_micros created_at"
+    ),
+    "api_key": Columns(
+        "id tenant_id role scopes teams prefix hash created_at expires_at revoked_at last_used_at",
+        subject="subject",
+        staff="note",
+    ),
+    "audit_record": Columns("id tenant_id at action outcome actor target seq leaf", derived="body"),
+    "audit_checkpoint": Columns("number size root previous at key_id signature frontier"),
+    "audit_key": Columns("key_id public first_used_at"),
+    "switch": Columns(
+        "id tenant_id kind name stops_running created_at released_at",
+        staff="reason switched_by released_by release_reason",
+    ),
+    "release": Columns(
+        "tenant_id id agent digest format_version git_commit git_dirty lock_hash created_at", staff="note author"
+    ),
+    "release_file": Columns("tenant_id release_id path content"),
+    "artefact": Columns("tenant_id kind hash made_from content created_at"),
+    "release_artefact": Columns("tenant_id release_id kind hash created_at"),
+    "agent": Columns("tenant_id name stable_release_id previous_release_id updated_at"),
+    "outbox": Columns("id tenant_id job arguments created_at sent_at"),
+    "job_run": Columns(
+        "id tenant_id job status attempts report error_code error_message created_at started_at ended_at",
+        staff="requested_by",
+    ),
+    "executor": Columns("id protocol beat_at"),
+}
+
+SEALED = tuple(
+    SealedTable(name, tuple(each.content.split()), each.anchor, tuple(each.json.split()))
+    for name, each in DATA_CLASSES.items()
+    if each.content
+)
