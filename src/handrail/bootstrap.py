@@ -23,7 +23,14 @@ from handrail.insight.costs import UsageStore
 from handrail.oversight.approvals import ApprovalRetention, ApprovalStore
 from handrail.oversight.escalations import EscalationRetention, EscalationStore
 from handrail.protection.audit import AuditStore, AuditTrail, audit_keys
-from handrail.protection.auth import Authenticator, KeyStore, operator_token
+from handrail.protection.auth import (
+    Authenticator,
+    KeyStore,
+    SessionLimits,
+    SessionStore,
+    SignInLinks,
+    operator_token,
+)
 from handrail.protection.encryption import Encryption, master_keys
 from handrail.protection.guardrails import Detector, read_thresholds
 from handrail.protection.rate_limits import RateLimiter, SharedRateLimiter
@@ -64,6 +71,7 @@ if TYPE_CHECKING:
     from handrail.protection.auth.tokens import TokenVerifier
 
 STORE_KEY = "store"
+SIGN_INS = "attempts to sign in from one address"
 
 
 @asynccontextmanager
@@ -94,6 +102,11 @@ async def services_from(settings: Settings, clock: Clock | None = None) -> Async
         limits=_turn_limits(settings, owner),
         authenticator=authenticator,
         keys=keys,
+        sessions=SessionStore(db, SessionLimits(settings.console.idle_minutes * 60, settings.console.hours * 3600)),
+        links=SignInLinks(db),
+        sign_in_rates=RateLimiter(
+            clock, per_minute=settings.console.sign_ins_per_minute, burst=settings.console.sign_ins_burst, what=SIGN_INS
+        ),
         rate_limits=_rate_limits(settings, clock),
         conversations=ConversationStore(db),
         leases=LeaseStore(db),

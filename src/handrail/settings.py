@@ -157,6 +157,17 @@ class AuthSettings(BaseModel):
         return self
 
 
+class ConsoleSettings(BaseModel):
+    """`HANDRAIL_CONSOLE__...`: signing in to the pages for people."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    idle_minutes: float = Field(default=60.0, gt=0, le=10_080, description="A session unused for so long is over.")
+    hours: float = Field(default=12.0, gt=0, le=720, description="How long a session lasts at most.")
+    sign_ins_per_minute: float = Field(default=10.0, gt=0, description="Attempts from one address, on average.")
+    sign_ins_burst: int = Field(default=10, ge=1, description="Attempts from one address at once.")
+
+
 class Settings(BaseSettings):
     """Everything a deployment sets."""
 
@@ -176,6 +187,7 @@ class Settings(BaseSettings):
     audit: AuditSettings = AuditSettings()
     auth: AuthSettings = AuthSettings()
     encryption: EncryptionSettings = EncryptionSettings()
+    console: ConsoleSettings = ConsoleSettings()
     store: StoreSettings = StoreSettings()
     admission: AdmissionSettings = AdmissionSettings()
     resilience: ResilienceSettings = ResilienceSettings()

@@ -196,3 +196,23 @@ class TestHeldByAProcess:
         with pytest.raises(HandrailError, match="does not answer"):
             run(app, ["list", "--data-dir", str(tmp_path)], catch_exceptions=False)
         lock.release()
+
+
+class TestLinks:
+    def test_are_for_deployments_with_keys(self, tmp_path: Path) -> None:
+        result = run(app, ["link", "--data-dir", str(tmp_path)])
+        assert isinstance(result.exception, HandrailError)
+        assert "without API keys nobody signs in" in result.exception.message
+
+    def test_print_the_address_alone_on_standard_output(self, tmp_path: Path) -> None:
+        _json(["create", "--subject", "ann"], tmp_path)
+        result = run(app, ["link", "--url", "https://agents.example.com/", "--data-dir", str(tmp_path)])
+        (line,) = result.stdout.splitlines()
+        assert line.startswith("https://agents.example.com/console/sign-in?link=")
+        assert "first-operator (admin, approver, operator) once" in result.stderr
+
+    def test_sign_in_whom_they_name(self, tmp_path: Path) -> None:
+        _json(["create", "--subject", "ann"], tmp_path)
+        made = _json(["link", "--subject", "olga", "--role", "viewer", "--tenant", "acme"], tmp_path)
+        assert (made["subject"], made["roles"], made["tenant_id"]) == ("olga", ["viewer"], "acme")
+        assert made["url"] == f"http://127.0.0.1:8080{made['path']}"

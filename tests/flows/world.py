@@ -28,7 +28,7 @@ from handrail.insight.costs import UsageStore
 from handrail.oversight.approvals import ApprovalRetention, ApprovalStore
 from handrail.oversight.escalations import EscalationRetention, EscalationStore
 from handrail.protection.audit import AuditKeys, AuditStore, AuditTrail
-from handrail.protection.auth import Authenticator, KeyStore
+from handrail.protection.auth import Authenticator, KeyStore, SessionStore, SignInLinks
 from handrail.protection.encryption import Encryption
 from handrail.protection.rate_limits import RateLimiter
 from handrail.serving.context import extract
@@ -331,6 +331,9 @@ async def world_over(
         limits=TurnLimits(deadline_seconds=deadline_seconds, owner=f"test-{next(_owners)}", sole_owner=sole_owner),
         authenticator=Authenticator(keys, clock, OPERATOR_TOKEN),
         keys=keys,
+        sessions=SessionStore(counting),
+        links=SignInLinks(counting),
+        sign_in_rates=RateLimiter(clock, per_minute=600, burst=1000),
         rate_limits=RateLimiter(clock, per_minute=60, burst=burst),
         conversations=ConversationStore(counting),
         leases=LeaseStore(counting),

@@ -24,7 +24,7 @@ from tests.http.api import ORIGIN, PORT, Api
 
 Who = Literal[
     "everybody", "any key", "owner", "staff", "approver", "approvers", "deciding", "operator", "operators", "admin",
-    "local operator", "page",
+    "local operator", "page", "staff page", "operators page", "operator page",
 ]  # fmt: skip
 
 
@@ -62,13 +62,18 @@ EXPECTATIONS: dict[str, Expects] = {
     "POST /v1/chat/completions": Expects(
         "any key", {"model": "shop", "messages": [{"role": "user", "content": "hello"}]}
     ),
-    "GET /console/approvals": Expects("page"),
-    "GET /console/approvals/{approval_id}": Expects("page"),
-    "POST /console/approvals/together": Expects("page"),
-    "POST /console/approvals/{approval_id}": Expects("page"),
-    "GET /console/switches": Expects("page"),
-    "POST /console/switches": Expects("page"),
-    "POST /console/switches/{switch_id}": Expects("page"),
+    "GET /console/approvals": Expects("staff page"),
+    "GET /console/approvals/{approval_id}": Expects("staff page"),
+    "POST /console/approvals/together": Expects("staff page"),
+    "POST /console/approvals/{approval_id}": Expects("staff page"),
+    "GET /console/switches": Expects("staff page"),
+    "POST /console/switches": Expects("operators page"),
+    "POST /console/switches/{switch_id}": Expects("operators page"),
+    "GET /console/sign-in": Expects("everybody"),
+    "POST /console/sign-in": Expects("everybody"),
+    "POST /console/sign-out": Expects("staff page"),
+    "GET /console/account": Expects("staff page"),
+    "POST /console/account/sessions": Expects("staff page"),
     "GET /v1/switches": Expects("staff"),
     "POST /v1/switches": Expects("operators", {"kind": "tool", "name": "send_mail", "reason": "it mails too much"}),
     "DELETE /v1/switches/{switch_id}": Expects("operators"),
@@ -88,8 +93,8 @@ EXPECTATIONS: dict[str, Expects] = {
     "GET /v1/delegations": Expects("staff"),
     "POST /v1/delegations": Expects("deciding", {"to": "eve", "days": 1}),
     "DELETE /v1/delegations/{delegation_id}": Expects("operators"),
-    "GET /console/jobs": Expects("page"),
-    "POST /console/jobs/{name}": Expects("page"),
+    "GET /console/jobs": Expects("staff page"),
+    "POST /console/jobs/{name}": Expects("operator page"),
     "GET /v1/jobs": Expects("staff"),
     "GET /v1/jobs/{name}": Expects("staff"),
     "POST /v1/jobs/{name}/runs": Expects("operator"),
@@ -104,6 +109,7 @@ EXPECTATIONS: dict[str, Expects] = {
     "POST /v1/keys": Expects("admin", {"subject": "eve", "role": "admin"}),
     "GET /v1/keys": Expects("admin"),
     "DELETE /v1/keys/{key_id}": Expects("admin"),
+    "POST /v1/sign-in-links": Expects("local operator", {"subject": "eve"}),
 }
 STAFF = (Role.VIEWER, Role.REVIEWER, Role.APPROVER, Role.OPERATOR, Role.ADMIN)
 APPROVERS = (Role.APPROVER, Role.OPERATOR, Role.ADMIN)
@@ -115,6 +121,9 @@ LET_IN: dict[Who, tuple[Role, ...]] = {
     "operators": (Role.OPERATOR, Role.ADMIN),
     "operator": (Role.OPERATOR,),
     "admin": (Role.ADMIN,),
+    "staff page": STAFF,
+    "operators page": (Role.OPERATOR, Role.ADMIN),
+    "operator page": (Role.OPERATOR,),
 }
 
 
@@ -148,6 +157,18 @@ class Building:
         return await self.api.client.request(
             method, (path + expects.query).format(**self.names), json=self.filled(expects.body), headers=headers
         )
+
+    async def look(self, route: str, who: Principal | None) -> httpx2.Response:
+        """The route as the browser of somebody who is signed in asks for it, or of nobody."""
+        method, _, path = route.partition(" ")
+        headers = {"sec-fetch-site": "same-origin"}
+        if who is not None:
+            services = self.api.world.services
+            async with services.db.batch() as batch:
+                _, cookie = services.sessions.begin(batch, who, at=services.clock.micros())
+            headers["cookie"] = f"handrail={cookie}"
+        address = (path + EXPECTATIONS[route].query).format(**self.names)
+        return await self.api.client.request(method, address, headers=headers)
 
     def filled(self, body: Any) -> Any:
         """The body with the names of this building."""
@@ -315,6 +336,37 @@ async def test_what_is_open_shows_nothing_of_anybody(building: Building, route: 
         assert answer.status_code < 500
         assert "plum" not in answer.text
         assert "demo-customer" not in answer.text
+
+
+PAGES = closed_to("staff page", "operators page", "operator page")
+
+
+@pytest.mark.parametrize("route", PAGES)
+async def test_a_page_for_staff_is_for_nobody_else(building: Building, route: str):
+    for key in (None, building.owner, building.staff[Role.ADMIN], OPERATOR_TOKEN):
+        answer = await building.ask(route, key)
+        assert answer.status_code == (403 if route.startswith("POST") else 401), "a key is no session"
+        assert "plum" not in answer.text
+    assert (await building.look(route, None)).status_code == 401
+    let_in = LET_IN[EXPECTATIONS[route].who]
+    for role in (Role.END_USER, *STAFF):
+        if role not in let_in:
+            answer = await building.look(route, Principal("default", role.value, frozenset({role})))
+            assert answer.status_code == 403, role
+            assert "plum" not in answer.text
+    assert (await building.api.get("/v1/approvals", key=building.staff[Role.VIEWER])).json()["data"]
+
+
+@pytest.mark.parametrize("route", PAGES)
+async def test_a_page_for_staff_lets_them_in_and_shows_nothing_of_other_tenants(building: Building, route: str):
+    stranger = Principal("evil", "root", frozenset({*STAFF}))
+    answer = await building.look(route, stranger)
+    assert "plum" not in answer.text
+    assert "lena" not in answer.text
+    for role in LET_IN[EXPECTATIONS[route].who]:
+        answer = await building.look(route, Principal("default", role.value, frozenset({role})))
+        # A form that says nothing is told what it lacks.
+        assert answer.status_code in ((200,) if route.startswith("GET") else (303, 404, 409, 422)), answer.text
 
 
 async def test_staff_may_read_every_conversation_of_their_tenant_and_speak_in_none(building: Building):

@@ -9,10 +9,11 @@ from handrail.bootstrap import audit_trail
 from handrail.cli.local_server import LocalServer, held_by
 from handrail.core.clock import SystemClock
 from handrail.core.principal import Role
+from handrail.db import Database
 from handrail.db.open import open_database
 from handrail.flows.keys import key_made, key_revoked
-from handrail.protection.audit import AuditTrail
-from handrail.protection.auth import LOCAL_OPERATOR, KeyStore
+from handrail.flows.sign_in import LinkWanted, NobodySignsIn, add_link
+from handrail.protection.auth import LOCAL_OPERATOR, KeyStore, SignInLinks
 from handrail.settings import Settings
 
 Body = dict[str, Any]
@@ -28,6 +29,15 @@ class KeyDesk(Protocol):
 
     async def list(self, tenant: str) -> list[Body]: ...
     async def revoke(self, tenant: str, key_id: str) -> Body: ...
+
+    async def link(self, wanted: Mapping[str, Any]) -> Body:
+        """`wanted` is the body of `POST /v1/sign-in-links`."""
+        ...
+
+    @property
+    def address(self) -> str:
+        """Where the console is, as far as this machine knows."""
+        ...
 
 
 @asynccontextmanager
@@ -50,7 +60,7 @@ async def _local(settings: Settings) -> AsyncGenerator[KeyDesk]:
     clock = SystemClock()
     db = await open_database(settings.url, clock)
     try:
-        yield LocalDesk(KeyStore(db), clock, audit_trail(settings, db, clock))
+        yield LocalDesk(settings, db, clock)
     finally:
         await db.close()
 
@@ -58,10 +68,14 @@ async def _local(settings: Settings) -> AsyncGenerator[KeyDesk]:
 class LocalDesk:
     """Works on the database itself."""
 
-    def __init__(self, keys: KeyStore, clock: SystemClock, audit: AuditTrail) -> None:
-        self._keys = keys
-        self._audit = audit
+    def __init__(self, settings: Settings, db: Database, clock: SystemClock) -> None:
+        self._db = db
+        self._keys = KeyStore(db)
+        self._audit = audit_trail(settings, db, clock)
         self._clock = clock
+        self._takes_tokens = bool(settings.auth.keys or settings.auth.secret)
+        host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104 - read, not bound
+        self.address = f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
 
     async def create(self, wanted: Mapping[str, Any]) -> Body:
         at = self._clock.micros()
@@ -89,12 +103,21 @@ class LocalDesk:
         )
         return revoked.body()
 
+    async def link(self, wanted: Mapping[str, Any]) -> Body:
+        if not self._takes_tokens and not await self._keys.exist():
+            raise NobodySignsIn()
+        roles = [Role(role) for role in wanted["roles"]]
+        link = LinkWanted(wanted["subject"], roles, wanted["tenant"])
+        at = self._clock.micros()
+        return (await add_link(self._db, SignInLinks(self._db), self._audit, LOCAL_OPERATOR, link, at)).body()
+
 
 class ServerDesk:
     """Asks the running server."""
 
     def __init__(self, server: LocalServer) -> None:
         self._server = server
+        self.address = server.address
 
     async def create(self, wanted: Mapping[str, Any]) -> Body:
         return await self._server.ask("POST", "/v1/keys", dict(wanted))
@@ -105,3 +128,6 @@ class ServerDesk:
     async def revoke(self, tenant: str, key_id: str) -> Body:
         query = urlencode({"tenant": tenant})
         return await self._server.ask("DELETE", f"/v1/keys/{quote(key_id, safe='')}?{query}")
+
+    async def link(self, wanted: Mapping[str, Any]) -> Body:
+        return await self._server.ask("POST", "/v1/sign-in-links", dict(wanted))

@@ -1,4 +1,4 @@
-"""`handrail keys`: make, list and revoke API keys."""
+"""`handrail keys`: make, list and revoke API keys, and links to sign in."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -82,6 +82,35 @@ def revoke(
         _print_json(revoked)
     else:
         typer.echo(_line(revoked))
+
+
+@app.command()
+def link(
+    subject: Annotated[str, typer.Option(help="Who is signed in by it.")] = "first-operator",
+    tenant: Tenant = "default",
+    role: Annotated[
+        list[Role] | None, typer.Option(help="What they may do; operator, approver and admin when left out.")
+    ] = None,
+    url: Annotated[str | None, typer.Option(help="Address of the console as people reach it.")] = None,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print a link that signs somebody in to the console: once, within ten minutes."""
+    roles = [each.value for each in role or (Role.OPERATOR, Role.APPROVER, Role.ADMIN)]
+    wanted = {"subject": subject, "tenant": tenant, "roles": roles}
+
+    async def made(desk: "KeyDesk") -> dict[str, Any]:
+        body = await desk.link(wanted)
+        return body | {"url": f"{(url or desk.address).rstrip('/')}{body['path']}"}
+
+    body = _ask(made, data_dir, database_url)
+    if as_json:
+        _print_json(body)
+        return
+    typer.echo(body["url"])
+    said = f"It signs in {body['subject']} ({', '.join(body['roles'])}) once, until {body['expires_at']}."
+    typer.echo(said, err=True)
 
 
 def _store(data_dir: Path | None, database_url: str | None) -> "AbstractAsyncContextManager[KeyDesk]":

@@ -53,6 +53,11 @@ class LocalServer:
         self._address = address
         self._token = token
 
+    @property
+    def address(self) -> str:
+        """Where it listens."""
+        return self._address
+
     async def ask(self, method: str, path: str, body: Body | None = None, *, seconds: float = 10.0) -> Body:
         """The answer's JSON.
 

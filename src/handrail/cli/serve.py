@@ -28,6 +28,7 @@ from handrail.flows.leases import keep, recover
 from handrail.flows.releases import create_and_use
 from handrail.flows.services import Services
 from handrail.flows.shutdown import drain
+from handrail.flows.sign_in import link_at_start
 from handrail.http.app import create_app
 from handrail.http.protocol import Protocol
 from handrail.jobs import running_jobs
@@ -94,6 +95,8 @@ async def _serve(
         if lock is not None:
             lock.announce(address)
         _say_hello(address, release.agent, release.id, services, welcome=welcome)
+        link = await link_at_start(services)
+        _say_link(address, link.body()["path"] if link else "")
         await _answer(services, listener, settings)
 
 
@@ -126,6 +129,7 @@ async def _supervise(project: Path, settings: Settings, tenants: Sequence[str], 
     made = await prepare(job)
     address = _address(settings, listener)
     print(f"Handrail serves agent {made['agent']!r}, release {made['release_id']}, on {address}", flush=True)
+    _say_link(address, made["sign_in"])
     supervisor = Supervisor(
         replace(job, agent=made["agent"]), listener, workers, drain_seconds=settings.turn.drain_seconds
     )
@@ -138,7 +142,8 @@ async def prepare_releases(project: Path, settings: Settings, tenants: Sequence[
     async with services_from(settings) as services:
         _require_safe_binding(settings, services)
         release = await _make_releases(services, project, tenants)
-        return {"agent": release.agent, "release_id": release.id}
+        link = await link_at_start(services)
+        return {"agent": release.agent, "release_id": release.id, "sign_in": link.body()["path"] if link else ""}
 
 
 async def serve_as_worker(listener: socket.socket, settings: Settings, agent: str, tenants: Sequence[str]) -> None:
@@ -226,6 +231,11 @@ def _say_hello(address: str, agent: str, release_id: str, services: Services, *,
         print("  no API keys yet: only this machine can connect (make one with `handrail keys create`)", flush=True)
     if welcome:
         print(f'  open {address} and ask "where is my order A1001?"; Ctrl-C stops', flush=True)
+
+
+def _say_link(address: str, path: str) -> None:
+    if path:
+        print(f"  sign in to the console, once and within ten minutes: {address}{path}", flush=True)
 
 
 class _Server(uvicorn.Server):

@@ -2,13 +2,14 @@
 
 Its promise: every page works without scripts, loads nothing from elsewhere, and runs under a policy that forbids inline
 scripts and styles. Acts beside the API and never around it: the script uses the public API, and a plain form calls the
-same flows. Closed: a form from another site is refused, and without a principal no conversation is shown.
+same flows. Closed: a form from another site is refused, and once keys exist, without a session nothing is shown that
+is for staff.
 """
 
 from fastapi import FastAPI
 
 from handrail.console.assets import Assets
-from handrail.console.pages import approvals, chat, jobs, reference, status, switches
+from handrail.console.pages import approvals, chat, jobs, reference, sign_in, status, switches
 from handrail.console.rendering import Renderer
 
 
@@ -17,7 +18,7 @@ def mount(app: FastAPI) -> None:
     assets = Assets.load()
     renderer = Renderer(assets)
     app.add_route("/console/static/{fingerprint}/{name}", assets.respond, include_in_schema=False)
-    for screen in (chat, approvals, switches, jobs, reference, status):
+    for screen in (sign_in, chat, approvals, switches, jobs, reference, status):
         screen.add_routes(app, renderer)
 
 

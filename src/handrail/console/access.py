@@ -1,12 +1,40 @@
 """Who looks at a page, and whether a form came from one of ours."""
 
+from dataclasses import dataclass
 from typing import cast
 
 from starlette.requests import Request
+from starlette.responses import Response
 
-from handrail.core.principal import Principal
+from handrail.core.principal import Principal, Role
+from handrail.db import StoreUnavailable
 from handrail.flows.services import Services
-from handrail.protection.auth import Unauthenticated
+from handrail.flows.sign_in import SignedIn
+from handrail.protection.auth import Session, Unauthenticated
+
+STAFF = (Role.VIEWER, Role.REVIEWER, Role.APPROVER, Role.OPERATOR, Role.ADMIN)
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Who looks at a page; without a session it is the operator at this machine, while there are no keys."""
+
+    principal: Principal
+    session: Session | None = None
+
+    @property
+    def is_operator(self) -> bool:
+        """Whether they may run things."""
+        return self.principal.has_role(Role.OPERATOR)
+
+    @property
+    def switches(self) -> bool:
+        """Whether they may switch off and on."""
+        return self.principal.has_role(Role.OPERATOR, Role.ADMIN)
+
+    @property
+    def roles(self) -> str:
+        return ", ".join(sorted(role.value for role in self.principal.roles))
 
 
 def services_of(request: Request) -> Services:
@@ -15,22 +43,28 @@ def services_of(request: Request) -> Services:
 
 async def customer_of(request: Request) -> Principal | None:
     """The principal that a page without a key stands for: the local demo customer, or nobody once keys exist."""
-    client = request.client
-    loopback = client is not None and client.host in ("127.0.0.1", "::1")
     try:
-        return await services_of(request).authenticator.authenticate(None, loopback=loopback)
+        return await services_of(request).authenticator.authenticate(None, loopback=_is_local(request))
     except Unauthenticated:
         return None
 
 
-async def operator_of(request: Request) -> Principal | None:
-    """The operator at this machine, or nobody once keys exist: signing in is not there yet."""
-    client = request.client
-    loopback = client is not None and client.host in ("127.0.0.1", "::1")
+async def visitor_of(request: Request) -> Visitor | None:
+    """Who looks at the page: by the cookie of a session once keys exist, and never by a key."""
+    services = services_of(request)
     try:
-        authenticator = services_of(request).authenticator
-        return await authenticator.authenticate(None, loopback=loopback, surface="console")
+        local = await services.authenticator.authenticate(None, loopback=_is_local(request), surface="console")
     except Unauthenticated:
+        session = await services.sessions.find(request.cookies.get(_cookie_name(request), ""))
+        return None if session is None else Visitor(session.principal, session)
+    return Visitor(local)
+
+
+async def visitor_of_open_page(request: Request) -> Visitor | None:
+    """The same for a page that is for everybody, and must show itself while the database is down."""
+    try:
+        return await visitor_of(request)
+    except StoreUnavailable:
         return None
 
 
@@ -40,3 +74,33 @@ def is_same_origin(request: Request) -> bool:
     if site is not None:
         return site == "same-origin"
     return request.headers.get("origin") == f"{request.url.scheme}://{request.headers.get('host')}"
+
+
+def give_cookie(request: Request, response: Response, signed_in: SignedIn) -> None:
+    """Let the browser keep the session: for this host alone, out of reach of scripts, and not for forms of others."""
+    lasts = (signed_in.session.expires_at - signed_in.session.created_at) // 1_000_000
+    response.set_cookie(
+        _cookie_name(request),
+        signed_in.cookie,
+        max_age=lasts,
+        path="/",
+        secure=request.url.scheme == "https",
+        httponly=True,
+        samesite="lax",
+    )
+
+
+def take_cookie(request: Request, response: Response) -> None:
+    """Let the browser forget the session."""
+    secure = request.url.scheme == "https"
+    response.delete_cookie(_cookie_name(request), path="/", secure=secure, httponly=True, samesite="lax")
+
+
+def _cookie_name(request: Request) -> str:
+    # Under this prefix browsers take the cookie from this very host only, and only over TLS.
+    return "__Host-handrail" if request.url.scheme == "https" else "handrail"
+
+
+def _is_local(request: Request) -> bool:
+    client = request.client
+    return client is not None and client.host in ("127.0.0.1", "::1")

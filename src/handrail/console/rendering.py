@@ -7,6 +7,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 from starlette.responses import HTMLResponse
 
+from handrail.console.access import Visitor
 from handrail.console.assets import Assets
 from handrail.console.transcript import source_label
 
@@ -14,11 +15,11 @@ CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-PLACES = (
+PLACES: tuple[dict[str, Any], ...] = (
     {"name": "chat", "title": "Chat", "href": "/console/chat"},
-    {"name": "approvals", "title": "Approvals", "href": "/console/approvals"},
-    {"name": "switches", "title": "Switches", "href": "/console/switches"},
-    {"name": "jobs", "title": "Jobs", "href": "/console/jobs"},
+    {"name": "approvals", "title": "Approvals", "href": "/console/approvals", "staff": True},
+    {"name": "switches", "title": "Switches", "href": "/console/switches", "staff": True},
+    {"name": "jobs", "title": "Jobs", "href": "/console/jobs", "staff": True},
     {"name": "reference", "title": "API", "href": "/docs"},
     {"name": "status", "title": "Status", "href": "/console/status"},
 )
@@ -37,12 +38,14 @@ class Renderer:
         )
         # jinja2's types know its built-in globals only.
         known = cast(dict[str, Any], self._environment.globals)
-        known.update(asset=assets.address, places=PLACES)
+        known.update(asset=assets.address, places_of=places_of)
         self._environment.filters.update(prose=prose, source_label=source_label)
 
-    def page(self, template: str, *, current: str, status: int = 200, **context: Any) -> HTMLResponse:
-        """`current` names the place that the navigation marks."""
-        body = self._environment.get_template(template).render(current=current, **context)
+    def page(
+        self, template: str, *, current: str, visitor: Visitor | None = None, status: int = 200, **context: Any
+    ) -> HTMLResponse:
+        """`current` names the place that the navigation marks; `visitor` is named in the header of the page."""
+        body = self._environment.get_template(template).render(current=current, visitor=visitor, **context)
         return HTMLResponse(
             body,
             status,
@@ -53,6 +56,11 @@ class Renderer:
                 "referrer-policy": "no-referrer",
             },
         )
+
+
+def places_of(visitor: Visitor | None) -> list[dict[str, Any]]:
+    """The places of the navigation that somebody may go to."""
+    return [each for each in PLACES if visitor is not None or not each.get("staff")]
 
 
 def prose(text: str) -> Markup:

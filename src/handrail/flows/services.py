@@ -19,7 +19,7 @@ from handrail.insight.costs import UsageStore
 from handrail.oversight.approvals import ApprovalStore
 from handrail.oversight.escalations import EscalationStore
 from handrail.protection.audit import AuditTrail
-from handrail.protection.auth import Authenticator, KeyStore
+from handrail.protection.auth import Authenticator, KeyStore, SessionStore, SignInLinks
 from handrail.protection.encryption import Encryption
 from handrail.protection.guardrails import Detector
 from handrail.protection.rate_limits import RateLimited, RateLimiter, SharedRateLimiter
@@ -108,6 +108,9 @@ class Services:
     limits: TurnLimits
     authenticator: Authenticator
     keys: KeyStore
+    sessions: SessionStore
+    links: SignInLinks
+    sign_in_rates: RateLimiter
     rate_limits: RateLimiter
     conversations: ConversationStore
     leases: LeaseStore

@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from handrail.console.access import customer_of, is_same_origin, services_of
+from handrail.console.access import customer_of, is_same_origin, services_of, visitor_of_open_page
 from handrail.console.agent_card import AgentCard, AgentCards
 from handrail.console.rendering import Renderer
 from handrail.console.transcript import QuestionLine, ToolLine, TurnLine, transcript
@@ -128,6 +128,7 @@ class ChatPage:
         return self.renderer.page(
             "chat.html",
             current="chat",
+            visitor=await visitor_of_open_page(request),
             status=_status(error),
             agent=card,
             agent_query=card.query,

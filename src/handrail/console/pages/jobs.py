@@ -7,10 +7,11 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from handrail.console.access import is_same_origin, operator_of, services_of
+from handrail.console.access import STAFF, Visitor, services_of
+from handrail.console.door import Door, Fields
 from handrail.console.rendering import Renderer
 from handrail.core.errors import HandrailError
-from handrail.core.principal import Principal
+from handrail.core.principal import Principal, Role
 from handrail.flows.job_desk import JobDesk
 
 
@@ -20,37 +21,23 @@ class JobsPage:
 
     renderer: Renderer
 
-    async def show(self, request: Request, error: str | None = None, status: int = 200) -> Response:
-        principal = await operator_of(request)
-        if principal is None:
-            return self._no_operator()
-        jobs = [_view(job) for job in await _desk(request, principal).list()]
-        engine = services_of(request).background.engine.state
-        return self.renderer.page("jobs.html", current="jobs", status=status, jobs=jobs, engine=engine, error=error)
+    async def show(self, request: Request, visitor: Visitor) -> Response:
+        return await self._page(request, visitor)
 
-    async def post(self, request: Request) -> Response:
+    async def post(self, request: Request, visitor: Visitor, _fields: Fields) -> Response:
         """Ask for a run; a mistake shows the page again with what to do."""
-        if not is_same_origin(request):
-            return self._refused(403, "This form did not come from this page", "Open the jobs page and run it there.")
-        principal = await operator_of(request)
-        if principal is None:
-            return self._no_operator()
         try:
-            await _desk(request, principal).run(request.path_params["name"])
+            await _desk(request, visitor.principal).run(request.path_params["name"])
         except HandrailError as error:
-            return await self.show(request, f"{error.message}.", 409)
+            return await self._page(request, visitor, f"{error.message}.", 409)
         return RedirectResponse("/console/jobs", 303)
 
-    def _no_operator(self) -> Response:
-        return self._refused(
-            401,
-            "This page can't tell who you are",
-            "This server has API keys, and signing in to the console is not there yet. Use `handrail jobs list` on its "
-            "machine, or the API with a key of role operator.",
+    async def _page(self, request: Request, visitor: Visitor, error: str | None = None, status: int = 200) -> Response:
+        jobs = [_view(job) for job in await _desk(request, visitor.principal).list()]
+        engine = services_of(request).background.engine.state
+        return self.renderer.page(
+            "jobs.html", current="jobs", visitor=visitor, status=status, jobs=jobs, engine=engine, error=error
         )
-
-    def _refused(self, status: int, title: str, reason: str) -> Response:
-        return self.renderer.page("message.html", current="jobs", status=status, title=title, reason=reason)
 
 
 def _desk(request: Request, principal: Principal) -> JobDesk:
@@ -69,6 +56,7 @@ def _view(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def add_routes(app: FastAPI, renderer: Renderer) -> None:
-    page = JobsPage(renderer)
-    app.add_route("/console/jobs", page.show, include_in_schema=False)
-    app.add_route("/console/jobs/{name}", page.post, methods=["POST"], include_in_schema=False)
+    page, door = JobsPage(renderer), Door(renderer)
+    app.add_route("/console/jobs", door.shows("jobs", page.show, *STAFF), include_in_schema=False)
+    run = door.takes("jobs", page.post, Role.OPERATOR)
+    app.add_route("/console/jobs/{name}", run, methods=["POST"], include_in_schema=False)

@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 
+from handrail.console.access import visitor_of_open_page
 from handrail.console.rendering import Renderer
 from handrail.core import json
 
@@ -52,6 +53,7 @@ class ReferencePage:
         return self.renderer.page(
             "reference.html",
             current="reference",
+            visitor=await visitor_of_open_page(request),
             title=document["info"]["title"],
             description=document["info"].get("description", ""),
             version=document["info"]["version"],

@@ -6,7 +6,7 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 
-from handrail.console.access import services_of
+from handrail.console.access import services_of, visitor_of_open_page
 from handrail.console.rendering import Renderer
 from handrail.flows.readiness import readiness
 
@@ -17,7 +17,8 @@ class StatusPage:
 
     async def show(self, request: Request) -> Response:
         ready, body = await readiness(services_of(request))
-        return self.renderer.page("status.html", current="status", ready=ready, readiness=body)
+        visitor = await visitor_of_open_page(request)
+        return self.renderer.page("status.html", current="status", visitor=visitor, ready=ready, readiness=body)
 
 
 def add_routes(app: FastAPI, renderer: Renderer) -> None:

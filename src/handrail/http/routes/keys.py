@@ -1,4 +1,4 @@
-"""API keys, for operators."""
+"""API keys and sign-in links, for admins and the local operator."""
 
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
@@ -8,9 +8,10 @@ from starlette.responses import Response
 from handrail.core.principal import Role
 from handrail.flows.keys import KeyWanted, make_key, tenant_of
 from handrail.flows.keys import revoke_key as revoke
+from handrail.flows.sign_in import EVERYTHING, FIRST_OPERATOR, LinkWanted, make_link
 from handrail.http.errors import json_response
 from handrail.http.openapi import accepts, answers
-from handrail.http.requests import NO_ZERO, Name, Note, body_of, services_of, staff_of
+from handrail.http.requests import NO_ZERO, Name, Note, body_of, local_operator_of, services_of, staff_of
 
 router = APIRouter(prefix="/v1", tags=["keys"])
 
@@ -31,6 +32,16 @@ class KeyCreate(BaseModel):
     teams: list[Name] = Field(
         default_factory=list, max_length=20, description="Teams whose approvals this principal may decide."
     )
+
+
+class LinkCreate(BaseModel):
+    """A link that signs somebody of the staff in to the console."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    subject: Name = FIRST_OPERATOR
+    roles: list[Role] = Field(default=list(EVERYTHING), min_length=1, max_length=5)
+    tenant: Name = "default"
 
 
 @router.post(
@@ -60,3 +71,17 @@ async def revoke_key(request: Request, key_id: str) -> Response:
     tenant = tenant_of(operator, request.query_params.get("tenant"))
     revoked = await revoke(services, operator, tenant, key_id)
     return json_response(revoked.body())
+
+
+@router.post(
+    "/sign-in-links",
+    status_code=201,
+    openapi_extra=accepts(LinkCreate),
+    responses=answers("a link, shown once", 401, 403, 422),
+)
+async def create_link(request: Request) -> Response:
+    """Make a link that signs somebody in to the console, once and within ten minutes: local operator only."""
+    operator = await local_operator_of(request)
+    body, _ = await body_of(request, LinkCreate)
+    made = await make_link(services_of(request), operator, LinkWanted(**body.model_dump()))
+    return json_response(made.body(), 201)

@@ -3,11 +3,13 @@
 Acts first, before anything of a turn is stored, and again before each tool call. Closed: when the store can't be asked
 about a key, the request is refused; a key that was recognised a moment ago goes on working for at most five seconds.
 Tokens of an identity provider are refused too once its keys could not be read for longer than a deployment allows;
-what verifies them is in `tokens` and `signing_keys`, loaded only where a deployment names an issuer.
+what verifies them is in `tokens` and `signing_keys`, loaded only where a deployment names an issuer. Sessions of the
+console are read at every page: without the store nobody is signed in.
 """
 
 from handrail.protection.auth.authenticator import LOCAL_OPERATOR, Authenticator, Unauthenticated
 from handrail.protection.auth.keys import ApiKey, CreatedKey, KeyStore
+from handrail.protection.auth.links import CreatedLink, SignInLink, SignInLinks
 from handrail.protection.auth.operator import TokenFileExposed, operator_token
 from handrail.protection.auth.policy import (
     PermissionDecision,
@@ -17,16 +19,23 @@ from handrail.protection.auth.policy import (
     owns,
     require_role,
 )
+from handrail.protection.auth.sessions import Session, SessionLimits, SessionStore
 
 __all__ = [
     "LOCAL_OPERATOR",
     "ApiKey",
     "Authenticator",
     "CreatedKey",
+    "CreatedLink",
     "KeyStore",
     "PermissionDecision",
     "PermissionDenied",
     "PermissionRule",
+    "Session",
+    "SessionLimits",
+    "SessionStore",
+    "SignInLink",
+    "SignInLinks",
     "TokenFileExposed",
     "Unauthenticated",
     "decide_tool",

@@ -17,9 +17,9 @@ class RateLimited(HandrailError):
     code = "rate_limited"
     retryable = True
 
-    def __init__(self, decision: RateDecision, per_minute: float) -> None:
+    def __init__(self, decision: RateDecision, per_minute: float, what: str = "messages") -> None:
         super().__init__(
-            f"too many messages: {per_minute:g} a minute and {decision.limit} at once are allowed; "
+            f"too many {what}: {per_minute:g} a minute and {decision.limit} at once are allowed; "
             f"try again in {decision.retry_after_seconds:.1f} s",
             retry_after_seconds=decision.retry_after_seconds,
         )
@@ -32,9 +32,18 @@ class RateLimiter:
     Args:
         per_minute: the average that may be kept up.
         burst: how many may begin at once after a pause.
+        what: is counted, in a user's words.
     """
 
-    def __init__(self, clock: Clock, *, per_minute: float, burst: int, most_principals: int = MOST_PRINCIPALS) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        per_minute: float,
+        burst: int,
+        most_principals: int = MOST_PRINCIPALS,
+        what: str = "messages",
+    ) -> None:
         if per_minute <= 0 or burst < 1:
             raise ValueError(f"a rate needs per_minute > 0 and burst >= 1, not {per_minute!r} and {burst!r}")
         self._clock = clock
@@ -42,6 +51,7 @@ class RateLimiter:
         self._interval = 60.0 / per_minute
         self._burst = burst
         self._most = most_principals
+        self._what = what
         self._full_at: OrderedDict[tuple[str, str], float] = OrderedDict()
 
     def require(self, principal: Principal) -> RateDecision:
@@ -54,7 +64,7 @@ class RateLimiter:
         now = self._clock.monotonic()
         decision, full_at = decide(self._full_at.get(key, now), now, self._interval, self._burst)
         if not decision.allowed:
-            raise RateLimited(decision, self._per_minute)
+            raise RateLimited(decision, self._per_minute, self._what)
         self._full_at[key] = full_at
         self._full_at.move_to_end(key)
         self._sweep(now)
