@@ -8,7 +8,12 @@ from handrail import ToolContext, tool
 
 from . import shop
 
-_TRUSTED = ("order_id", "status", "total_cents", "refundable_cents", "placed_on", "eta_on", "delivered_on", "carrier")
+# What the shop's own system vouches for; all other text of a result is nobody's word (docs/guide.md, "Untrusted text").
+_ORDER = (
+    *("order_id", "status", "placed_on", "items", "total_cents", "paid_with", "carrier", "tracking", "eta_on"),
+    *("delivered_on", "refundable_cents", "why_not_refundable"),
+)
+_DONE = ("order_id", "why", "refund_id", "amount_cents", "refunded_cents", "paid_with", "email")
 # A customer is better off with the order as of some minutes ago, and told so, than with nothing.
 _LAST_GOOD = 600
 _NOT_FOUND = "there is no such order in this account"
@@ -21,7 +26,7 @@ def happened(ctx: ToolContext, **_arguments: Any) -> dict[str, Any] | None:
     return shop.outcome_of(ctx.idempotency_key)
 
 
-@tool(effect="read", trusted=_TRUSTED, last_good_seconds=_LAST_GOOD)
+@tool(effect="read", trusted=_ORDER, last_good_seconds=_LAST_GOOD)
 def get_order(order_id: str, ctx: ToolContext) -> dict[str, Any]:
     """Look up one order of the customer: status, items, delivery, and whether it can be cancelled or refunded.
 
@@ -33,7 +38,7 @@ def get_order(order_id: str, ctx: ToolContext) -> dict[str, Any]:
     return {"found": False, "order_id": order_id} if found is None else _described(found)
 
 
-@tool(effect="read", last_good_seconds=_LAST_GOOD)
+@tool(effect="read", trusted=("orders",), last_good_seconds=_LAST_GOOD)
 def list_orders(ctx: ToolContext) -> dict[str, Any]:
     """List all orders of the customer, newest first, with status and total."""
     with shop.connect() as connection:
@@ -42,7 +47,7 @@ def list_orders(ctx: ToolContext) -> dict[str, Any]:
     return {"orders": [{"order_id": each["id"], **{key: each[key] for key in shown}} for each in found]}
 
 
-@tool(effect="read", last_good_seconds=_LAST_GOOD)
+@tool(effect="read", trusted=("product", "products"), last_good_seconds=_LAST_GOOD)
 def check_stock(product: str) -> dict[str, Any]:
     """Tell whether a product is in stock, and when it is back if it is not.
 
@@ -55,7 +60,7 @@ def check_stock(product: str) -> dict[str, Any]:
     return {"product": product, "products": [{key: each[key] for key in keys} for each in found[:5]]}
 
 
-@tool(effect="read")
+@tool(effect="read", trusted=("products.sku", "products.name", "products.price_cents", "products.stock"))
 def search_products(query: str) -> dict[str, Any]:
     """Search the products by words of their name or description.
 
@@ -67,7 +72,7 @@ def search_products(query: str) -> dict[str, Any]:
     return {"products": [dict(each) for each in found[:8]]}
 
 
-@tool(effect="read")
+@tool(effect="read", trusted=("name", "email", "street", "city"))
 def get_account(ctx: ToolContext) -> dict[str, Any]:
     """Show the customer's own account: name, e-mail address and delivery address."""
     with shop.connect() as connection:
@@ -77,7 +82,14 @@ def get_account(ctx: ToolContext) -> dict[str, Any]:
     return {"found": True, **{key: found[key] for key in ("name", "email", "street", "city")}}
 
 
-@tool(effect="write", idempotent=True, reconcile=happened)
+@tool(
+    effect="write",
+    idempotent=True,
+    reconcile=happened,
+    trusted=_DONE,
+    free_text=("reason",),
+    asked_as=("money back", "pay back", "get back what I paid"),
+)
 def refund_order(order_id: str, amount_cents: int, ctx: ToolContext, reason: str = "") -> dict[str, Any]:
     """Refund a delivered order, all or part of it, to the payment method it was paid with.
 
@@ -99,7 +111,7 @@ def refund_order(order_id: str, amount_cents: int, ctx: ToolContext, reason: str
     return shop.change(ctx.idempotency_key, work)
 
 
-@tool(effect="write", idempotent=True, reconcile=happened)
+@tool(effect="write", idempotent=True, reconcile=happened, trusted=_DONE, asked_as=("call off",))
 def cancel_order(order_id: str, ctx: ToolContext) -> dict[str, Any]:
     """Cancel an order that has not been shipped yet, and pay back all of it.
 
@@ -119,7 +131,7 @@ def cancel_order(order_id: str, ctx: ToolContext) -> dict[str, Any]:
     return shop.change(ctx.idempotency_key, work)
 
 
-@tool(effect="write", idempotent=True, reconcile=happened)
+@tool(effect="write", idempotent=True, reconcile=happened, trusted=_DONE)
 def update_email(email: str, ctx: ToolContext) -> dict[str, Any]:
     """Change the e-mail address of the customer's own account.
 

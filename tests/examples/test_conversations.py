@@ -13,6 +13,7 @@ from handrail.core.messages import ToolCall, ToolResult
 from handrail.core.principal import Principal
 from handrail.core.tools import Tool, ToolContext
 from handrail.delivery.evals.schema import TestFile
+from handrail.protection.boundary import without_untrusted
 from handrail.serving.context import Knowledge, extract
 from handrail.serving.dialogue import Dialogue, Flow, load_flow
 from handrail.serving.routing import IntentHead, Intents, parse_yes_no, train
@@ -67,7 +68,7 @@ class Conversation:
         if intent is not None:
             assert self._awaiting is None, f"the flow {self._flow!r} still waits for an answer"
             self._flow = next(each.flow for each in self._project.intents.intents if each.name == intent) or ""
-        dialogue = Dialogue(self._call, self._project.knowledge.search, extract, parse_yes_no)
+        dialogue = Dialogue(self._call, self._project.knowledge.search, extract, parse_yes_no, without_untrusted)
         flow = self._project.flows[self._flow]
         said = ""
         played = dialogue.run(flow, message, turn_id=f"turn_{self._turn}", intent=intent or "", awaiting=self._awaiting)
@@ -82,7 +83,8 @@ class Conversation:
     def close(self) -> None:
         self._runner.close()
 
-    async def _call(self, call: ToolCall) -> ToolResult:
+    async def _call(self, call: ToolCall, influenced: Sequence[str]) -> ToolResult:
+        assert not influenced, f"{call.name} hangs on what nobody vouches for: {influenced}"
         self.called.append(call.name)
         context = ToolContext(
             Principal("default", "demo-customer"), "conv_1", "turn_1", call.id, call.id, "rel_1", Deadline.after(10)

@@ -8,8 +8,9 @@ from handrail.core import json
 from handrail.core.ages import in_words
 
 MessageRole = Literal["user", "assistant", "tool"]
+# `relayed`: the agent's answer to a context that held text nobody vouches for, which it may pass on.
 # `withheld`: a guardrail stopped this message of a user; no model reads it, then or later.
-Provenance = Literal["user", "agent", "tool", "document", "memory", "operator", "client", "withheld"]
+Provenance = Literal["user", "agent", "relayed", "tool", "document", "memory", "operator", "client", "withheld"]
 # The steps of a tool call that was not answered at the first try, each with `rung` and `source`, and with `failed` (an
 # error's code) or, for a value that was kept, `age_seconds`.
 LadderRecord = Sequence[Mapping[str, Any]]

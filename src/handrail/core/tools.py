@@ -37,7 +37,11 @@ class Tool:
         idempotent: doing it twice with one idempotency key is doing it once.
         reconcile: asked after a timeout whether the effect happened.
         timeout_seconds: how long one attempt may take.
-        trusted: fields of the result that come from the system of record.
+        trusted: fields of the result that come from the system of record: paths from its root, such as
+            `orders.total_cents`; lists are passed through, and a name stands for all that is in it.
+        egress: a read whose arguments go to a place outside, such as a search of the web.
+        free_text: parameters that may hold any words, because nobody acts upon them.
+        asked_as: further words by which users ask for this, such as `money back`.
         secondary: asked with the same arguments when this read can't be had; never asked for its own secondary.
         last_good_seconds: how old a value may be that stands in for this read when nobody else answers.
         bulkhead: calls at once in this process, where it is not the deployment's usual number.
@@ -55,6 +59,9 @@ class Tool:
     reconcile: Callable[..., Any] | None = None
     timeout_seconds: float = 10.0
     trusted: tuple[str, ...] = ()
+    egress: bool = False
+    free_text: tuple[str, ...] = ()
+    asked_as: tuple[str, ...] = ()
     secondary: "Tool | None" = None
     last_good_seconds: float | None = None
     bulkhead: int | None = None

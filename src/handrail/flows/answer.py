@@ -11,10 +11,11 @@ from handrail.core.answers import AnswerEvent, Awaiting, Handoff, ModelCalled, O
 from handrail.core.messages import Message, ToolCall, ToolResult
 from handrail.flows.model_call import GovernedModel
 from handrail.flows.route import AWAITING_MICROS, Route
-from handrail.flows.services import ActiveTurn, Services
+from handrail.flows.services import ActiveTurn, ReadContext, Services
 from handrail.flows.tool_call import call_tool, call_tools
 from handrail.flows.wording import DECLINED, LOST, NO_LOOKUP, PASSED_ON, REFUSED, clarify_question, confirm_question
 from handrail.oversight.escalations import customer_word
+from handrail.protection.boundary import without_untrusted
 from handrail.protection.guardrails import Judgement
 from handrail.serving.agents import LoopRequest
 from handrail.serving.agents import answer as answer_by_loop
@@ -106,7 +107,13 @@ def _ask(services: Services, route: Route, question: str, kind: str) -> AsyncIte
 
 
 async def _flow(services: Services, active: ActiveTurn, route: Route, name: str) -> AsyncIterator[AnswerEvent]:
-    dialogue = Dialogue(partial(call_tool, services, active), active.release.knowledge.search, extract, parse_yes_no)
+    dialogue = Dialogue(
+        partial(call_tool, services, active),
+        active.release.knowledge.search,
+        extract,
+        parse_yes_no,
+        without_untrusted,
+    )
     flow = active.release.flows[name]
     played = dialogue.run(
         flow, route.message, turn_id=active.turn.id, intent=route.intent or name, awaiting=route.awaiting
@@ -153,6 +160,8 @@ async def _agent(services: Services, active: ActiveTurn, route: Route) -> AsyncI
     if any(message.tool_calls for message in stored):
         calls = await services.conversations.conversation_calls(active.turn.tenant_id, active.turn.conversation_id)
     messages = [*as_messages(stored, calls), Message("user", route.message)]
+    shown = fit(messages, limits.history_messages, limits.history_characters)
+    active.context = ReadContext(shown, calls, release.knowledge.search(route.message))
     for asked in active.rounds:
         # Rounds of an earlier owner of this turn: what is open in them is finished first, then the loop goes on.
         results = await call_tools(services, active, Message("assistant", asked.content), asked.tool_calls)
@@ -160,9 +169,9 @@ async def _agent(services: Services, active: ActiveTurn, route: Route) -> AsyncI
         messages += [Message("tool", each.told, "tool", tool_call_id=_answered(each)) for each in results]
     request = LoopRequest(
         instructions=release.instructions_for(route.intent, services.clock),
-        messages=fit(messages, limits.history_messages, limits.history_characters),
+        messages=fit(messages, limits.history_messages, limits.history_characters) if active.rounds else shown,
         tools=release.tool_list,
-        documents=release.knowledge.search(route.message),
+        documents=active.context.documents,
     )
     loop = answer_by_loop(
         request,

@@ -13,6 +13,7 @@ from handrail.core.messages import ToolCall, ToolResult
 from handrail.core.tools import Tool
 from handrail.db import Conflict
 from handrail.flows.audit import tool_call_denied
+from handrail.flows.boundary import may_need_tracing, requirement_of, untraced, untraced_of_flow
 from handrail.flows.services import ActiveTurn, Services
 from handrail.oversight.approvals import (
     Approval,
@@ -26,8 +27,11 @@ from handrail.oversight.approvals import (
     strictest,
 )
 from handrail.protection.auth import decide_tool
+from handrail.protection.boundary import Verdict, strictest_boundary
 from handrail.serving.resilience import BreakerOpen
 from handrail.serving.tools import InvalidArguments, decode
+
+UNTRACED = "the user did not ask for this in their own words; ask them to confirm it"
 
 
 class ApprovalPending(TurnPaused):
@@ -61,7 +65,8 @@ async def admitted(services: Services, active: ActiveTurn, call: ToolCall) -> To
             tool_call_denied(services, active, call, "permission_denied")
             return refused(call, "permission_denied", permission.reason)
     # A turn that goes on may have asked under a rule that is gone since; what people decided then still holds.
-    if active.turn.epoch <= 1 and not any(each.approval_rules.rules for each in releases):
+    traced = not may_need_tracing(active, tool, call)
+    if active.turn.epoch <= 1 and traced and not any(each.approval_rules.rules for each in releases):
         return call
     arguments = _decoded(tool, call)
     if arguments is None:
@@ -73,9 +78,25 @@ async def admitted(services: Services, active: ActiveTurn, call: ToolCall) -> To
     requirement: Requirement | None = None
     for each in releases:
         requirement = strictest(requirement, required(each.approval_rules, facts))
+    verdict = None if traced else _untraced(services, active, tool, call, arguments)
+    if verdict is not None:
+        boundary = strictest_boundary(each.policies.boundary for each in releases)
+        if boundary.untraced == "refuse":
+            tool_call_denied(services, active, call, "untraced_arguments")
+            return refused(call, "untraced_arguments", f"{UNTRACED}: {verdict.reason}")
+        requirement = strictest(requirement, requirement_of(boundary, verdict))
     if requirement is None:
         return call
     raise ApprovalPending(await _ask(services, active, call, arguments, requirement))
+
+
+def _untraced(
+    services: Services, active: ActiveTurn, tool: Tool, call: ToolCall, arguments: Mapping[str, Any]
+) -> Verdict | None:
+    """Why this call can't be traced to the user, if it can't."""
+    if call.id in active.of_flow:
+        return untraced_of_flow(active.of_flow[call.id])
+    return untraced(services, active, tool, arguments)
 
 
 async def why_no_stand_in(services: Services, active: ActiveTurn, call: ToolCall, tool: Tool) -> str | None:
@@ -93,6 +114,8 @@ async def why_no_stand_in(services: Services, active: ActiveTurn, call: ToolCall
         if not decide_tool(active.principal, tool.name, each.policies.permissions).allowed:
             return "permission_denied"
         arguments = _decoded(tool, call)
+        if tool.egress and arguments is not None and _untraced(services, active, tool, call, arguments) is not None:
+            return "needs_approval"
         if arguments is not None and each.approval_rules.rules:
             facts = CallFacts(tool.name, arguments, active.principal, active.conversation, active.intent)
             if required(each.approval_rules, facts) is not None:

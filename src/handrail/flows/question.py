@@ -92,7 +92,7 @@ async def ask_requester(services: Services, principal: Principal, outcome: Recor
         approval_voted(services, batch, principal, outcome.after, outcome.vote.decision)
         if parked is not None:
             word = approver_asks(outcome.vote.reason or "")
-            parked.say(services, batch, "assistant", f"{parked.answer}\n\n{word}", "agent")
+            parked.say(services, batch, "assistant", f"{parked.answer}\n\n{word}", parked.provenance)
 
 
 async def answer_question(
@@ -131,6 +131,7 @@ class _Parked:
     turn: Turn
     position: int
     answer: str
+    provenance: Provenance
 
     def say(self, services: Services, batch: Batch, role: str, content: str, provenance: Provenance) -> None:
         """Add a message; the batch conflicts when the turn goes on meanwhile."""
@@ -144,8 +145,9 @@ async def _parked(services: Services, tenant_id: str, turn_id: str) -> _Parked |
     if turn is None or turn.status is not TurnStatus.REQUIRES_ACTION:
         return None
     messages = await services.conversations.turn_messages(tenant_id, turn_id)
-    answer = next((each.content for each in reversed(messages) if each.role == "assistant"), "")
-    return _Parked(turn, max(each.position for each in messages) + 1, answer)
+    said = next((each for each in reversed(messages) if each.role == "assistant"), None)
+    position = max(each.position for each in messages) + 1
+    return _Parked(turn, position, said.content if said else "", said.provenance if said else "agent")
 
 
 async def _find(services: Services, turn: Turn, question_id: str) -> tuple[Waiting, Question]:

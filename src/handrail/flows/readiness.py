@@ -11,7 +11,6 @@ OFF = (
     "caching",
     "encryption_at_rest",
     "evaluations",
-    "injection_defence",
     "output_guardrails",
     "reviews",
     "rollouts",

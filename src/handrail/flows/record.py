@@ -9,6 +9,7 @@ from handrail.core.answers import Outcome
 from handrail.core.usage import Usage
 from handrail.db import StoreUnavailable
 from handrail.flows.audit import tool_call_ended
+from handrail.flows.boundary import provenance_of_answer
 from handrail.flows.route import Route
 from handrail.flows.services import ActiveTurn, Services
 from handrail.insight.costs import ModelUsage
@@ -104,7 +105,8 @@ async def _record(
     async with services.db.batch() as batch:
         services.conversations.end(batch, turn, end, at=at)
         services.conversations.add_message(
-            batch, turn, active.position + 1, "assistant", stream.text, "agent",
+            batch, turn, active.position + 1, "assistant", stream.text,
+            provenance_of_answer(active, outcome.sources),
             at=at, message_id=active.message_id, sources=outcome.sources,
         )  # fmt: skip
         if active.begun:

@@ -9,7 +9,7 @@ from handrail.core.answers import Handoff, ModelCalled
 from handrail.core.clock import Clock
 from handrail.core.deadline import Deadline
 from handrail.core.errors import HandrailError
-from handrail.core.messages import ToolCall
+from handrail.core.messages import Message, Passage, ToolCall, ToolResult
 from handrail.core.principal import Principal
 from handrail.core.tools import ToolContext
 from handrail.db import Database
@@ -85,6 +85,18 @@ class TurnLimits:
     @property
     def lease_micros(self) -> int:
         return int(self.lease_seconds * 1_000_000)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadContext:
+    """What a model has read besides its instructions and what this turn's tools say.
+
+    `calls` are the tool calls of earlier turns that stand in `messages`.
+    """
+
+    messages: Sequence[Message] = ()
+    calls: Sequence[StoredToolCall] = ()
+    documents: Sequence[Passage] = ()
 
 
 @dataclass(slots=True)
@@ -190,6 +202,10 @@ class ActiveTurn:
         ladder: what model calls tried that were not answered at once, one step after another.
         unanswered_tools: tools of this turn whose last call nobody could answer, in the order of the first.
         protecting: the releases whose policies hold for this turn, once they are known.
+        context: what the model has read before this turn's tools; empty while a flow answers.
+        heard: what this turn's tool calls said, in the order they ended; of it the model has `read` so many.
+        of_flow: by id, the calls that a flow and not a model asked for, each with its arguments that hang on text
+            nobody vouches for.
     """
 
     principal: Principal
@@ -213,11 +229,19 @@ class ActiveTurn:
     unanswered_tools: dict[str, None] = field(default_factory=dict[str, None])
     calls: list[ModelCalled] = field(default_factory=list[ModelCalled])
     protecting: Sequence[LoadedRelease] = ()
+    context: ReadContext = ReadContext()
+    heard: list[tuple[ToolCall, ToolResult]] = field(default_factory=list[tuple[ToolCall, ToolResult]])
+    read: int = 0
+    of_flow: dict[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
 
     @property
     def is_unanswered(self) -> bool:
         """The last model call went down the whole ladder: nothing remains but an honest word."""
         return bool(self.ladder) and self.ladder[-1]["rung"] == Rung.HONEST
+
+    def hear(self, call: ToolCall, result: ToolResult) -> ToolResult:
+        self.heard.append((call, result))
+        return result
 
     def writes(self, call: ToolCall) -> bool:
         tool = self.release.tools.get(call.name)

@@ -26,6 +26,7 @@ async def call_tools(
     Raises:
         ApprovalPending: some call waits for people; its siblings are done.
     """
+    active.read = len(active.heard)
     reads = [call for call in calls if not active.writes(call)]
     writes = [call for call in calls if active.writes(call)]
     is_stored = any(call.id == each.id for message in active.rounds for each in message.tool_calls for call in calls)
@@ -34,7 +35,7 @@ async def call_tools(
     if writes and not is_stored:
         async with services.db.batch() as batch:
             journal.store_asked(services, active, batch, asked, active.position)
-    outcomes = await asyncio.gather(*(_tried(_read(services, active, call)) for call in reads))
+    outcomes = await asyncio.gather(*(_tried(active, call, _read(services, active, call)) for call in reads))
     done = dict(zip((call.id for call in reads), outcomes, strict=True))
     fresh = [call for call in reads if call.id not in active.journal and isinstance(done[call.id], ToolResult)]
     if fresh or not (writes or is_stored):
@@ -43,15 +44,21 @@ async def call_tools(
                 journal.store_asked(services, active, batch, asked, active.position)
             journal.store_results(services, active, batch, fresh, done)
     for call in writes:
-        done[call.id] = await _tried(_write(services, active, call))
+        done[call.id] = await _tried(active, call, _write(services, active, call))
     return [_result_of(done[call.id]) for call in calls]
 
 
-async def call_tool(services: Services, active: ActiveTurn, call: ToolCall) -> ToolResult:
-    """One call a dialogue flow asked for, journaled the same way; raises `ApprovalPending` when it waits for people."""
+async def call_tool(
+    services: Services, active: ActiveTurn, call: ToolCall, influenced: Sequence[str] = ()
+) -> ToolResult:
+    """One call a dialogue flow asked for, journaled the same way; raises `ApprovalPending` when it waits for people.
+
+    `influenced` are the arguments that hang on text nobody vouches for.
+    """
+    active.of_flow[call.id] = influenced
     if active.writes(call):
-        return await _write(services, active, call)
-    result = await _read(services, active, call)
+        return active.hear(call, await _write(services, active, call))
+    result = active.hear(call, await _read(services, active, call))
     if call.id not in active.journal:
         async with services.db.batch() as batch:
             journal.store_results(services, active, batch, [call], {call.id: result})
@@ -94,10 +101,10 @@ async def _write(services: Services, active: ActiveTurn, call: ToolCall) -> Tool
     return await journal.end(services, active, await _run(services, active, admission))
 
 
-async def _tried(call: Awaitable[ToolResult]) -> "ToolResult | ApprovalPending":
+async def _tried(active: ActiveTurn, call: ToolCall, run: Awaitable[ToolResult]) -> "ToolResult | ApprovalPending":
     """A call of a round: one that waits for people does not keep its siblings."""
     try:
-        return await call
+        return active.hear(call, await run)
     except ApprovalPending as pending:
         return pending
 

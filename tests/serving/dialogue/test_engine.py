@@ -62,6 +62,13 @@ def yes_no(text: str) -> bool | None:
     return {"yes": True, "no": False}.get(text.lower())
 
 
+def marked(content: Any, trusted: Sequence[str]) -> Any:
+    """Every value that is not trusted, as another one."""
+    if not isinstance(content, dict):
+        return content
+    return {key: value if key in trusted else f"other than {value}" for key, value in content.items()}
+
+
 class Stage:
     """One conversation with a flow: tools that answer from a table, and everything that was called."""
 
@@ -69,6 +76,7 @@ class Stage:
         self.flow = played
         self.results = {"get_order": {"refundable_cents": 4900}, "refund": {"refund_id": "R1"}, **results}
         self.calls: list[ToolCall] = []
+        self.influenced: list[Sequence[str]] = []
         self.outcome = Outcome("failed")
         self.searched: list[tuple[str, str | None]] = []
         self.passages: list[Passage] = []
@@ -77,7 +85,7 @@ class Stage:
     async def says(self, message: str, *, turn_id: str | None = None, awaiting: Awaiting | None = None) -> str:
         """Send `message` and give back what the flow answers; it goes on where it asked."""
         self._turns += 1
-        dialogue = Dialogue(self._call, self._search, lambda _q, found: found[0] if found else None, yes_no)
+        dialogue = Dialogue(self._call, self._search, lambda _q, found: found[0] if found else None, yes_no, marked)
         waits = awaiting or self.outcome.awaiting
         if waits is not None:
             # What waits is stored as JSON between two turns.
@@ -91,8 +99,9 @@ class Stage:
         self.outcome = outcome
         return "".join(event.text for event in said if isinstance(event, Said))
 
-    async def _call(self, call: ToolCall) -> ToolResult:
+    async def _call(self, call: ToolCall, influenced: Sequence[str]) -> ToolResult:
         self.calls.append(call)
+        self.influenced.append(influenced)
         result = self.results[call.name]
         if isinstance(result, BaseException):
             raise result
@@ -371,3 +380,26 @@ class TestAnswer:
 
         assert await stage.says("x") == "No."
         assert stage.searched == [("about x", None)]
+
+
+class TestUntrustedText:
+    """An argument that hangs on a field nobody vouches for is named to whoever makes the call."""
+
+    FLOW = """
+name: f
+steps:
+- {call: get_order, with: {order_id: A1}, save: order}
+- call: refund
+  with: {order_id: "{{ order.id }}", amount_cents: "{{ order.total + 1 }}"}
+"""
+
+    async def test_what_hangs_on_it_is_named(self):
+        stage = Stage(flow(self.FLOW), get_order={"id": "A1", "total": 5, "note": "hello"})
+        await stage.says("go")
+        assert stage.influenced == [(), ["order_id", "amount_cents"]]
+
+    async def test_what_the_tool_vouches_for_is_not(self):
+        tools = {**TOOLS, "get_order": replace(TOOLS["get_order"], trusted=("total",))}
+        stage = Stage(load_flow("flows/f.yaml", self.FLOW, tools), get_order={"id": "A1", "total": 5, "note": "hello"})
+        await stage.says("go")
+        assert stage.influenced == [(), ["order_id"]]

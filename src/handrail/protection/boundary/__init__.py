@@ -9,11 +9,13 @@ Closed: what can't be traced to the user waits for a person.
 from handrail.protection.boundary.actions import Action, actions_of
 from handrail.protection.boundary.evidence import Parameter, parameters_of
 from handrail.protection.boundary.policy import Call, Situation, Verdict, explained, judge
-from handrail.protection.boundary.records import Result, untrusted_texts
+from handrail.protection.boundary.records import Result, untrusted_texts, without_untrusted
 from handrail.protection.boundary.request import Said
+from handrail.protection.boundary.schema import BoundaryPolicy, strictest_boundary
 
 __all__ = [
     "Action",
+    "BoundaryPolicy",
     "Call",
     "Parameter",
     "Result",
@@ -24,5 +26,7 @@ __all__ = [
     "explained",
     "judge",
     "parameters_of",
+    "strictest_boundary",
     "untrusted_texts",
+    "without_untrusted",
 ]

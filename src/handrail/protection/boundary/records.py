@@ -117,6 +117,20 @@ def _leaves(value: Any, path: Path) -> Iterator[tuple[Path, Any]]:
         yield path, value
 
 
+def without_untrusted(content: Any, trusted: Sequence[str], path: Path = ()) -> Any:
+    """The same content with other values wherever nobody vouches for them: what then changes has hung on those."""
+    if isinstance(content, Mapping):
+        fields = cast("Mapping[str, Any]", content)
+        return {key: without_untrusted(value, trusted, (*path, str(key))) for key, value in fields.items()}
+    if isinstance(content, list):
+        return [without_untrusted(each, trusted, path) for each in cast("list[Any]", content)]
+    if content is None or _is_trusted(path, trusted):
+        return content
+    if isinstance(content, bool):
+        return not content
+    return content + 1 if isinstance(content, (int, float)) else f"{content}\N{SYMBOL FOR NULL}"
+
+
 def leaves(value: Any) -> Iterator[Any]:
     """The plain values inside lists and mappings."""
     return (each for _, each in _leaves(value, ()))

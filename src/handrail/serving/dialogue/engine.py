@@ -14,7 +14,10 @@ from handrail.serving.dialogue.expressions import Expression, ExpressionFailed
 from handrail.serving.dialogue.flow import Flow, Node
 from handrail.serving.dialogue.policy import MAX_MISSES, find_value, leaves_flow, skips
 
-CallTool = Callable[[ToolCall], Awaitable[ToolResult]]
+# The call, and the names of its arguments that hang on what nobody vouches for.
+CallTool = Callable[[ToolCall, Sequence[str]], Awaitable[ToolResult]]
+# What a tool said, and the fields it vouches for: the same with other values everywhere else.
+WithoutUntrusted = Callable[[Any, Sequence[str]], Any]
 Search = Callable[[str, str | None], Sequence[Passage]]
 Extract = Callable[[str, Sequence[Passage]], Passage | None]
 ParseYesNo = Callable[[str], bool | None]
@@ -80,13 +83,22 @@ class Dialogue:
         search: passages for a query, from one knowledge file or from all.
         extract: the passage cut to the sentences that answer the query, or None when nothing fits.
         parse_yes_no: True, False, or None when it is neither.
+        without_untrusted: a result with other values wherever its tool vouches for none.
     """
 
-    def __init__(self, call_tool: CallTool, search: Search, extract: Extract, parse_yes_no: ParseYesNo) -> None:
+    def __init__(
+        self,
+        call_tool: CallTool,
+        search: Search,
+        extract: Extract,
+        parse_yes_no: ParseYesNo,
+        without_untrusted: WithoutUntrusted,
+    ) -> None:
         self._call_tool = call_tool
         self._search = search
         self._extract = extract
         self._parse_yes_no = parse_yes_no
+        self._without_untrusted = without_untrusted
 
     async def run(
         self, flow: Flow, message: str, *, turn_id: str, intent: str, awaiting: Awaiting | None = None
@@ -197,7 +209,8 @@ class Dialogue:
         # The id is the step's and the turn's alone, so that a second run of the turn finds the first one's result.
         call_id = f"call_{digest([turn_id, flow.name, node.path])[:32]}"
         tool = node.step.call or ""
-        result = await self._call_tool(ToolCall(call_id, tool, dumps(arguments)))
+        influenced = self._influenced(flow, node, play, arguments) if node.acts_outside else ()
+        result = await self._call_tool(ToolCall(call_id, tool, dumps(arguments)), influenced)
         if result.status == "unknown":
             # The flow's own words for a failure may say that nothing happened, and that may be untrue.
             return _hand_off(_TOOL_UNKNOWN, f"it is not known whether {tool} took effect")
@@ -211,6 +224,14 @@ class Dialogue:
             play.error = _error(content)
             return _Move(at=node.branches["on_error"])
         return _hand_off(_TOOL_FAILED, f"{tool} failed: {_error(content)['message']}")
+
+    def _influenced(self, flow: Flow, node: Node, play: _Play, arguments: dict[str, Any]) -> list[str]:
+        """The arguments that would be others if what nobody vouches for were: found by trying."""
+        saved = {name: self._without_untrusted(value, flow.trusted.get(name, ())) for name, value in play.saved.items()}
+        values = {**play.values(), **saved, "error": self._without_untrusted(play.error, ())}
+        if values == play.values():
+            return []
+        return [name for name, each in (node.arguments or {}).items() if _evaluated(each, values) != (arguments[name],)]
 
     def _answer(self, node: Node, play: _Play) -> _Move:
         query = _text(node.expression, play)
@@ -262,6 +283,14 @@ def _of_its_age(node: Node, play: _Play, age_seconds: float | None) -> str | Non
     if node.stale is None:
         return said_of(age_seconds)
     return node.stale.text({**play.values(), "age": in_words(age_seconds)})
+
+
+def _evaluated(expression: Expression, values: dict[str, Any]) -> tuple[Any, ...]:
+    """The value, or nothing when there is none."""
+    try:
+        return (expression.evaluate(values),)
+    except ExpressionFailed:
+        return ()
 
 
 def _decoded(content: str) -> Any:

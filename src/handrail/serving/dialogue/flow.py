@@ -33,12 +33,13 @@ class Node:
     expression: Expression | None = None
     arguments: Mapping[str, Expression] | None = None
     writes: bool = False
+    acts_outside: bool = False
     stale: Expression | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """A flow file, ready to be played."""
+    """A flow file, ready to be played. `trusted` is what the tools vouch for in each saved result."""
 
     name: str
     description: str
@@ -47,6 +48,7 @@ class Flow:
     questions: Mapping[str, Expression]
     hints: Mapping[str, Expression]
     saves: frozenset[str]
+    trusted: Mapping[str, tuple[str, ...]]
     nodes: Mapping[str, Node]
     first: str
 
@@ -76,6 +78,7 @@ class _Compiler:
         self._nodes: dict[str, Node] = {}
         self._known = set(_ALWAYS_KNOWN)
         self._saves: set[str] = set()
+        self._trusted: dict[str, tuple[str, ...]] = {}
         self._collected: set[str] = set()
 
     def compile(self) -> Flow:
@@ -100,6 +103,7 @@ class _Compiler:
             questions,
             hints,
             frozenset(self._saves),
+            self._trusted,
             self._nodes,
             first,
         )
@@ -118,13 +122,21 @@ class _Compiler:
             if (first := self._branch(key, steps, path, following if step.verb == "if" else None))
         }
         if step.save is not None:
-            self._save(step.save, path)
+            self._save(step.save, path, self._tools.get(step.call or ""))
         ends = step.verb in ("handoff", "end")
         tool = self._tools.get(step.call or "")
         writes = tool is not None and tool.effect == "write"
         name = _name(path)
         self._nodes[name] = Node(
-            name, step, None if ends else following, branches, expression, arguments, writes, self._stale(step, path)
+            name,
+            step,
+            None if ends else following,
+            branches,
+            expression,
+            arguments,
+            writes,
+            writes or (tool is not None and tool.egress),
+            self._stale(step, path),
         )
 
     def _branch(self, key: str, steps: list[Step], path: Path, after: str | None) -> str | None:
@@ -196,11 +208,16 @@ class _Compiler:
             if name not in given:
                 self._problem((*path, "call"), f"{tool.name} needs the argument {name!r}; add it under 'with'")
 
-    def _save(self, name: str, path: Path) -> None:
+    def _save(self, name: str, path: Path, tool: Tool | None) -> None:
         if name in _RESERVED:
             self._problem((*path, "save"), f"{name!r} has a meaning of its own here; save under another name")
         self._known.add(name)
         self._saves.add(name)
+        trusted = tool.trusted if tool is not None else ()
+        if tool is not None and tool.secondary is not None:
+            trusted = tuple(each for each in trusted if each in tool.secondary.trusted)
+        # Two tools may save under one name: what counts then is what both vouch for.
+        self._trusted[name] = tuple(each for each in self._trusted.get(name, trusted) if each in trusted)
 
     def _value(self, value: JsonValue, path: Path) -> Expression:
         """Templates inside lists and mappings are filled in as well."""

@@ -72,6 +72,8 @@ def _tool(function: Callable[..., Any], declaration: Declaration) -> Tool:
         raise signature.Unusable(["it has no docstring; the agent reads there what the tool is for"])
     described = describe(inspect.getdoc(function) or "")
     read = signature.read(function, described)
+    if unknown := sorted(set(declaration.free_text) - read.schema["properties"].keys()):
+        raise signature.Unusable([f"free_text={unknown[0]!r} is not one of its parameters; check its spelling"])
     return Tool(
         name=name,
         description=described.summary,
@@ -83,6 +85,9 @@ def _tool(function: Callable[..., Any], declaration: Declaration) -> Tool:
         reconcile=declaration.reconcile,
         timeout_seconds=declaration.timeout_seconds,
         trusted=declaration.trusted,
+        egress=declaration.egress,
+        free_text=declaration.free_text,
+        asked_as=declaration.asked_as,
         last_good_seconds=declaration.last_good_seconds,
         bulkhead=declaration.bulkhead,
         retries=declaration.retries,
@@ -125,6 +130,8 @@ def _from_function(tool: Tool, function: Callable[..., Any]) -> Tool:
         parse=Parser(name, read.model, read.fields),
         effect="read",
         timeout_seconds=tool.timeout_seconds,
+        trusted=tool.trusted,
+        egress=tool.egress,
         bulkhead=tool.bulkhead,
         is_async=inspect.iscoroutinefunction(inspect.unwrap(function)),
         context_parameter=read.context_parameter,

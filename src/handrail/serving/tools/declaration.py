@@ -42,6 +42,9 @@ class Declaration:
     reconcile: Callable[..., Any] | None
     timeout_seconds: float
     trusted: tuple[str, ...]
+    egress: bool
+    free_text: tuple[str, ...]
+    asked_as: tuple[str, ...]
     secondary: str | Callable[..., Any] | None
     last_good_seconds: float | None
     bulkhead: int | None
@@ -60,6 +63,9 @@ def tool(
     reconcile: Callable[..., Any] | None = None,
     timeout_seconds: float = 10.0,
     trusted: Sequence[str] = (),
+    egress: bool = False,
+    free_text: Sequence[str] = (),
+    asked_as: Sequence[str] = (),
     secondary: str | Callable[..., Any] | None = None,
     last_good_seconds: float | None = None,
     bulkhead: int | None = None,
@@ -77,6 +83,9 @@ def tool(
     reconcile: Callable[..., Any] | None = None,
     timeout_seconds: float = 10.0,
     trusted: Sequence[str] = (),
+    egress: bool = False,
+    free_text: Sequence[str] = (),
+    asked_as: Sequence[str] = (),
     secondary: str | Callable[..., Any] | None = None,
     last_good_seconds: float | None = None,
     bulkhead: int | None = None,
@@ -91,7 +100,12 @@ def tool(
         idempotent: doing it twice with one `ToolContext.idempotency_key` is doing it once.
         reconcile: asked after a timeout, with the same arguments, whether the effect happened.
         timeout_seconds: how long one attempt may take.
-        trusted: fields of the result that come from the system of record.
+        trusted: fields of the result that come from the system of record: paths from its root, such as
+            `orders.total_cents`; lists are passed through, and a name stands for all that is in it. All other text
+            of the result is nobody's word: once the agent has read it, an action needs the user's own words.
+        egress: a read whose arguments go to a place outside, such as a search of the web.
+        free_text: parameters that may hold any words, because nobody acts upon them.
+        asked_as: further words by which users ask for this, such as `money back`.
         secondary: another read, by its tool's name or as a function, asked the same when this one can't answer.
         last_good_seconds: how old the last good answer to the same user's same question may be that stands in then.
         bulkhead: how many calls of it may run at once; the deployment's setting when left out.
@@ -111,6 +125,9 @@ def tool(
             reconcile,
             float(timeout_seconds),
             _names(trusted),
+            egress,
+            _names(free_text),
+            _names(asked_as),
             secondary,
             last_good_seconds,
             bulkhead,
