@@ -2,10 +2,12 @@
 
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from handrail.core.addresses import Network, networks_of
 from handrail.core.errors import UsageError
 
 
@@ -168,6 +170,53 @@ class ConsoleSettings(BaseModel):
     sign_ins_burst: int = Field(default=10, ge=1, description="Attempts from one address at once.")
 
 
+class HttpSettings(BaseModel):
+    """`HANDRAIL_HTTP__...`: the border of the server."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    trusted_proxies: str = Field(
+        default="", description="Addresses and CIDR ranges of proxies whose `X-Forwarded-For` is believed, by comma."
+    )
+    cors_origins: str = Field(default="", description="Sites whose pages may call the API from a browser, by comma.")
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, text: str) -> str:
+        networks_of(text)
+        return text
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, text: str) -> str:
+        for origin in _parts(text):
+            _require_origin(origin)
+        return text
+
+    @property
+    def proxies(self) -> tuple[Network, ...]:
+        return networks_of(self.trusted_proxies)
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        return tuple(_parts(self.cors_origins))
+
+
+def _parts(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _require_origin(text: str) -> None:
+    parts = urlsplit(text)
+    if (
+        parts.scheme not in ("http", "https")
+        or not parts.hostname
+        or "*" in text
+        or f"{parts.scheme}://{parts.netloc}" != text
+    ):
+        raise ValueError(f"{text!r} is no origin; name each site as https://app.example.com, and never '*'")
+
+
 class Settings(BaseSettings):
     """Everything a deployment sets."""
 
@@ -188,6 +237,7 @@ class Settings(BaseSettings):
     auth: AuthSettings = AuthSettings()
     encryption: EncryptionSettings = EncryptionSettings()
     console: ConsoleSettings = ConsoleSettings()
+    http: HttpSettings = HttpSettings()
     store: StoreSettings = StoreSettings()
     admission: AdmissionSettings = AdmissionSettings()
     resilience: ResilienceSettings = ResilienceSettings()

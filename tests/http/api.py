@@ -14,6 +14,7 @@ import uvicorn
 
 from handrail.core.principal import Role
 from handrail.http.app import create_app
+from handrail.http.edge import Edge
 from handrail.http.guard import MOST_OPEN
 from handrail.http.protocol import Protocol
 from tests.flows.world import World
@@ -114,9 +115,9 @@ def shown(seen: list[Sent]) -> str:
 
 
 @asynccontextmanager
-async def api_over(world: World) -> AsyncIterator[Api]:
-    app = create_app(world.services, port=PORT)
-    transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
+async def api_over(world: World, *, edge: Edge | None = None, client: str = "127.0.0.1") -> AsyncIterator[Api]:
+    app = create_app(world.services, port=PORT, edge=edge)
+    transport = httpx2.ASGITransport(app, raise_app_exceptions=False, client=(client, 123))
     async with httpx2.AsyncClient(transport=transport, base_url=ORIGIN) as client:
         yield Api(client, world)
 
@@ -141,6 +142,7 @@ async def served(world: World, *, most_open: int = MOST_OPEN) -> AsyncIterator[A
         ws="websockets-sansio",
         lifespan="off",
         access_log=False,
+        proxy_headers=False,
         log_config=None,
         timeout_graceful_shutdown=1,
     )

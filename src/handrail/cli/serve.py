@@ -30,6 +30,7 @@ from handrail.flows.services import Services
 from handrail.flows.shutdown import drain
 from handrail.flows.sign_in import link_at_start
 from handrail.http.app import create_app
+from handrail.http.edge import Edge
 from handrail.http.protocol import Protocol
 from handrail.jobs import running_jobs
 from handrail.protection.auth import LOCAL_OPERATOR
@@ -244,7 +245,7 @@ class _Server(uvicorn.Server):
     def __init__(self, services: Services, port: int, settings: Settings) -> None:
         drain_seconds = settings.turn.drain_seconds
         config = uvicorn.Config(
-            create_app(services, port=port, most_open=settings.admission.connections),
+            create_app(services, port=port, most_open=settings.admission.connections, edge=Edge.of(settings)),
             loop="none",
             http=Protocol,
             ws="websockets-sansio",
@@ -252,6 +253,8 @@ class _Server(uvicorn.Server):
             access_log=False,
             log_config=None,
             server_header=False,
+            # Ours looks behind declared proxies only; uvicorn's would believe everybody at this machine.
+            proxy_headers=False,
             timeout_keep_alive=75,
             # The turns that the drain stops at its end still have their clients to tell.
             timeout_graceful_shutdown=round(drain_seconds) + 2,

@@ -16,6 +16,7 @@ from handrail.console import mount
 from handrail.core.errors import HandrailError
 from handrail.flows.services import Services
 from handrail.http import errors, websocket
+from handrail.http.edge import Edge
 from handrail.http.guard import MOST_OPEN, Guard
 from handrail.http.hot_path import HotPath
 from handrail.http.routes import (
@@ -50,7 +51,12 @@ Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
 def create_app(
-    services: Services, *, port: int, most_open: int = MOST_OPEN, lifespan: Lifespan | None = None
+    services: Services,
+    *,
+    port: int,
+    most_open: int = MOST_OPEN,
+    edge: Edge | None = None,
+    lifespan: Lifespan | None = None,
 ) -> FastAPI:
     """The ASGI application over `services`, which the caller opens and closes (or `lifespan` does)."""
     app = _Application(
@@ -64,6 +70,7 @@ def create_app(
     app.state.services = services
     app.state.port = port
     app.state.most_open = most_open
+    app.state.edge = edge or Edge()
     for module in _ROUTES:
         app.include_router(module.router)
     mount(app)
@@ -80,8 +87,8 @@ class _Application(FastAPI):
     def build_middleware_stack(self) -> ASGIApp:
         services: Services = self.state.services
         app = HotPath(super().build_middleware_stack())
-        port, most_open = self.state.port, self.state.most_open
-        return Guard(app, port=port, has_keys=lambda: services.authenticator.has_keys, most_open=most_open)
+        port, most_open, edge = self.state.port, self.state.most_open, self.state.edge
+        return Guard(app, port, lambda: services.authenticator.has_keys, most_open, edge)
 
 
 @asynccontextmanager

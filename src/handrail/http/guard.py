@@ -1,4 +1,4 @@
-"""The outermost layer, plain ASGI: trace id, what is open at once, body limit, the loopback guard without keys."""
+"""The outermost layer, plain ASGI: what is open, trace id, who is at the other end, body limit, Host and Origin."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from urllib.parse import urlsplit
@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from handrail.http.edge import Edge
 from handrail.http.errors import ApiError, error_body, json_response
 from handrail.telemetry.trace import begin_trace
 
@@ -16,11 +17,6 @@ ALWAYS_ANSWERED = frozenset({"/healthz", "/readyz", "/metrics"})
 POLICY_VIOLATION, TRY_AGAIN_LATER = 1008, 1013
 LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
 Headers = Mapping[bytes, bytes]
-_SECURITY = [
-    (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"x-frame-options", b"DENY"),
-]
 
 
 class Guard:
@@ -31,10 +27,19 @@ class Guard:
             foreign Origin is refused on POST and WebSocket: a page of another site must not drive a local server.
         has_keys: asked at every request; once keys exist, the Authorization header is the guard.
         most_open: requests, event streams and sockets at once; what comes beyond them is refused unread.
+        edge: which proxies are believed, which pages of other sites may call, what every answer says to browsers.
     """
 
-    def __init__(self, app: ASGIApp, port: int, has_keys: Callable[[], bool], most_open: int = MOST_OPEN) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        port: int,
+        has_keys: Callable[[], bool],
+        most_open: int = MOST_OPEN,
+        edge: Edge | None = None,
+    ) -> None:
         self.app = app
+        self.edge = edge or Edge()
         self.port = port
         self.has_keys = has_keys
         self.most_open = most_open
@@ -45,7 +50,7 @@ class Guard:
             await self.app(scope, receive, send)
             return
         if self.open >= self.most_open and scope["path"] not in ALWAYS_ANSWERED:
-            await _refuse(self._full(), scope, receive, send, TRY_AGAIN_LATER)
+            await _refuse(self._full(), scope, receive, self._secured(send), TRY_AGAIN_LATER)
             return
         self.open += 1
         try:
@@ -57,7 +62,10 @@ class Guard:
         # The first of a name counts.
         headers: Headers = dict(reversed(scope["headers"]))
         begin_trace(_text(headers, b"traceparent"))
-        refused = self._refusal(scope, headers)
+        if self.edge.proxies:
+            self._look_behind_proxies(scope, headers)
+        refused = self._refusal(scope, headers) or self._preflight(scope, headers)
+        send = self._secured(send, headers.get(b"origin"))
         if refused is not None:
             await _refuse(refused, scope, receive, send)
             return
@@ -66,7 +74,45 @@ class Guard:
             return
         # A body of a stated length is not longer: the HTTP parser sees to it.
         has_length = b"content-length" in headers and b"transfer-encoding" not in headers
-        await self.app(scope, receive if has_length else _bounded(receive), _secured(send))
+        await self.app(scope, receive if has_length else _bounded(receive), send)
+
+    def _look_behind_proxies(self, scope: Scope, headers: Headers) -> None:
+        """From here on `client` and `scheme` are those of who asked."""
+        client = scope.get("client")
+        if client is None or not self.edge.proxies.trusts(client[0]):
+            return
+        # A proxy may add a line of its own instead of lengthening the one it got.
+        hops = [value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"]
+        if hops:
+            found = self.edge.proxies.client(client[0], hops)
+            scope["client"] = None if found is None else (found, 0)
+        if _text(headers, b"x-forwarded-proto") == "https":
+            scope["scheme"] = "wss" if scope["type"] == "websocket" else "https"
+
+    def _preflight(self, scope: Scope, headers: Headers) -> Response | None:
+        if not self.edge.cors or scope["type"] == "websocket":
+            return None
+        allowed = self.edge.cors.preflight(scope["method"], headers)
+        if allowed is None:
+            return None
+        response = Response(status_code=204)
+        response.raw_headers += allowed
+        return response
+
+    def _secured(self, send: Send, origin: bytes | None = None) -> Send:
+        shared = self.edge.cors.headers(origin) if origin is not None and self.edge.cors.allows(origin) else None
+        security = self.edge.headers
+
+        # No coroutine of its own: this is passed by every piece of every stream.
+        def secured(message: Message) -> Awaitable[None]:
+            if message["type"] == "http.response.start":
+                message["headers"] = security.added_to(message["headers"])
+                if shared:
+                    given = {name for name, _ in message["headers"]}
+                    message["headers"] += [each for each in shared if each[0] not in given]
+            return send(message)
+
+        return secured
 
     def _full(self) -> Response:
         message = f"{self.open} requests and streams are open, as many as this server keeps; try again in a second"
@@ -90,20 +136,26 @@ class Guard:
                 ),
                 403,
             )
+        if b"x-forwarded-for" in headers or b"forwarded" in headers:
+            # Whoever is behind the proxy would pass for somebody at this machine.
+            message = "this request came through a proxy, and without API keys only this machine is served"
+            return json_response(error_body("foreign_origin", f"{message}; make keys with `handrail keys create`"), 403)
         origin = _text(headers, b"origin")
         changes = scope["type"] == "websocket" or scope["method"] not in ("GET", "HEAD", "OPTIONS")
-        if changes and origin is not None and not self._is_local_origin(origin):
+        if changes and origin is not None and not self._may_call(origin):
             return json_response(error_body("foreign_origin", f"Origin {origin!r} may not use this server"), 403)
         return None
 
     def _is_local_host(self, host: str) -> bool:
         try:
             parts = urlsplit(f"//{host}")
-            return parts.hostname in LOOPBACK_NAMES and (parts.port or 80) == self.port
+            return parts.hostname in LOOPBACK_NAMES and (parts.port or (443 if self.edge.tls else 80)) == self.port
         except ValueError:
             return False
 
-    def _is_local_origin(self, origin: str) -> bool:
+    def _may_call(self, origin: str) -> bool:
+        if self.edge.cors.allows(origin.encode("latin-1")):
+            return True
         scheme, _, rest = origin.partition("://")
         return scheme in ("http", "https") and self._is_local_host(rest)
 
@@ -136,14 +188,3 @@ def _bounded(receive: Receive) -> Receive:
         return message
 
     return bounded
-
-
-def _secured(send: Send) -> Send:
-    # No coroutine of its own: this is passed by every piece of every stream.
-    def secured(message: Message) -> Awaitable[None]:
-        if message["type"] == "http.response.start":
-            given = {name for name, _ in message["headers"]}
-            message["headers"] = [*message["headers"], *(each for each in _SECURITY if each[0] not in given)]
-        return send(message)
-
-    return secured
