@@ -18,6 +18,7 @@ from handrail.http.edge import Edge
 from handrail.http.guard import MOST_OPEN
 from handrail.http.protocol import Protocol
 from tests.flows.world import World
+from tests.http.documented import DocumentedClient
 
 PORT = 8080
 ORIGIN = f"http://127.0.0.1:{PORT}"
@@ -118,7 +119,7 @@ def shown(seen: list[Sent]) -> str:
 async def api_over(world: World, *, edge: Edge | None = None, client: str = "127.0.0.1") -> AsyncIterator[Api]:
     app = create_app(world.services, port=PORT, edge=edge)
     transport = httpx2.ASGITransport(app, raise_app_exceptions=False, client=(client, 123))
-    async with httpx2.AsyncClient(transport=transport, base_url=ORIGIN) as client:
+    async with DocumentedClient(transport=transport, base_url=ORIGIN) as client:
         yield Api(client, world)
 
 
@@ -149,7 +150,7 @@ async def served(world: World, *, most_open: int = MOST_OPEN) -> AsyncIterator[A
     server = _Server(config)
     task = asyncio.create_task(server.serve(sockets=[listener]))
     try:
-        async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
+        async with DocumentedClient(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
             yield Api(client, world)
     finally:
         server.should_exit = True

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -19,6 +20,7 @@ from handrail.http import errors, websocket
 from handrail.http.edge import Edge
 from handrail.http.guard import MOST_OPEN, Guard
 from handrail.http.hot_path import HotPath
+from handrail.http.openapi import finished
 from handrail.http.routes import (
     agents,
     approvals,
@@ -83,6 +85,11 @@ def create_app(
 
 class _Application(FastAPI):
     """FastAPI behind our guard, with the hot path before its layers."""
+
+    def openapi(self) -> dict[str, Any]:
+        if self.openapi_schema is None:
+            self.openapi_schema = finished(super().openapi())
+        return self.openapi_schema
 
     def build_middleware_stack(self) -> ASGIApp:
         services: Services = self.state.services

@@ -8,11 +8,12 @@ from handrail.core.clock import iso
 from handrail.http.errors import json_response
 from handrail.http.openapi import answers
 from handrail.http.requests import principal_of, services_of
+from handrail.http.schemas.operations import AgentList
 
-router = APIRouter(prefix="/v1", tags=["agents"])
+router = APIRouter(prefix="/v1", tags=["agents"], default_response_class=Response)
 
 
-@router.get("/agents", responses=answers("a list of agents", 401))
+@router.get("/agents", responses=answers("a list of agents", AgentList))
 async def list_agents(request: Request) -> Response:
     """The agents of the caller's tenant and the release that answers new conversations."""
     principal = await principal_of(request)

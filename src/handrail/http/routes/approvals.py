@@ -13,10 +13,20 @@ from handrail.flows.approval import MOST_AT_ONCE, ApprovalConflict, Picked, deci
 from handrail.flows.approval_desk import look_closely, pace, shown_to
 from handrail.flows.question import MOST_CHARACTERS, answer_question, waiting_of
 from handrail.http.errors import STATUS, ApiError, error_body, json_response
-from handrail.http.openapi import accepts, answers
+from handrail.http.openapi import CURSOR, OF_BODIES, accepts, answers, query, reads, up_to
 from handrail.http.requests import NO_ZERO, body_of, limit_of, principal_of, services_of, staff_of
+from handrail.http.schemas.approvals import (
+    Approval,
+    ApprovalList,
+    ApproverList,
+    DecisionConflict,
+    DecisionOutcomeList,
+    Question,
+    TurnApprovalList,
+    WholeApproval,
+)
 
-router = APIRouter(prefix="/v1", tags=["approvals"])
+router = APIRouter(prefix="/v1", tags=["approvals"], default_response_class=Response)
 _READERS = (Role.VIEWER, Role.REVIEWER, Role.APPROVER, Role.OPERATOR, Role.ADMIN)
 _REASON = Field(None, max_length=2000, pattern=NO_ZERO, description="The agent sees why it was rejected.")
 
@@ -62,7 +72,16 @@ class AnswerGiven(BaseModel):
     answer: str = Field(min_length=1, max_length=MOST_CHARACTERS)
 
 
-@router.get("/approvals", responses=answers("a list of approvals", 401, 403))
+@router.get(
+    "/approvals",
+    openapi_extra=reads(
+        query("status", "Those that wait, or every one.", enum=["pending", "all"], default="pending"),
+        query("mine", "`true`: only what the caller may decide."),
+        CURSOR,
+        up_to(),
+    ),
+    responses=answers("a list of approvals", ApprovalList),
+)
 async def list_approvals(request: Request) -> Response:
     """What waits, oldest first; with `status=all` every approval, newest first. Pages by `cursor` and `limit`.
 
@@ -84,7 +103,9 @@ async def list_approvals(request: Request) -> Response:
     return json_response({"data": [each.body() for each in shown], "next_cursor": next_cursor})
 
 
-@router.get("/approvals/{approval_id}", responses=answers("an approval with its votes and questions", 401, 403, 404))
+@router.get(
+    "/approvals/{approval_id}", responses=answers("an approval with its votes and questions", WholeApproval, 404)
+)
 async def get_approval(request: Request, approval_id: str) -> Response:
     """One approval, what people said to it, and what is still missing."""
     principal = await staff_of(request, *_READERS)
@@ -95,7 +116,7 @@ async def get_approval(request: Request, approval_id: str) -> Response:
 @router.post(
     "/approvals/{approval_id}/decision",
     openapi_extra=accepts(DecisionMade),
-    responses=answers("the approval", 401, 403, 404, 409, 422),
+    responses=answers("the approval", Approval, 404, 409, *OF_BODIES, conflict=DecisionConflict),
 )
 async def decide_approval(request: Request, approval_id: str) -> Response:
     """Approve, reject, approve with other arguments, or ask. A second decision gets 409 with the first one's result."""
@@ -124,7 +145,7 @@ async def decide_approval(request: Request, approval_id: str) -> Response:
 @router.post(
     "/approvals/decisions",
     openapi_extra=accepts(DecisionsMade),
-    responses=answers("a list of outcomes", 401, 403, 404, 422),
+    responses=answers("a list of outcomes", DecisionOutcomeList, 404, *OF_BODIES),
 )
 async def decide_approvals(request: Request) -> Response:
     """Approve or reject the same action asked for several times. Each gets its own vote, and its own outcome here."""
@@ -142,7 +163,14 @@ async def decide_approvals(request: Request) -> Response:
     return json_response({"data": data, "next_cursor": None})
 
 
-@router.get("/approvers", responses=answers("a list of approvers", 401, 403))
+@router.get(
+    "/approvers",
+    openapi_extra=reads(
+        query("days", "So many days back.", type="number", exclusiveMinimum=0, maximum=366, default=30),
+        query("hasty_seconds", "Faster is hasty.", type="number", exclusiveMinimum=0, maximum=3600, default=3),
+    ),
+    responses=answers("a list of approvers", ApproverList),
+)
 async def list_approvers(request: Request) -> Response:
     """How fast each approver decides, the hastiest first. `days` (30) back; hasty is under `hasty_seconds` (3)."""
     principal = await staff_of(request, *_READERS)
@@ -151,7 +179,9 @@ async def list_approvers(request: Request) -> Response:
     return json_response({"data": [each.body() for each in found], "next_cursor": None})
 
 
-@router.get("/turns/{turn_id}/approvals", responses=answers("a list of what the turn asked people for", 401, 404))
+@router.get(
+    "/turns/{turn_id}/approvals", responses=answers("a list of what the turn asked people for", TurnApprovalList, 404)
+)
 async def turn_approvals(request: Request, turn_id: str) -> Response:
     """What a turn waits or waited for, with the approvers' questions: for the user whose turn it is."""
     principal = await principal_of(request)
@@ -163,7 +193,7 @@ async def turn_approvals(request: Request, turn_id: str) -> Response:
 @router.post(
     "/turns/{turn_id}/answers",
     openapi_extra=accepts(AnswerGiven),
-    responses=answers("the question with its answer", 401, 403, 404, 409, 422),
+    responses=answers("the question with its answer", Question, 404, 409, *OF_BODIES),
 )
 async def answer(request: Request, turn_id: str) -> Response:
     """Answer an approver's question, once. Only the user who asked for the action can."""

@@ -10,14 +10,29 @@ from starlette.responses import Response, StreamingResponse
 from handrail.core.principal import Role
 from handrail.flows.audit_desk import AuditDesk, Filter
 from handrail.http.errors import json_response
-from handrail.http.openapi import answers
+from handrail.http.openapi import CURSOR, LINES, answers, query, reads, up_to
 from handrail.http.requests import limit_of, services_of, staff_of
+from handrail.http.schemas.operations import AuditRecordList, CheckpointList
 
-router = APIRouter(prefix="/v1", tags=["audit"])
+router = APIRouter(prefix="/v1", tags=["audit"], default_response_class=Response)
 _FILTERS = ("action", "actor", "target", "outcome", "since", "until", "cursor", "tenant")
 
 
-@router.get("/audit", responses=answers("records of the audit log", 401, 403))
+@router.get(
+    "/audit",
+    openapi_extra=reads(
+        query("action", "Of this action."),
+        query("actor", "Of this person, by name."),
+        query("target", "About this."),
+        query("outcome", "With this outcome."),
+        query("since", "From this time on.", format="date-time"),
+        query("until", "Before this time.", format="date-time"),
+        query("tenant", "Of another tenant: local operator only."),
+        CURSOR,
+        up_to(),
+    ),
+    responses=answers("records of the audit log", AuditRecordList),
+)
 async def search_audit(request: Request) -> Response:
     """Records, newest first; `action`, `actor`, `target`, `outcome`, `since` and `until` narrow them."""
     principal = await staff_of(request, Role.ADMIN)
@@ -28,7 +43,9 @@ async def search_audit(request: Request) -> Response:
     return json_response(found)
 
 
-@router.get("/audit/export", responses=answers("the log as JSON lines", 401, 403))
+@router.get(
+    "/audit/export", responses=answers("the log", None, also={LINES: "A header, every record, every checkpoint."})
+)
 async def export_audit(request: Request) -> Response:
     """The whole log with its checkpoints and public keys, as JSON lines; other tenants' records as hashes only."""
     principal = await staff_of(request, Role.ADMIN)
@@ -41,7 +58,7 @@ async def export_audit(request: Request) -> Response:
     return StreamingResponse(encoded(), media_type="application/x-ndjson")
 
 
-@router.get("/audit/checkpoints", responses=answers("signed checkpoints", 401, 403))
+@router.get("/audit/checkpoints", responses=answers("signed checkpoints", CheckpointList))
 async def list_checkpoints(request: Request) -> Response:
     """The newest signed checkpoint, to be kept where nobody who holds the database can reach it."""
     principal = await staff_of(request, Role.ADMIN)

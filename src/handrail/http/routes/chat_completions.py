@@ -23,12 +23,13 @@ from handrail.flows.conversations import open_conversation
 from handrail.flows.services import Services
 from handrail.flows.turn import take_turn
 from handrail.http.errors import ApiError, error_body, json_response
-from handrail.http.openapi import accepts, answers
+from handrail.http.openapi import EVENTS, IDEMPOTENCY_KEY, OF_BODIES, accepts, answers, header
 from handrail.http.requests import Name, body_of, idempotency_of, overhead_header, principal_of, services_of
+from handrail.http.schemas.conversations import ChatCompletion, ModelList
 from handrail.http.sse import EventStream
 
 BEGINS_ANEW = "\n\n(My answer broke off. I begin it again.)\n\n"
-router = APIRouter(prefix="/v1", tags=["OpenAI-compatible"])
+router = APIRouter(prefix="/v1", tags=["OpenAI-compatible"], default_response_class=Response)
 CONVERSATION_HEADER = "x-handrail-conversation-id"
 MOST_EARLIER = 40
 
@@ -77,7 +78,7 @@ class ChatRequest(BaseModel):
     n: int | None = None
 
 
-@router.get("/models", responses=answers("the agents, as models", 401))
+@router.get("/models", responses=answers("the agents, as models", ModelList))
 async def list_models(request: Request) -> Response:
     """The agents that can be talked to."""
     principal = await principal_of(request)
@@ -91,8 +92,12 @@ async def list_models(request: Request) -> Response:
 
 @router.post(
     "/chat/completions",
-    openapi_extra=accepts(ChatRequest),
-    responses=answers("a chat completion", 401, 404, 409, 422, 429, 503),
+    openapi_extra=accepts(
+        ChatRequest, IDEMPOTENCY_KEY, header(CONVERSATION_HEADER, "Continues this conversation.", maxLength=200)
+    ),
+    responses=answers(
+        "a chat completion", ChatCompletion, 404, 409, *OF_BODIES, 429, also={EVENTS: "Its chunks, with `stream`."}
+    ),
 )
 async def create_chat_completion(request: Request) -> Response:
     """One turn, in the shape of a chat completion. `x-handrail-conversation-id` continues a conversation."""

@@ -16,7 +16,7 @@ from handrail.flows.conversations import open_conversation
 from handrail.flows.services import Services
 from handrail.flows.turn import take_turn
 from handrail.http.errors import json_response
-from handrail.http.openapi import accepts, answers
+from handrail.http.openapi import CURSOR, EVENTS, IDEMPOTENCY_KEY, OF_BODIES, accepts, answers, header, reads, up_to
 from handrail.http.requests import (
     Name,
     body_of,
@@ -27,10 +27,13 @@ from handrail.http.requests import (
     principal_of,
     services_of,
 )
+from handrail.http.schemas.conversations import Conversation, ConversationList, ConversationWithMessages
+from handrail.http.schemas.conversations import Turn as TurnBody
 from handrail.http.sse import EventStream
 from handrail.serving.conversations import Turn, conversation_body, message_body, stored_turn_body
 
-router = APIRouter(prefix="/v1", tags=["conversations"])
+router = APIRouter(prefix="/v1", tags=["conversations"], default_response_class=Response)
+_EVENTS = {EVENTS: "The turn's events."}
 _STAFF = (Role.VIEWER, Role.REVIEWER, Role.APPROVER, Role.OPERATOR, Role.ADMIN)
 
 
@@ -53,8 +56,8 @@ class TurnCreate(BaseModel):
 @router.post(
     "/conversations",
     status_code=201,
-    openapi_extra=accepts(ConversationCreate),
-    responses=answers("a conversation", 401, 404),
+    openapi_extra=accepts(ConversationCreate, IDEMPOTENCY_KEY),
+    responses=answers("a conversation", Conversation, 404, *OF_BODIES, status=201),
 )
 async def create_conversation(request: Request) -> Response:
     """Begin a conversation with an agent, pinned to its stable release."""
@@ -66,7 +69,11 @@ async def create_conversation(request: Request) -> Response:
     return json_response(conversation_body(conversation), 201)
 
 
-@router.get("/conversations", responses=answers("a list of conversations", 401))
+@router.get(
+    "/conversations",
+    openapi_extra=reads(CURSOR, up_to()),
+    responses=answers("a list of conversations", ConversationList),
+)
 async def list_conversations(request: Request) -> Response:
     """The caller's own conversations, newest first; staff see all of their tenant. Pages by `cursor` and `limit`."""
     principal = await principal_of(request)
@@ -78,7 +85,10 @@ async def list_conversations(request: Request) -> Response:
     return json_response({"data": [conversation_body(each) for each in found], "next_cursor": cursor})
 
 
-@router.get("/conversations/{conversation_id}", responses=answers("a conversation with its messages", 401, 404))
+@router.get(
+    "/conversations/{conversation_id}",
+    responses=answers("a conversation with its messages", ConversationWithMessages, 404),
+)
 async def get_conversation(request: Request, conversation_id: str) -> Response:
     """A conversation with its newest 200 messages, oldest first."""
     principal = await principal_of(request)
@@ -94,8 +104,8 @@ async def get_conversation(request: Request, conversation_id: str) -> Response:
 
 @router.post(
     "/conversations/{conversation_id}/turns",
-    openapi_extra=accepts(TurnCreate),
-    responses=answers("a turn, or its events as text/event-stream", 401, 404, 409, 422, 429, 503),
+    openapi_extra=accepts(TurnCreate, IDEMPOTENCY_KEY),
+    responses=answers("a turn, or its events", TurnBody, 404, 409, *OF_BODIES, 429, also=_EVENTS),
 )
 async def create_turn(request: Request, conversation_id: str) -> Response:
     """Send a message. The answer comes as JSON when it is complete, or as events with `Accept: text/event-stream`."""
@@ -114,7 +124,7 @@ async def create_turn(request: Request, conversation_id: str) -> Response:
     return json_response(result, headers=overhead_header(result))
 
 
-@router.get("/turns/{turn_id}", responses=answers("a turn", 401, 404))
+@router.get("/turns/{turn_id}", responses=answers("a turn", TurnBody, 404))
 async def get_turn(request: Request, turn_id: str) -> Response:
     """A turn as it stands."""
     principal = await principal_of(request)
@@ -130,7 +140,11 @@ async def _stored_body(services: Services, turn: Turn) -> dict[str, Any]:
     return stored_turn_body(turn, answer)
 
 
-@router.get("/turns/{turn_id}/events", responses=answers("the turn's events as text/event-stream", 401, 404))
+@router.get(
+    "/turns/{turn_id}/events",
+    openapi_extra=reads(header("Last-Event-ID", "The last event that was seen, `<epoch>.<seq>`.")),
+    responses=answers("the turn's events", None, 404, also=_EVENTS),
+)
 async def turn_events(request: Request, turn_id: str) -> Response:
     """Replay a turn's events from `Last-Event-ID` and follow it live; nothing is lost, whatever the client missed."""
     principal = await principal_of(request)
@@ -142,7 +156,7 @@ async def _events(request: Request, principal: Principal, turn_id: str) -> Async
     return await follow_turn(services_of(request), principal, turn_id, last_event_of(request))
 
 
-@router.post("/turns/{turn_id}/cancel", responses=answers("the turn", 401, 404, 409))
+@router.post("/turns/{turn_id}/cancel", responses=answers("the turn", TurnBody, 404, 409))
 async def cancel(request: Request, turn_id: str) -> Response:
     """Stop a turn that runs or waits. What was said so far stays in the transcript."""
     principal = await principal_of(request)

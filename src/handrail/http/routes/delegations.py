@@ -8,11 +8,12 @@ from starlette.responses import Response
 from handrail.core.principal import Role
 from handrail.flows.delegation import delegate, revoke_delegation
 from handrail.http.errors import json_response
-from handrail.http.openapi import accepts, answers
+from handrail.http.openapi import OF_BODIES, accepts, answers
 from handrail.http.requests import Name, Note, body_of, services_of, staff_of
+from handrail.http.schemas.approvals import Delegation, DelegationList
 from handrail.oversight.approvals import MOST_DAYS
 
-router = APIRouter(prefix="/v1", tags=["approvals"])
+router = APIRouter(prefix="/v1", tags=["approvals"], default_response_class=Response)
 _STAFF = (Role.VIEWER, Role.REVIEWER, Role.APPROVER, Role.OPERATOR, Role.ADMIN)
 
 
@@ -30,7 +31,7 @@ class DelegationCreate(BaseModel):
     "/delegations",
     status_code=201,
     openapi_extra=accepts(DelegationCreate),
-    responses=answers("a delegation", 401, 403, 422),
+    responses=answers("a delegation", Delegation, *OF_BODIES, status=201),
 )
 async def create_delegation(request: Request) -> Response:
     """Let somebody else decide what the caller may decide. It can't be handed on, and never covers own requests."""
@@ -41,7 +42,7 @@ async def create_delegation(request: Request) -> Response:
     return json_response(made.body(await services.approvals.now()), 201)
 
 
-@router.get("/delegations", responses=answers("a list of delegations", 401, 403))
+@router.get("/delegations", responses=answers("a list of delegations", DelegationList))
 async def list_delegations(request: Request) -> Response:
     """The tenant's newest 200 delegations, newest first; those that are over stay in the list."""
     principal = await staff_of(request, *_STAFF)
@@ -50,7 +51,7 @@ async def list_delegations(request: Request) -> Response:
     return json_response({"data": [each.body(now) for each in found], "next_cursor": None})
 
 
-@router.delete("/delegations/{delegation_id}", responses=answers("the delegation", 401, 403, 404))
+@router.delete("/delegations/{delegation_id}", responses=answers("the delegation", Delegation, 404))
 async def delete_delegation(request: Request, delegation_id: str) -> Response:
     """Revoke a delegation: the lender's own, or any for operators. Votes given under it stay."""
     principal = await staff_of(request, *_STAFF)

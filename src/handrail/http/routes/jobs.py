@@ -7,10 +7,11 @@ from starlette.responses import Response
 from handrail.core.principal import Principal, Role
 from handrail.flows.job_desk import JobDesk
 from handrail.http.errors import json_response
-from handrail.http.openapi import answers
+from handrail.http.openapi import answers, reads, up_to
 from handrail.http.requests import limit_of, services_of, staff_of
+from handrail.http.schemas.operations import JobList, JobRun, JobWithRuns
 
-router = APIRouter(prefix="/v1", tags=["jobs"])
+router = APIRouter(prefix="/v1", tags=["jobs"], default_response_class=Response)
 _READERS = (Role.VIEWER, Role.REVIEWER, Role.APPROVER, Role.OPERATOR, Role.ADMIN)
 
 
@@ -19,7 +20,7 @@ def _desk(request: Request, principal: Principal) -> JobDesk:
     return JobDesk(services.db, services.clock, principal)
 
 
-@router.get("/jobs", responses=answers("a list of jobs", 401, 403))
+@router.get("/jobs", responses=answers("a list of jobs", JobList))
 async def list_jobs(request: Request) -> Response:
     """All jobs: when they run, and the newest run of each."""
     principal = await staff_of(request, *_READERS)
@@ -27,14 +28,18 @@ async def list_jobs(request: Request) -> Response:
     return json_response({"data": await _desk(request, principal).list(), "next_cursor": None, "engine": engine})
 
 
-@router.get("/jobs/{name}", responses=answers("a job with its newest runs", 401, 403, 404))
+@router.get(
+    "/jobs/{name}",
+    openapi_extra=reads(up_to(default=20)),
+    responses=answers("a job with its newest runs", JobWithRuns, 404),
+)
 async def get_job(request: Request, name: str) -> Response:
     """One job with its newest runs, `limit` of them; a run's report shows the caller's tenant only."""
     principal = await staff_of(request, *_READERS)
     return json_response(await _desk(request, principal).show(name, limit=limit_of(request, default=20)))
 
 
-@router.post("/jobs/{name}/runs", status_code=202, responses=answers("the run", 401, 403, 404))
+@router.post("/jobs/{name}/runs", status_code=202, responses=answers("the run", JobRun, 404, status=202))
 async def run_job(request: Request, name: str) -> Response:
     """Ask for a run now. It is stored before this answers, and begins a moment later."""
     principal = await staff_of(request, Role.OPERATOR)

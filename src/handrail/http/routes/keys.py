@@ -10,10 +10,12 @@ from handrail.flows.keys import KeyWanted, make_key, tenant_of
 from handrail.flows.keys import revoke_key as revoke
 from handrail.flows.sign_in import EVERYTHING, FIRST_OPERATOR, LinkWanted, make_link
 from handrail.http.errors import json_response
-from handrail.http.openapi import accepts, answers
+from handrail.http.openapi import OF_BODIES, accepts, answers, query, reads
 from handrail.http.requests import NO_ZERO, Name, Note, body_of, local_operator_of, services_of, staff_of
+from handrail.http.schemas.operations import CreatedKey, Key, KeyList, SignInLink
 
-router = APIRouter(prefix="/v1", tags=["keys"])
+router = APIRouter(prefix="/v1", tags=["keys"], default_response_class=Response)
+_TENANT = query("tenant", "Of another tenant: local operator only.")
 
 
 class KeyCreate(BaseModel):
@@ -45,7 +47,10 @@ class LinkCreate(BaseModel):
 
 
 @router.post(
-    "/keys", status_code=201, openapi_extra=accepts(KeyCreate), responses=answers("a key, shown once", 401, 403, 422)
+    "/keys",
+    status_code=201,
+    openapi_extra=accepts(KeyCreate),
+    responses=answers("a key, shown once", CreatedKey, *OF_BODIES, status=201),
 )
 async def create_key(request: Request) -> Response:
     """Make a key. Its text is in this answer and nowhere else."""
@@ -55,7 +60,7 @@ async def create_key(request: Request) -> Response:
     return json_response(created.body(), 201)
 
 
-@router.get("/keys", responses=answers("a list of keys without their secrets", 401, 403))
+@router.get("/keys", openapi_extra=reads(_TENANT), responses=answers("a list of keys without their secrets", KeyList))
 async def list_keys(request: Request) -> Response:
     """The tenant's keys, without their secrets."""
     operator = await staff_of(request, Role.ADMIN)
@@ -63,7 +68,7 @@ async def list_keys(request: Request) -> Response:
     return json_response({"data": [key.body() for key in found], "next_cursor": None})
 
 
-@router.delete("/keys/{key_id}", responses=answers("the revoked key", 401, 403, 404))
+@router.delete("/keys/{key_id}", openapi_extra=reads(_TENANT), responses=answers("the revoked key", Key, 404))
 async def revoke_key(request: Request, key_id: str) -> Response:
     """Revoke a key; it stops working everywhere within seconds."""
     operator = await staff_of(request, Role.ADMIN)
@@ -77,7 +82,7 @@ async def revoke_key(request: Request, key_id: str) -> Response:
     "/sign-in-links",
     status_code=201,
     openapi_extra=accepts(LinkCreate),
-    responses=answers("a link, shown once", 401, 403, 422),
+    responses=answers("a link, shown once", SignInLink, *OF_BODIES, status=201),
 )
 async def create_link(request: Request) -> Response:
     """Make a link that signs somebody in to the console, once and within ten minutes: local operator only."""

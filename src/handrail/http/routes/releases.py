@@ -10,10 +10,11 @@ from starlette.responses import Response
 from handrail.core.principal import Principal, Role
 from handrail.flows.release_desk import ReleaseDesk
 from handrail.http.errors import json_response
-from handrail.http.openapi import accepts, answers
+from handrail.http.openapi import OF_BODIES, accepts, answers, query, reads, up_to
 from handrail.http.requests import NO_ZERO, Name, Note, body_of, limit_of, local_operator_of, services_of, staff_of
+from handrail.http.schemas.operations import Release, ReleaseDiff, ReleaseList, ReleaseWithFiles, UsedAgent
 
-router = APIRouter(prefix="/v1", tags=["releases"])
+router = APIRouter(prefix="/v1", tags=["releases"], default_response_class=Response)
 _READERS = (Role.VIEWER, Role.REVIEWER, Role.APPROVER, Role.OPERATOR, Role.ADMIN)
 
 
@@ -33,7 +34,11 @@ def _desk(request: Request, principal: Principal) -> ReleaseDesk:
     return ReleaseDesk(services_of(request).releases, principal)
 
 
-@router.get("/releases", responses=answers("a list of releases", 401, 403))
+@router.get(
+    "/releases",
+    openapi_extra=reads(query("agent", "Of this agent."), up_to(1000)),
+    responses=answers("a list of releases", ReleaseList),
+)
 async def list_releases(request: Request) -> Response:
     """The tenant's releases, newest first; `agent` narrows it to one."""
     principal = await staff_of(request, *_READERS)
@@ -41,14 +46,20 @@ async def list_releases(request: Request) -> Response:
     return json_response({"data": found, "next_cursor": None})
 
 
-@router.get("/releases/{release_id}", responses=answers("a release with its files", 401, 403, 404))
+@router.get("/releases/{release_id}", responses=answers("a release with its files", ReleaseWithFiles, 404))
 async def get_release(request: Request, release_id: str) -> Response:
     """One release, by its id or the beginning of one."""
     principal = await staff_of(request, *_READERS)
     return json_response(await _desk(request, principal).show(release_id))
 
 
-@router.get("/releases/{release_id}/diff", responses=answers("what changed", 401, 403, 404))
+@router.get(
+    "/releases/{release_id}/diff",
+    openapi_extra=reads(
+        query("new", "The other release."), query("project", "A folder on the server's disk: local operator only.")
+    ),
+    responses=answers("what changed", ReleaseDiff, 404, 422),
+)
 async def diff_releases(request: Request, release_id: str) -> Response:
     """What another release (`new`), or a project on the server's disk (`project`), changes against this one."""
     new, project = request.query_params.get("new"), request.query_params.get("project")
@@ -57,7 +68,10 @@ async def diff_releases(request: Request, release_id: str) -> Response:
 
 
 @router.post(
-    "/releases", status_code=201, openapi_extra=accepts(ReleaseCreate), responses=answers("a release", 401, 403, 422)
+    "/releases",
+    status_code=201,
+    openapi_extra=accepts(ReleaseCreate),
+    responses=answers("a release", Release, *OF_BODIES, status=201),
 )
 async def create_release(request: Request) -> Response:
     """Check the project and keep a snapshot of it; the same files give the same release."""
@@ -66,7 +80,7 @@ async def create_release(request: Request) -> Response:
     return json_response(await _desk(request, principal).create(Path(body.project), body.note, body.author), 201)
 
 
-@router.post("/releases/{release_id}/use", responses=answers("the agent", 401, 403, 404))
+@router.post("/releases/{release_id}/use", responses=answers("the agent", UsedAgent, 404, 422))
 async def use_release(request: Request, release_id: str) -> Response:
     """Let a release answer all new conversations of its agent."""
     principal = await staff_of(request, Role.OPERATOR)

@@ -8,11 +8,12 @@ from starlette.responses import Response
 from handrail.core.principal import Role
 from handrail.flows.switches import SwitchWanted, breakers_of, switch_off, switch_on, view_of
 from handrail.http.errors import ApiError, json_response
-from handrail.http.openapi import accepts, answers
+from handrail.http.openapi import OF_BODIES, accepts, answers, query, reads, up_to
 from handrail.http.requests import NO_ZERO, Name, body_of, limit_of, services_of, staff_of
+from handrail.http.schemas.operations import BreakerList, Switch, SwitchList
 from handrail.serving.resilience import SwitchKind
 
-router = APIRouter(prefix="/v1", tags=["switches"])
+router = APIRouter(prefix="/v1", tags=["switches"], default_response_class=Response)
 _READERS = (Role.VIEWER, Role.REVIEWER, Role.APPROVER, Role.OPERATOR, Role.ADMIN)
 
 
@@ -28,7 +29,11 @@ class SwitchCreate(BaseModel):
     stop_running: bool = Field(False, description="Cancel turns that run now; otherwise they end by themselves.")
 
 
-@router.get("/switches", responses=answers("a list of switches", 401, 403))
+@router.get(
+    "/switches",
+    openapi_extra=reads(query("status", "What is off, or also what was.", enum=["off", "all"], default="off"), up_to()),
+    responses=answers("a list of switches", SwitchList),
+)
 async def list_switches(request: Request) -> Response:
     """What is off; with `status=all` also what was, newest first."""
     principal = await staff_of(request, *_READERS)
@@ -43,7 +48,7 @@ async def list_switches(request: Request) -> Response:
     "/switches",
     status_code=201,
     openapi_extra=accepts(SwitchCreate),
-    responses=answers("the switch", 401, 403, 404, 409, 422),
+    responses=answers("the switch", Switch, 404, 409, *OF_BODIES, status=201),
 )
 async def create_switch(request: Request) -> Response:
     """Switch a tool, model, agent, tenant or release off, on every replica within a second."""
@@ -53,7 +58,11 @@ async def create_switch(request: Request) -> Response:
     return json_response(made.body(), 201)
 
 
-@router.delete("/switches/{switch_id}", responses=answers("the switch, ended", 401, 403, 404))
+@router.delete(
+    "/switches/{switch_id}",
+    openapi_extra=reads(query("reason", "Why; up to 500 characters of it are kept.")),
+    responses=answers("the switch, ended", Switch, 404),
+)
 async def end_switch(request: Request, switch_id: str) -> Response:
     """Switch it on again; `reason` in the query is kept."""
     operator = await staff_of(request, Role.OPERATOR, Role.ADMIN)
@@ -62,7 +71,7 @@ async def end_switch(request: Request, switch_id: str) -> Response:
     return json_response(ended.body())
 
 
-@router.get("/breakers", responses=answers("a list of breakers", 401, 403))
+@router.get("/breakers", responses=answers("a list of breakers", BreakerList))
 async def list_breakers(request: Request) -> Response:
     """The breakers of the process that answers, by key."""
     principal = await staff_of(request, *_READERS)
