@@ -270,7 +270,9 @@ def _retry_policy(settings: ResilienceSettings) -> RetryPolicy:
 
 def _admission(settings: AdmissionSettings, clock: Clock, metrics: Metrics) -> Admission:
     admission = Admission(
-        clock, AdmissionLimits(**settings.model_dump(exclude={"connections"})), on_refused=metrics.refused
+        clock,
+        AdmissionLimits(**settings.model_dump(exclude={"connections", "followers_per_tenant"})),
+        on_refused=metrics.refused,
     )
     metrics.watch_admission(lambda: admission.running, lambda: admission.waiting)
     return admission

@@ -65,6 +65,7 @@ class AdmissionSettings(BaseModel):
     waiting_per_tenant: int = Field(default=256, ge=0, description="Of these, one tenant's.")
     wait_seconds: float = Field(default=5.0, ge=0, le=60, description="How long one waits before it is refused.")
     connections: int = Field(default=4096, ge=1, description="Requests, streams and sockets that are open at once.")
+    followers_per_tenant: int = Field(default=1024, ge=1, description="Sockets and streams of events, of one tenant.")
 
 
 class ResilienceSettings(BaseModel):

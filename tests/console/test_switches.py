@@ -18,7 +18,7 @@ async def post(console: Console, path: str = "/console/switches", **fields: str)
 
 async def test_a_form_switches_off_and_another_on_again(console: Console):
     assert "Nothing is switched off" in (await console.get("/console/switches")).text
-    answer = await post(console, kind="tool", name="send_mail", reason="<b>it mails</b> too much")
+    answer = await post(console, kind="model", name="scripted/fixed", reason="<b>it mails</b> too much")
     assert (answer.status_code, answer.headers["location"]) == (303, "/console/switches")
     (off,) = console.services.switches.all()
     page = (await console.get("/console/switches")).text
@@ -30,9 +30,16 @@ async def test_a_form_switches_off_and_another_on_again(console: Console):
     assert "mended" in (await console.get("/console/switches")).text
 
 
+async def test_says_so_when_no_release_knows_the_name(console: Console):
+    page = await post(console, kind="model", name="scripted/fixde", reason="it pays twice")
+    assert "is off, but no release that is loaded has a model" in page.text
+    assert "did you mean &#39;scripted/fixed&#39;" in page.text
+    assert [each.name for each in console.services.switches.all()] == ["scripted/fixde"]
+
+
 async def test_shows_each_breaker_with_its_state(console: Console):
-    console.services.breakers.force_open(tool_key("send_mail"), "by hand")
-    console.services.breakers.guard(tool_key("get_order")).success(0.1)
+    console.services.breakers.force_open(tool_key("shop", "send_mail"), "by hand")
+    console.services.breakers.guard(tool_key("another", "get_order")).success(0.1)
     page = (await console.get("/console/switches")).text
     assert "None yet" in page or "send_mail" not in page, "a tool of no release of this tenant is not shown"
 

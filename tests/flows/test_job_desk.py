@@ -7,6 +7,7 @@ from handrail.core.jobs import DEPLOYMENT, Task
 from handrail.core.principal import Principal
 from handrail.flows.job_desk import JobDesk
 from handrail.flows.jobs import JOBS
+from handrail.protection.audit import AuditQuery
 from handrail.protection.auth import LOCAL_OPERATOR
 from tests.flows.world import World
 
@@ -14,7 +15,7 @@ OPS = Principal("default", "ops")
 
 
 def desk(world: World, who: Principal = OPS) -> JobDesk:
-    return JobDesk(world.services.db, world.services.clock, who)
+    return JobDesk(world.services.db, world.services.clock, who, world.services.audit)
 
 
 class TestJobDesk:
@@ -31,6 +32,12 @@ class TestJobDesk:
         (waiting,) = await any_world.services.background.outbox.waiting()
         assert (waiting.id, waiting.job, waiting.tenant_id) == (asked["id"], "export_conversations", "default")
         assert (await desk(any_world).show("export_conversations"))["runs"] == [asked]
+
+    async def test_puts_who_asked_for_what_on_record(self, world: World) -> None:
+        asked = await desk(world).run("export_conversations")
+        found = await world.services.audit.store.search(AuditQuery("default", action="job.requested"))
+        assert [each.target for each in found] == [f"run:{asked['id']}"]
+        assert '"job":"export_conversations"' in found[0].body
 
     async def test_runs_what_is_the_deployment_s_for_the_deployment(self, world: World) -> None:
         await desk(world).run("retention")

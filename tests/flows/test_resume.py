@@ -336,7 +336,7 @@ async def test_a_write_that_runs_again_and_gets_no_answer_stays_unknown(
     heir.script("I don't know.")
     stream = await dead.send(await dead.open(), "refund it")
     await until(lambda: bool(desk.seen))
-    heir.services.breakers.force_open("tool:refund_by_key", "it must not be called now")
+    heir.services.breakers.force_open("tool:shop/refund_by_key", "it must not be called now")
     await taken_over(heir, clock, stream.turn_id)
     assert await heir.calls(stream.turn_id) == [("refund_by_key", "unknown")]
     assert desk.names() == ["refund_by_key", "looked_up"]

@@ -5,14 +5,14 @@ import asyncio
 import pytest
 
 from handrail.core.clock import FrozenClock
-from handrail.core.errors import NotFound
+from handrail.core.errors import NotFound, UsageError
 from handrail.core.principal import Principal, Role
 from handrail.db import Database
 from handrail.delivery.releases import Sources
 from handrail.flows.approval import decide
 from handrail.flows.leases import sweep
 from handrail.flows.releases import LoadedRelease
-from handrail.flows.switches import ReleaseInUse, SwitchWanted, switch_off, switch_on, watch
+from handrail.flows.switches import ReleaseInUse, SwitchWanted, doubt, switch_off, switch_on, watch
 from handrail.oversight.approvals import ApprovalStatus
 from handrail.protection.auth import LOCAL_OPERATOR, PermissionDenied
 from handrail.serving.conversations import TurnStatus
@@ -43,6 +43,32 @@ async def another_release(world: World) -> LoadedRelease:
     loaded.head = world.head  # pyright: ignore[reportAttributeAccessIssue]
     loaded.chain = world.release.chain
     return loaded
+
+
+class TestAName:
+    @pytest.mark.parametrize(
+        ("kind", "name", "meant"),
+        [
+            ("tool", "send_male", "did you mean 'send_mail'"),
+            ("model", "scripted/modle", "did you mean 'scripted'"),
+            ("tool", "x", "known are"),
+        ],
+    )
+    async def test_that_no_release_knows_is_off_all_the_same_and_doubted(
+        self, world: World, kind: SwitchKind, name: str, meant: str
+    ):
+        made = await off(world, kind, name)
+        assert meant in (await doubt(world.services, OPERATOR, made) or "")
+        assert world.services.switches.find(kind, "default", name) == made
+
+    @pytest.mark.parametrize(("kind", "name"), [("tool", "send_mail"), ("agent", "shop"), ("tenant", "default")])
+    async def test_that_is_known_is_not_doubted(self, world: World, kind: SwitchKind, name: str):
+        assert await doubt(world.services, OPERATOR, await off(world, kind, name)) is None
+
+    @pytest.mark.parametrize("reason", ["", " ", "\n\t"])
+    async def test_is_not_off_without_a_reason(self, world: World, reason: str):
+        with pytest.raises(UsageError, match="say why"):
+            await switch_off(world.services, OPERATOR, SwitchWanted("tool", "send_mail", reason))
 
 
 class TestAnAgent:

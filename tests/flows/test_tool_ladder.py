@@ -342,7 +342,7 @@ class TestBreaker:
         assert told["error"]["code"] == "breaker_open"
 
     async def test_that_refuses_a_write_leaves_it_failed_after_its_intent(self, world: World, desk: Desk):
-        world.services.breakers.force_open(tool_key("refund"), "switched off in a test")
+        world.services.breakers.force_open(tool_key("shop", "refund"), "switched off in a test")
         _, stored, told = await call_once(world, "refund", order="A1001")
         assert (stored.status, desk.seen) == ("failed", [])
         assert "was not called" in told["error"]["message"]
@@ -353,7 +353,7 @@ class TestBreaker:
         for _ in range(3):
             await call_once(world, "get_ledger", account="1")
         await call_once(world, "get_ledger", wrong="1")
-        (status,) = [each for each in world.services.breakers.states() if each.key == "tool:get_ledger"]
+        (status,) = [each for each in world.services.breakers.states() if each.key == "tool:shop/get_ledger"]
         assert (status.state, status.calls, status.failed) == (BreakerState.CLOSED, 3, 0)
 
 
@@ -362,12 +362,12 @@ class TestBulkhead:
         free = threading.Event()
         desk.acts["dig"] = lambda where: str(free.wait(10))
         await call_once(world, "dig", where="here")
-        assert world.services.bulkhead.running("tool:dig") == 1
+        assert world.services.bulkhead.running("tool:shop/dig") == 1
         _, stored, told = await call_once(world, "dig", where="there")
         assert rungs(stored)[0] == ("primary", "dig", "overloaded")
         assert told["error"]["code"] == "overloaded"
         free.set()
-        await until(lambda: world.services.bulkhead.running("tool:dig") == 0)
+        await until(lambda: world.services.bulkhead.running("tool:shop/dig") == 0)
 
     async def test_place_is_held_by_a_thread_of_a_turn_that_was_stopped(self, world: World, desk: Desk):
         free, begun = threading.Event(), threading.Event()
@@ -383,9 +383,9 @@ class TestBulkhead:
         task = world.services.running[stream.turn_id]
         task.cancel()
         await asyncio.wait([task])
-        assert world.services.bulkhead.running("tool:dig") == 1
+        assert world.services.bulkhead.running("tool:shop/dig") == 1
         free.set()
-        await until(lambda: world.services.bulkhead.running("tool:dig") == 0)
+        await until(lambda: world.services.bulkhead.running("tool:shop/dig") == 0)
 
 
 class TestOwnWords:

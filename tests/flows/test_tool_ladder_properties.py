@@ -77,7 +77,7 @@ class Bench:
         desk.acts[name] = _acts(tries)
         desk.acts["copy"] = _acts(list(reversed(tries)))
         if is_open:
-            services.breakers.force_open(tool_key(name), "off in this example")
+            services.breakers.force_open(tool_key("shop", name), "off in this example")
         self.active.deadline = Deadline.after(60)
         call = ToolCall("call_1", name, '{"order":"A1001"}')
         tool = self.world.release.tools[name]

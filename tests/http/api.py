@@ -15,6 +15,7 @@ import uvicorn
 from handrail.core.principal import Role
 from handrail.http.app import create_app
 from handrail.http.edge import Edge
+from handrail.http.followers import MOST_A_TENANT
 from handrail.http.guard import MOST_OPEN
 from handrail.http.protocol import Protocol
 from tests.flows.world import World
@@ -131,14 +132,16 @@ class _Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def served(world: World, *, most_open: int = MOST_OPEN) -> AsyncIterator[Api]:
+async def served(
+    world: World, *, most_open: int = MOST_OPEN, most_followers: int = MOST_A_TENANT
+) -> AsyncIterator[Api]:
     """The same application behind a socket of 127.0.0.1, with the server `handrail serve` uses."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     listener.listen(64)
     port = listener.getsockname()[1]
     config = uvicorn.Config(
-        create_app(world.services, port=port, most_open=most_open),
+        create_app(world.services, port=port, most_open=most_open, most_followers=most_followers),
         http=Protocol,
         ws="websockets-sansio",
         lifespan="off",

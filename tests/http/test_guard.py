@@ -6,9 +6,12 @@ import json
 import pytest
 import websockets
 
+from handrail.core.clock import FrozenClock
+from handrail.db import Database
+from handrail.http.followers import Followers
 from handrail.serving.models import Reply
-from handrail.serving.resilience import Admission, AdmissionLimits
-from tests.flows.world import World, until
+from handrail.serving.resilience import Admission, AdmissionLimits, TenantOverloaded
+from tests.flows.world import World, closed, until, world_over
 from tests.http.api import PORT, Api, served
 
 LOCAL_HOSTS = [f"127.0.0.1:{PORT}", f"localhost:{PORT}", f"LOCALHOST:{PORT}", f"[::1]:{PORT}"]
@@ -128,6 +131,59 @@ class TestWhatIsOpenAtOnce:
                 task.cancel()
             await asyncio.gather(*turns)
             assert (await live.get("/v1/conversations")).status_code == 200
+
+
+class TestWhatATenantFollows:
+    async def test_is_bounded_and_leaves_the_others_their_connections(self, world: World):
+        world.script(Reply(text="one two", piece=4, gap_seconds=30), repeats=True)
+        async with served(world, most_followers=2) as live:
+            conversation = await live.open()
+            turn = asyncio.create_task(live.post(f"/v1/conversations/{conversation}/turns", {"message": "count"}))
+            await until(lambda: len(world.services.running) == 1)
+            (turn_id,) = world.services.running
+            path = f"/v1/turns/{turn_id}/events"
+            async with live.client.stream("GET", path), websockets.connect(live.socket_url(conversation)) as socket:
+                await socket.ping()
+                refused = await live.get(path)
+                assert (refused.status_code, refused.json()["error"]["code"]) == (429, "tenant_overloaded")
+                assert refused.headers["retry-after"] == "2"
+                with pytest.raises(websockets.InvalidStatus):
+                    await websockets.connect(live.socket_url(conversation))
+                assert (await live.get("/v1/conversations")).status_code == 200
+            world.services.running[turn_id].cancel()
+            await turn
+            assert (await live.get(path)).status_code == 200
+
+    def test_is_counted_tenant_by_tenant_and_forgotten_when_it_is_closed(self):
+        followers = Followers(1)
+        with followers.one("a"):
+            followers.require("b")
+            with pytest.raises(TenantOverloaded, match="1 event streams"):
+                followers.require("a")
+        followers.require("a")
+
+
+class TestTheRate:
+    @pytest.mark.parametrize("path", ["/v1/conversations/{id}/turns", "/v1/chat/completions"])
+    async def test_that_is_left_is_said_with_every_answer(self, clock: FrozenClock, sqlite_db: Database, path: str):
+        world = await world_over(sqlite_db, clock, burst=3)
+        world.script("Hello.", repeats=True)
+        async with served(world) as live:
+            url = path.format(id=await live.open())
+            chat = {"model": "shop", "messages": [{"role": "user", "content": "hello"}]}
+            good = chat if "chat" in path else {"message": "hello"}
+            too_long = "x" * 600
+            bad = {"message": too_long}
+            if "chat" in path:
+                bad = chat | {"messages": [{"role": "user", "content": too_long}]}
+                good = chat | {"stream": True}
+            answers = [await live.post(url, body) for body in (good, bad, good, good)]
+        assert [each.status_code for each in answers] == [200, 422, 200, 429]
+        assert [each.headers.get("ratelimit", "") for each in answers] == [
+            '"turns";r=2;t=2', '"turns";r=1;t=2', '"turns";r=0;t=4', '"turns";r=0;t=2'
+        ]  # fmt: skip
+        assert {each.headers["ratelimit-policy"] for each in answers} == {'"turns";q=3'}
+        await closed(world)
 
 
 class TestAFullServer:

@@ -185,6 +185,15 @@ def test_what_an_operator_switches_off_is_off_on_both_within_a_second_or_so(pair
     assert until(lambda: not is_refused(pair.one) and not is_refused(pair.two)) < WITHIN_SECONDS
 
 
+def test_an_operator_who_misspells_a_model_is_warned(pair: Pair):
+    done = run(
+        "switch", "off", "model", "gtp-5", "--reason", "slow", home=pair.home / "operator", **pair.settings()
+    )  # fmt: skip
+    switch(pair, "on", "model", "gtp-5")
+    assert (done.returncode, done.stdout) == (0, "model 'gtp-5' is off everywhere: slow\n")
+    assert done.stderr.startswith("warning: no release that is loaded has a model 'gtp-5'")
+
+
 def test_without_valkey_both_go_on_and_find_it_again(pair: Pair):
     pair.says(" ".join(["word"] * 30), 0.1)
     turn, there = begin(pair.one, pair.one.open())

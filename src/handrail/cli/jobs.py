@@ -59,6 +59,7 @@ def _ask(question: Callable[[Desk], Awaitable[T]], data_dir: Path | None, databa
 @asynccontextmanager
 async def _desk(data_dir: Path | None, database_url: str | None) -> AsyncGenerator[Desk]:
     """The server that holds the data folder, else the database itself."""
+    from handrail.bootstrap import audit_trail
     from handrail.cli.local_server import held_by
     from handrail.core.clock import SystemClock
     from handrail.db.open import open_database
@@ -74,7 +75,7 @@ async def _desk(data_dir: Path | None, database_url: str | None) -> AsyncGenerat
         clock = SystemClock()
         db = await open_database(settings.url, clock)
         try:
-            yield JobDesk(db, clock, LOCAL_OPERATOR)
+            yield JobDesk(db, clock, LOCAL_OPERATOR, audit_trail(settings, db, clock))
         finally:
             await db.close()
 

@@ -245,7 +245,13 @@ class _Server(uvicorn.Server):
     def __init__(self, services: Services, port: int, settings: Settings) -> None:
         drain_seconds = settings.turn.drain_seconds
         config = uvicorn.Config(
-            create_app(services, port=port, most_open=settings.admission.connections, edge=Edge.of(settings)),
+            create_app(
+                services,
+                port=port,
+                most_open=settings.admission.connections,
+                most_followers=settings.admission.followers_per_tenant,
+                edge=Edge.of(settings),
+            ),
             loop="none",
             http=Protocol,
             ws="websockets-sansio",

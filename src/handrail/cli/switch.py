@@ -42,6 +42,8 @@ def off(
     wanted = SwitchWanted(kind, name, reason, tenant, stop_running)
     made = _ask(lambda desk: desk.switch_off(wanted), data_dir, database_url)
     _print(made, as_json, f"{made['kind']} {made['name']!r} is off{_where(made)}: {made['reason']}")
+    if made["warning"]:
+        typer.echo(f"warning: {made['warning']}", err=True)
 
 
 @app.command()

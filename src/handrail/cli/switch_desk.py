@@ -5,7 +5,7 @@ from urllib.parse import quote, urlencode
 
 from handrail.cli.local_server import LocalServer
 from handrail.flows.services import Services
-from handrail.flows.switches import SwitchWanted, switch_off, switch_on
+from handrail.flows.switches import SwitchWanted, doubt, switch_off, switch_on
 from handrail.protection.auth import LOCAL_OPERATOR
 
 Body = dict[str, Any]
@@ -18,7 +18,8 @@ class LocalDesk:
         self._services = services
 
     async def switch_off(self, wanted: SwitchWanted) -> Body:
-        return (await switch_off(self._services, LOCAL_OPERATOR, wanted)).body()
+        made = await switch_off(self._services, LOCAL_OPERATOR, wanted)
+        return made.body() | {"warning": await doubt(self._services, LOCAL_OPERATOR, made)}
 
     async def switch_on(self, switch_id: str, reason: str | None) -> Body:
         return (await switch_on(self._services, LOCAL_OPERATOR, switch_id, reason)).body()

@@ -23,13 +23,8 @@ class Visitor:
     session: Session | None = None
 
     @property
-    def is_operator(self) -> bool:
-        """Whether they may run things."""
-        return self.principal.has_role(Role.OPERATOR)
-
-    @property
-    def switches(self) -> bool:
-        """Whether they may switch off and on."""
+    def operates(self) -> bool:
+        """Whether they may run jobs, and switch off and on."""
         return self.principal.has_role(Role.OPERATOR, Role.ADMIN)
 
     @property

@@ -94,6 +94,18 @@ def switched(services: Services, batch: Batch, operator: Principal, switch: Swit
     services.audit.record(batch, AuditEntry(tenant, action, "done", f"switch:{switch.id}", operator, details=details))
 
 
+def job_requested(principal: Principal, run_id: str, job: str) -> AuditEntry:
+    """Somebody asked for a run of a job; recorded with what was asked."""
+    return AuditEntry(principal.tenant_id, "job.requested", "done", f"run:{run_id}", principal, details=(("job", job),))
+
+
+def exported(services: Services, batch: Batch, tenant_id: str, run_id: str, conversations: int) -> None:
+    """All conversations of a tenant are about to be in a file; who asked is on record under the same run."""
+    details = (("conversations", conversations),)
+    entry = AuditEntry(tenant_id, "conversations.exported", "done", f"run:{run_id}", None, details=details)
+    services.audit.record(batch, entry)
+
+
 def _of_approval(
     approval: Approval, action: str, principal: Principal | None, details: tuple[tuple[str, str], ...]
 ) -> AuditEntry:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from handrail.core.jobs import Task
+from handrail.flows.audit import exported
 from handrail.flows.services import Services
 
 PAGE = 100
@@ -24,6 +25,8 @@ async def export_page(services: Services, task: Task, state: State) -> State:
     count += len(found)
     if len(found) == PAGE:
         return {"until": until, "after": found[-1].id, "size": size, "count": count}
+    async with services.db.batch() as batch:
+        exported(services, batch, task.tenant_id, task.id, count)
     await asyncio.to_thread(background.exports.finish, task.id)
     done = {"conversations": count, "bytes": size, "file": str(background.exports.path(task.id))}
     return {"done": True, "report": {task.tenant_id: done}}

@@ -9,7 +9,9 @@ from handrail.core.jobs import DEPLOYMENT, Task
 from handrail.core.principal import Principal
 from handrail.db import Database
 from handrail.db.jobs import JobRuns, Outbox
+from handrail.flows.audit import job_requested
 from handrail.flows.jobs import JOBS, Job
+from handrail.protection.audit import AuditTrail
 from handrail.protection.auth import LOCAL_OPERATOR
 
 Body = dict[str, Any]
@@ -18,8 +20,10 @@ Body = dict[str, Any]
 class JobDesk:
     """The jobs as one principal may see them: of what a run did, their own tenant's part."""
 
-    def __init__(self, db: Database, clock: Clock, principal: Principal) -> None:
+    def __init__(self, db: Database, clock: Clock, principal: Principal, audit: AuditTrail) -> None:
         self._db = db
+        self._audit = audit
+        self._principal = principal
         self._clock = clock
         self._outbox = Outbox(db)
         self._runs = JobRuns(db)
@@ -45,6 +49,7 @@ class JobDesk:
         async with self._db.batch() as batch:
             self._outbox.ask(batch, task)
             self._runs.add(batch, task, requested_by=self._subject)
+            self._audit.record(batch, job_requested(self._principal, task.id, job.name))
         asked = await self._runs.find(task.id)
         assert asked is not None, "it was committed just now"
         return asked.body(self._tenant_id)

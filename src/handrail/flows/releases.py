@@ -223,10 +223,24 @@ class Releases:
         return [each for each in await self._store.agents(tenant_id) if each.stable_release_id]
 
     def names_of(self, tenant_id: str) -> set[str]:
-        """The tools, and the models as `provider/model`, of the tenant's releases that are loaded."""
-        loaded = [each for (tenant, _), each in self._alive.items() if tenant == tenant_id]
+        """The tools as `agent/tool`, and the models as `provider/model`, of the tenant's releases that are loaded."""
+        loaded = self._loaded_of(tenant_id)
         models = {f"{tier.provider}/{tier.model}" for each in loaded for tier in each.models.describe()}
-        return models.union(*(each.tools for each in loaded))
+        return models.union(*({f"{each.agent}/{tool}" for tool in each.tools} for each in loaded))
+
+    def tools_of(self, tenant_id: str | None) -> set[str]:
+        """The tools of a tenant's releases that are loaded, or of all tenants'; their secondaries too."""
+        tools = [tool for each in self._loaded_of(tenant_id) for tool in each.tools.values()]
+        return {each.name for each in tools} | {each.secondary.name for each in tools if each.secondary}
+
+    def models_of(self, tenant_id: str | None) -> set[str]:
+        """The models of a tenant's releases that are loaded, or of all tenants', by their names and as
+        `provider/model`."""
+        tiers = [tier for each in self._loaded_of(tenant_id) for tier in each.models.describe()]
+        return {each.model for each in tiers} | {f"{each.provider}/{each.model}" for each in tiers}
+
+    def _loaded_of(self, tenant_id: str | None) -> Sequence[LoadedRelease]:
+        return [each for (tenant, _), each in tuple(self._alive.items()) if tenant_id in (None, tenant)]
 
     def describe_models(self) -> Sequence[str]:
         """A line a model tier of every loaded release; the same line of two releases once."""

@@ -22,7 +22,7 @@ from handrail.protection.audit import AuditTrail
 from handrail.protection.auth import Authenticator, KeyStore, SessionStore, SignInLinks
 from handrail.protection.encryption import Encryption
 from handrail.protection.guardrails import Detector
-from handrail.protection.rate_limits import RateLimited, RateLimiter, SharedRateLimiter
+from handrail.protection.rate_limits import RateDecision, RateLimited, RateLimiter, SharedRateLimiter
 from handrail.serving.conversations import (
     Conversation,
     ConversationStore,
@@ -168,13 +168,12 @@ class Services:
         """What this Idempotency-Key made before, if it did."""
         return await self.conversations.remembered(principal, idempotency, at=self.clock.micros())
 
-    async def require_rate(self, principal: Principal, agent: str) -> None:
+    async def require_rate(self, principal: Principal, agent: str) -> RateDecision:
         """Count one turn of this principal, for all processes when they share a server; raises `RateLimited`."""
         try:
             if self.shared_rates is None:
-                self.rate_limits.require(principal)
-            else:
-                await self.shared_rates.require(principal)
+                return self.rate_limits.require(principal)
+            return await self.shared_rates.require(principal)
         except RateLimited:
             self.metrics.rate_limited(agent)
             raise

@@ -8,9 +8,10 @@ the stable one with their next turn, and what waits for approval in them expires
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from typing import Any
 
-from handrail.core.errors import NotFound, UsageError
+from handrail.core.errors import HandrailError, NotFound, UsageError
 from handrail.core.ids import new_id
 from handrail.core.principal import Principal, Role
 from handrail.db import Batch, Conflict
@@ -53,6 +54,8 @@ async def switch_off(services: Services, operator: Principal, wanted: SwitchWant
         ReleaseInUse: the release answers new conversations; use another one first.
     """
     require_role(operator, Role.OPERATOR, Role.ADMIN)
+    if not wanted.reason.strip():
+        raise UsageError("a switch needs a reason, which whoever meets it is told; say why", param="reason")
     tenant_id = _tenant_of(operator, wanted)
     if wanted.stop_running and wanted.kind not in STOPPABLE:
         raise UsageError(f"a {wanted.kind} runs no turns to stop; leave stop_running out", param="stop_running")
@@ -91,6 +94,27 @@ def _carry_out(services: Services, batch: Batch, new: Switch) -> None:
         services.approvals.expire_release(batch, new.tenant_id, new.name, why)
     if new.stops_running:
         services.leases.request_cancel_of(batch, new.tenant_id, new.kind, new.name)
+
+
+async def doubt(services: Services, operator: Principal, made: Switch) -> str | None:
+    """What to tell an operator who switched off a tool or a model that no loaded release knows: it may be misspelt.
+
+    The switch holds all the same: the release that knows it may be of another process, or yet to come.
+    """
+    if made.kind not in ("tool", "model"):
+        return None
+    whose = None if made.tenant_id == EVERYWHERE else made.tenant_id
+    for each in await services.releases.agents(whose or operator.tenant_id):
+        with suppress(HandrailError):
+            await services.releases.load(whose or operator.tenant_id, each.stable_release_id or "")
+    known = services.releases.tools_of(whose) if made.kind == "tool" else services.releases.models_of(whose)
+    if made.name in known:
+        return None
+    near = get_close_matches(made.name, sorted(known), cutoff=0.5)
+    meant = (
+        f"did you mean {' or '.join(map(repr, near))}?" if near else f"known are: {', '.join(sorted(known)) or 'none'}"
+    )
+    return f"no release that is loaded has a {made.kind} {made.name!r}, so this may stop nothing; {meant}"
 
 
 async def switch_on(services: Services, operator: Principal, switch_id: str, reason: str | None) -> Switch:
@@ -172,7 +196,7 @@ def _tenant_of(operator: Principal, wanted: SwitchWanted) -> str:
 
 async def _known(services: Services, operator: Principal, wanted: SwitchWanted, tenant_id: str) -> str:
     """The full name of what is to be off. A switch for an agent or release that does not exist would be a false
-    comfort; which tools and models exist is known to the releases that are loaded alone."""
+    comfort; which tools and models exist is known to the releases that are loaded alone, so there is only a `doubt`."""
     place = operator.tenant_id if tenant_id == EVERYWHERE else tenant_id
     if wanted.kind == "release":
         release = await services.releases.find(place, wanted.name)

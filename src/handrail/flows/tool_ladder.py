@@ -77,7 +77,7 @@ class _Descent:
                 # Nor is anybody kept waiting long for the same tool, when something else could answer.
                 most = MOST_WAIT_SECONDS if self._has_more else None
                 attempt = await retries.run(
-                    tool_key(tool.name), self._first, self._active.deadline, policy=policy, most_seconds=most
+                    self._key(tool), self._first, self._active.deadline, policy=policy, most_seconds=most
                 )
             else:
                 attempt = await self._first(1)
@@ -87,6 +87,9 @@ class _Descent:
         if not self._failed:
             return self._truthful(attempt.result, attempt), Rung.PRIMARY
         return self._recorded(self._truthful(attempt.result, attempt), Rung.RETRY, tool.name), Rung.RETRY
+
+    def _key(self, tool: Tool) -> str:
+        return tool_key(self._active.turn.agent, tool.name)
 
     @property
     def _has_more(self) -> bool:
@@ -98,7 +101,7 @@ class _Descent:
 
     async def _try(self, tool: Tool, rung: Rung) -> Attempt:
         """One call that gives an answer, under breaker and bulkhead; what gives none raises and is on record."""
-        services, active, key = self._services, self._active, tool_key(tool.name)
+        services, active, key = self._services, self._active, self._key(tool)
         try:
             services.switches.require_tool(active.turn.tenant_id, tool.name)
             permit = services.breakers.guard(key)

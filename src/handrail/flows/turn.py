@@ -7,7 +7,7 @@ client that leaves changes nothing, and what it missed is replayed to it.
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from handrail.core import events
 from handrail.core.deadline import DeadlineExceeded
@@ -27,6 +27,7 @@ from handrail.flows.services import ActiveTurn, Services
 from handrail.flows.shutdown import hand_over
 from handrail.flows.wording import OUT_OF_TIME, STOPPED, WENT_WRONG, sorry
 from handrail.protection.guardrails import admit_text, strictest
+from handrail.protection.rate_limits import RateDecision
 from handrail.serving.conversations import IdempotencyScope, TurnStatus, TurnStream
 from handrail.serving.resilience import Place
 from handrail.telemetry.logging import logger
@@ -41,8 +42,11 @@ async def take_turn(
     idempotency: IdempotencyScope | None = None,
     earlier: Sequence[Message] = (),
     place: Place | None = None,
+    on_rate: Callable[[RateDecision], None] | None = None,
 ) -> TurnStream:
     """Receive one message of an authenticated principal; returns as soon as it is safely stored.
+
+    `on_rate` is told what is left of the principal's rate, whatever comes of the turn after that.
 
     Raises:
         NotFound, RateLimited, TenantOverloaded, Overloaded, InvalidMessage, ConversationBusy, IdempotencyMismatch,
@@ -54,7 +58,9 @@ async def take_turn(
     if idempotency is not None and (known := await services.remembered(principal, idempotency)):
         return await attach(services, principal, known)
     pin = await pinned(services, conversation)
-    await services.require_rate(principal, conversation.agent)
+    rate = await services.require_rate(principal, conversation.agent)
+    if on_rate is not None:
+        on_rate(rate)
     async with place or services.admission.admit(conversation.tenant_id) as place:
         release = await services.releases.load(conversation.tenant_id, pin)
         protecting = await services.releases.protection(conversation.tenant_id, release)

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from handrail.core.errors import HandrailError
 from handrail.flows.audit import denied
-from handrail.protection.rate_limits import RateLimited
+from handrail.protection.rate_limits import RateDecision, RateLimited
 from handrail.telemetry.logging import logger
 from handrail.telemetry.trace import current_trace_id
 
@@ -82,12 +82,21 @@ def respond(error: HandrailError) -> Response:
     if error.retry_after_seconds is not None:
         headers["retry-after"] = str(max(1, round(error.retry_after_seconds + 0.5)))
     if isinstance(error, RateLimited):
-        decision = error.decision
-        headers["ratelimit"] = f'"turns";r={decision.remaining};t={headers["retry-after"]}'
-        headers["ratelimit-policy"] = f'"turns";q={decision.limit}'
+        headers |= rate_headers(error.decision)
     if status == 401:
         headers["www-authenticate"] = "Bearer"
     return json_response(error_body(code, error.message, param=error.param), status, headers)
+
+
+def rate_headers(decision: RateDecision | None) -> dict[str, str]:
+    """What is left of the caller's rate, and when more of it is back; nothing when no rate was looked at."""
+    if decision is None:
+        return {}
+    wait = decision.reset_seconds if decision.allowed else decision.retry_after_seconds
+    return {
+        "ratelimit": f'"turns";r={decision.remaining};t={max(1, round(wait + 0.5))}',
+        "ratelimit-policy": f'"turns";q={decision.limit}',
+    }
 
 
 def json_response(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -102,6 +111,8 @@ def invalid_body(error: ValidationError) -> Response:
     return json_response(error_body("invalid_body", message, param=param), 422)
 
 
+# What was decided of the caller's rate, for whatever answers in the end.
+RATE = "handrail.rate"
 DENIALS = frozenset({"unauthenticated", "permission_denied"})
 
 
@@ -123,7 +134,9 @@ async def handle(request: HTTPConnection, error: Exception) -> Response:
         note_denial(request, error)
         if STATUS.get(error.code, 500) >= 500 and not isinstance(error, ApiError):
             logger().warning("request failed", code=error.code, path=request.url.path, error=error.message)
-        return respond(error)
+        response = respond(error)
+        response.headers.update(rate_headers(request.scope.get(RATE)))
+        return response
     if isinstance(error, ValidationError):
         return invalid_body(error)
     logger().error("unexpected error", path=request.url.path, exc_info=error)

@@ -8,8 +8,10 @@ from starlette.requests import HTTPConnection, Request
 
 from handrail.core.principal import Principal, Role
 from handrail.flows.services import Services
-from handrail.http.errors import ApiError
+from handrail.http.errors import RATE, ApiError, rate_headers
+from handrail.http.followers import Followers
 from handrail.protection.auth import LOCAL_OPERATOR, PermissionDenied, require_role
+from handrail.protection.rate_limits import RateDecision
 from handrail.serving.conversations import IdempotencyScope
 
 M = TypeVar("M", bound=BaseModel)
@@ -17,12 +19,18 @@ MOST_KEY_CHARACTERS = 255
 CALLER = "handrail.principal"
 # The character zero is text in JSON, and PostgreSQL takes it in no query.
 NO_ZERO = r"^[^\x00]*$"
-Name = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=NO_ZERO)]
-Note = Annotated[str, StringConstraints(max_length=500, pattern=NO_ZERO)]
+# Nor is it a name or a reason to write nothing but spaces.
+SAYS_SOMETHING = r"^[^\x00]*[^\s\x00][^\x00]*$"
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=SAYS_SOMETHING)]
+Note = Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=SAYS_SOMETHING)]
 
 
 def services_of(connection: HTTPConnection) -> Services:
     return cast(Services, connection.app.state.services)
+
+
+def followers_of(connection: HTTPConnection) -> Followers:
+    return cast(Followers, connection.app.state.followers)
 
 
 async def principal_of(connection: HTTPConnection) -> Principal:
@@ -72,6 +80,15 @@ def idempotency_of(request: Request, route: str, body: bytes) -> IdempotencyScop
             "invalid_request", f"Idempotency-Key has 1 to {MOST_KEY_CHARACTERS} characters", param="Idempotency-Key"
         )
     return IdempotencyScope(route, key, body)
+
+
+def note_rate(request: Request, decision: RateDecision) -> None:
+    """Every answer says what is left of the rate, an error's too."""
+    request.scope[RATE] = decision
+
+
+def rate_headers_of(request: Request) -> dict[str, str]:
+    return rate_headers(request.scope.get(RATE))
 
 
 def overhead_header(result: Mapping[str, Any]) -> dict[str, str]:

@@ -1,7 +1,8 @@
 """Server-sent events over plain ASGI: what is ready goes out in one write, silence is filled with pings."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -17,6 +18,7 @@ _HEADERS = [
     (b"x-accel-buffering", b"no"),
 ]
 
+_NO_HEADERS: Mapping[str, str] = {}
 Encode = Callable[[list[Event]], bytes]
 
 
@@ -26,18 +28,31 @@ def as_sse(batch: list[Event]) -> bytes:
 
 
 class EventStream(Response):
-    """Follows a turn until its last event. A client that leaves ends the response, never the turn."""
+    """Follows a turn until its last event. A client that leaves ends the response, never the turn.
+
+    Args:
+        counted: entered for as long as it is open.
+    """
 
     def __init__(
-        self, batches: AsyncIterator[list[Event]], encode: Encode = as_sse, headers: Sequence[tuple[bytes, bytes]] = ()
+        self,
+        batches: AsyncIterator[list[Event]],
+        encode: Encode = as_sse,
+        headers: Mapping[str, str] = _NO_HEADERS,
+        counted: AbstractContextManager[None] | None = None,
     ) -> None:
+        self.counted = counted or nullcontext()
         self.batches = batches
         self.encode = encode
         self.status_code = 200
         self.background = None
-        self.raw_headers = [*_HEADERS, *headers]
+        self.raw_headers = [*_HEADERS, *((name.encode(), each.encode()) for name, each in headers.items())]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self.counted:
+            await self._follow(send)
+
+    async def _follow(self, send: Send) -> None:
         # A turn that begins takes its first step now; what it says then leaves with the head.
         await asyncio.sleep(0)
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})

@@ -20,13 +20,21 @@ from handrail.flows.audit import read_by_staff
 from handrail.flows.cancel import cancel_turn
 from handrail.flows.turn import take_turn
 from handrail.http.errors import ApiError, error_body, note_denial
-from handrail.http.requests import MOST_KEY_CHARACTERS, NO_ZERO, Name, parse_event_id, principal_of, services_of
+from handrail.http.requests import (
+    MOST_KEY_CHARACTERS,
+    NO_ZERO,
+    Name,
+    followers_of,
+    parse_event_id,
+    principal_of,
+    services_of,
+)
 from handrail.serving.conversations import IdempotencyScope
 
 router = APIRouter()
 MOST_FRAME_BYTES = 256 * 1024
 MOST_FOLLOWED = 32
-POLICY_VIOLATION = 1008
+POLICY_VIOLATION, TRY_AGAIN_LATER = 1008, 1013
 
 
 class Frame(BaseModel):
@@ -60,17 +68,20 @@ async def conversation_socket(socket: WebSocket, conversation_id: str) -> None:
     try:
         principal = await principal_of(socket)
         conversation = await services.conversations.require(principal, conversation_id)
+        followers = followers_of(socket)
+        followers.require(principal.tenant_id)
         read_by_staff(services, principal, conversation)
     except HandrailError as error:
         note_denial(socket, error)
-        await socket.close(POLICY_VIOLATION, error.code)
+        await socket.close(TRY_AGAIN_LATER if error.retryable else POLICY_VIOLATION, error.code)
         return
-    await socket.accept()
-    connection = _Connection(socket, principal, conversation_id)
-    try:
-        await connection.serve()
-    finally:
-        await connection.close()
+    with followers.one(principal.tenant_id):
+        await socket.accept()
+        connection = _Connection(socket, principal, conversation_id)
+        try:
+            await connection.serve()
+        finally:
+            await connection.close()
 
 
 class _Connection:

@@ -26,7 +26,7 @@ from handrail.oversight.approvals import (
     strictest,
     vote,
 )
-from handrail.oversight.approvals.policy import escalated
+from handrail.oversight.approvals.policy import NO_RULE_ASKS, escalated
 from tests.oversight.approvals.cases import (
     ANN,
     APPROVER,
@@ -327,6 +327,10 @@ class TestEdit:
     def test_is_enough_when_the_rules_want_one_vote_or_none(self) -> None:
         assert said(self._edit(waiting(), requirement=requirement())).decides
         assert said(self._edit(waiting(), requirement=None)).decides
+
+    def test_that_leaves_every_rule_keeps_no_reason_of_the_old_arguments(self) -> None:
+        edited = said(self._edit(replace(waiting(), reason="250 is more than 100"), requirement=None))
+        assert edited.after.reason == NO_RULE_ASKS
 
     def test_under_rules_of_other_people_is_not_enough(self) -> None:
         edited = said(self._edit(waiting(), requirement=requirement(FINANCE)))

@@ -417,7 +417,7 @@ class TestKeys:
         assert one != two
         assert "secret" not in one
         assert model_key("openai", "gpt", None) == "model:openai|gpt|none"
-        assert tool_key("refund") == "tool:refund"
+        assert tool_key("shop", "refund") == "tool:shop/refund"
 
 
 class Model:

@@ -42,7 +42,7 @@ class JobsPage:
 
 def _desk(request: Request, principal: Principal) -> JobDesk:
     services = services_of(request)
-    return JobDesk(services.db, services.clock, principal)
+    return JobDesk(services.db, services.clock, principal, services.audit)
 
 
 def _view(job: dict[str, Any]) -> dict[str, Any]:
@@ -58,5 +58,5 @@ def _view(job: dict[str, Any]) -> dict[str, Any]:
 def add_routes(app: FastAPI, renderer: Renderer) -> None:
     page, door = JobsPage(renderer), Door(renderer)
     app.add_route("/console/jobs", door.shows("jobs", page.show, *STAFF), include_in_schema=False)
-    run = door.takes("jobs", page.post, Role.OPERATOR)
+    run = door.takes("jobs", page.post, Role.OPERATOR, Role.ADMIN)
     app.add_route("/console/jobs/{name}", run, methods=["POST"], include_in_schema=False)

@@ -12,7 +12,7 @@ from handrail.console.door import Door, Fields, last_of
 from handrail.console.rendering import Renderer
 from handrail.core.errors import HandrailError
 from handrail.core.principal import Role
-from handrail.flows.switches import SwitchWanted, breakers_of, switch_off, switch_on, view_of
+from handrail.flows.switches import SwitchWanted, breakers_of, doubt, switch_off, switch_on, view_of
 from handrail.serving.resilience import KINDS
 
 MOST_SHOWN = 100
@@ -37,9 +37,12 @@ class SwitchesPage:
             return await self._page(request, visitor, "Say what to switch off: its kind, its name, and why.", 422)
         wanted = SwitchWanted(kind, name, reason, stop_running=last_of(fields, "stop_running") == "yes")
         try:
-            await switch_off(services_of(request), visitor.principal, wanted)
+            made = await switch_off(services_of(request), visitor.principal, wanted)
+            warning = await doubt(services_of(request), visitor.principal, made)
         except HandrailError as error:
             return await self._page(request, visitor, f"{error.message}.", 409)
+        if warning is not None:
+            return await self._page(request, visitor, f"{made.kind} {made.name!r} is off, but {warning}")
         return RedirectResponse("/console/switches", 303)
 
     async def post_on(self, request: Request, visitor: Visitor, fields: Fields) -> Response:

@@ -6,6 +6,7 @@ turn, earlier messages of a new conversation are kept as untrusted context.
 
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import orjson
@@ -24,7 +25,16 @@ from handrail.flows.services import Services
 from handrail.flows.turn import take_turn
 from handrail.http.errors import ApiError, error_body, json_response
 from handrail.http.openapi import EVENTS, IDEMPOTENCY_KEY, OF_BODIES, accepts, answers, header
-from handrail.http.requests import Name, body_of, idempotency_of, overhead_header, principal_of, services_of
+from handrail.http.requests import (
+    Name,
+    body_of,
+    idempotency_of,
+    note_rate,
+    overhead_header,
+    principal_of,
+    rate_headers_of,
+    services_of,
+)
 from handrail.http.schemas.conversations import ChatCompletion, ModelList
 from handrail.http.sse import EventStream
 
@@ -118,14 +128,21 @@ async def create_chat_completion(request: Request) -> Response:
             earlier = []
         key = idempotency_of(request, f"turns:{conversation_id}", raw)
         stream = await take_turn(
-            services, principal, conversation_id, message, idempotency=key, earlier=earlier, place=place
+            services,
+            principal,
+            conversation_id,
+            message,
+            idempotency=key,
+            earlier=earlier,
+            place=place,
+            on_rate=partial(note_rate, request),
         )
-    headers = [(CONVERSATION_HEADER.encode(), conversation_id.encode())]
+    headers = rate_headers_of(request) | {CONVERSATION_HEADER: conversation_id}
     if body.stream:
         usage = bool(body.stream_options and body.stream_options.include_usage)
         return EventStream(stream.batches(), _Chunks(stream.turn_id, body.model, usage), headers)
     result = await stream.wait()
-    return _completion(result, body.model, {CONVERSATION_HEADER: conversation_id})
+    return _completion(result, body.model, headers)
 
 
 async def _require_with(services: Services, principal: Principal, conversation_id: str, agent: str) -> None:

@@ -1,6 +1,6 @@
 """Conversations and their turns."""
 
-from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter
@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from handrail.core.principal import Principal, Role
+from handrail.core.principal import Role
 from handrail.flows.admission import follow_turn
 from handrail.flows.audit import read_by_staff
 from handrail.flows.cancel import cancel_turn
@@ -20,11 +20,14 @@ from handrail.http.openapi import CURSOR, EVENTS, IDEMPOTENCY_KEY, OF_BODIES, ac
 from handrail.http.requests import (
     Name,
     body_of,
+    followers_of,
     idempotency_of,
     last_event_of,
     limit_of,
+    note_rate,
     overhead_header,
     principal_of,
+    rate_headers_of,
     services_of,
 )
 from handrail.http.schemas.conversations import Conversation, ConversationList, ConversationWithMessages
@@ -117,11 +120,13 @@ async def create_turn(request: Request, conversation_id: str) -> Response:
         conversation_id,
         body.message,
         idempotency=idempotency_of(request, f"turns:{conversation_id}", raw),
+        on_rate=partial(note_rate, request),
     )
+    headers = rate_headers_of(request)
     if "text/event-stream" in request.headers.get("accept", ""):
-        return EventStream(stream.batches(), headers=[(b"x-handrail-turn-id", stream.turn_id.encode())])
+        return EventStream(stream.batches(), headers=headers | {"x-handrail-turn-id": stream.turn_id})
     result = await stream.wait()
-    return json_response(result, headers=overhead_header(result))
+    return json_response(result, headers=headers | overhead_header(result))
 
 
 @router.get("/turns/{turn_id}", responses=answers("a turn", TurnBody, 404))
@@ -143,17 +148,15 @@ async def _stored_body(services: Services, turn: Turn) -> dict[str, Any]:
 @router.get(
     "/turns/{turn_id}/events",
     openapi_extra=reads(header("Last-Event-ID", "The last event that was seen, `<epoch>.<seq>`.")),
-    responses=answers("the turn's events", None, 404, also=_EVENTS),
+    responses=answers("the turn's events", None, 404, 429, also=_EVENTS),
 )
 async def turn_events(request: Request, turn_id: str) -> Response:
     """Replay a turn's events from `Last-Event-ID` and follow it live; nothing is lost, whatever the client missed."""
     principal = await principal_of(request)
-    batches = await _events(request, principal, turn_id)
-    return EventStream(batches)
-
-
-async def _events(request: Request, principal: Principal, turn_id: str) -> AsyncIterator[Any]:
-    return await follow_turn(services_of(request), principal, turn_id, last_event_of(request))
+    followers = followers_of(request)
+    followers.require(principal.tenant_id)
+    batches = await follow_turn(services_of(request), principal, turn_id, last_event_of(request))
+    return EventStream(batches, counted=followers.one(principal.tenant_id))
 
 
 @router.post("/turns/{turn_id}/cancel", responses=answers("the turn", TurnBody, 404, 409))

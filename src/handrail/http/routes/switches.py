@@ -6,11 +6,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from handrail.core.principal import Role
-from handrail.flows.switches import SwitchWanted, breakers_of, switch_off, switch_on, view_of
+from handrail.flows.switches import SwitchWanted, breakers_of, doubt, switch_off, switch_on, view_of
 from handrail.http.errors import ApiError, json_response
 from handrail.http.openapi import OF_BODIES, accepts, answers, query, reads, up_to
-from handrail.http.requests import NO_ZERO, Name, body_of, limit_of, services_of, staff_of
-from handrail.http.schemas.operations import BreakerList, Switch, SwitchList
+from handrail.http.requests import Name, Note, body_of, limit_of, services_of, staff_of
+from handrail.http.schemas.operations import BreakerList, Switch, SwitchList, SwitchMade
 from handrail.serving.resilience import SwitchKind
 
 router = APIRouter(prefix="/v1", tags=["switches"], default_response_class=Response)
@@ -24,7 +24,7 @@ class SwitchCreate(BaseModel):
 
     kind: SwitchKind
     name: Name
-    reason: str = Field(min_length=1, max_length=500, pattern=NO_ZERO, description="Users of an agent may read it.")
+    reason: Note = Field(description="Users of an agent may read it.")
     tenant: Name | None = Field(None, description="Another tenant, or all when left out: local operator only.")
     stop_running: bool = Field(False, description="Cancel turns that run now; otherwise they end by themselves.")
 
@@ -48,14 +48,18 @@ async def list_switches(request: Request) -> Response:
     "/switches",
     status_code=201,
     openapi_extra=accepts(SwitchCreate),
-    responses=answers("the switch", Switch, 404, 409, *OF_BODIES, status=201),
+    responses=answers("the switch", SwitchMade, 404, 409, *OF_BODIES, status=201),
 )
 async def create_switch(request: Request) -> Response:
-    """Switch a tool, model, agent, tenant or release off, on every replica within a second."""
+    """Switch a tool, model, agent, tenant or release off, on every replica within a second.
+
+    `warning` says so when no loaded release knows the tool or model; the switch holds all the same.
+    """
     operator = await staff_of(request, Role.OPERATOR, Role.ADMIN)
     body, _ = await body_of(request, SwitchCreate)
-    made = await switch_off(services_of(request), operator, SwitchWanted(**body.model_dump()))
-    return json_response(made.body(), 201)
+    services = services_of(request)
+    made = await switch_off(services, operator, SwitchWanted(**body.model_dump()))
+    return json_response(made.body() | {"warning": await doubt(services, operator, made)}, 201)
 
 
 @router.delete(

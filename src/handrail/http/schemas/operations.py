@@ -142,6 +142,12 @@ class Switch(Resource):
     released_at: At | None
 
 
+class SwitchMade(Switch):
+    """A switch just made."""
+
+    warning: str | None = Field(description="That no loaded release knows the tool or model; it is off all the same.")
+
+
 class SwitchList(Page[Switch]):
     """Switches, newest first."""
 

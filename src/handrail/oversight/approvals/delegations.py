@@ -116,7 +116,9 @@ def lent(lender: Principal, to: str, days: float, reason: str | None, at: int) -
     """
     if not lender.has_role(*_DECIDING) and not lender.teams:
         raise NothingToDelegate(f"{lender.subject!r} has no deciding role and no team, so there is nothing to delegate")
-    if to == lender.subject:
+    if not to.strip() or (reason is not None and not reason.strip()):
+        raise DelegationInvalid("a delegate or a reason of nothing but spaces says nothing; name somebody", param="to")
+    if to.strip() == lender.subject:
         raise DelegationInvalid(f"{to!r} decides already; name somebody else", param="to")
     if not 0 < days <= MOST_DAYS:
         raise DelegationInvalid(

@@ -23,6 +23,7 @@ from handrail.oversight.approvals.records import (
 from handrail.oversight.approvals.rules import CallFacts, Match, Rules
 
 _SECOND = 1_000_000
+NO_RULE_ASKS = "an approver changed the arguments, and no rule asks for an approval of these"
 
 
 class RefusalCode(StrEnum):
@@ -319,8 +320,8 @@ def _edited(approval: Approval, subject: str, capacity: Capacity, edit: Edit, re
         revision=approval.revision + 1,
         version=approval.version + 1,
     )
-    if edit.requirement is not None:
-        after = _under(after, edit.requirement, now)
+    # What the rules said of the old arguments is not true of these.
+    after = _under(after, edit.requirement, now) if edit.requirement else replace(after, reason=NO_RULE_ASKS)
     diff = difference(approval.call.arguments, edit.arguments)
     cast = replace(_cast(after, subject, capacity, "edit", reason, now), diff=diff)
     if edit.requirement is None or not missing(after, (cast,)):

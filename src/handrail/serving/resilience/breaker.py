@@ -83,9 +83,9 @@ def is_model_key(key: str) -> bool:
     return key.startswith("model:")
 
 
-def tool_key(tool: str) -> str:
-    """The key of a tool's breaker."""
-    return f"tool:{tool}"
+def tool_key(agent: str, tool: str) -> str:
+    """The key of a tool's breaker: the tool of the same name of another agent is another one."""
+    return f"tool:{agent}/{tool}"
 
 
 def _default_policy(key: str) -> BreakerPolicy:
