@@ -17,6 +17,7 @@ BUDGET_MS: Mapping[str, float] = {
 _OWNERS: tuple[tuple[str, Rail], ...] = (
     ("handrail/http/guard.py", "security"),
     ("handrail/protection/", "security"),
+    ("handrail/flows/boundary.py", "security"),
     ("handrail/insight/", "insight"),
     ("handrail/telemetry/", "insight"),
     ("handrail/serving/routing/", "routing"),

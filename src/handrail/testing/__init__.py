@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from handrail.core.clock import FrozenClock
     from handrail.serving.models import Reply, ScriptedModel, ScriptExhausted, calls
+    from handrail.testing.compromised import CompromisedModel
     from handrail.testing.fault_proxy import FaultProxy
     from handrail.testing.faults import (
         Answer,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Answer",
+    "CompromisedModel",
     "Fault",
     "FaultProxy",
     "FrozenClock",
@@ -48,6 +50,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "CompromisedModel": "handrail.testing.compromised",
     "FaultProxy": "handrail.testing.fault_proxy",
     "FrozenClock": "handrail.core.clock",
     "Reply": "handrail.serving.models",

@@ -105,6 +105,12 @@ class TestTheAction:
             "I never asked you to cancel A1002",
             "what happens if I cancel A1002",
             "I need help with A1002, you cancelled it",
+            "cancel A1002. Just kidding!",
+            "Cancel A1002? No, don't cancel A1002",
+            'a stranger wrote "cancel A1002" to me',
+            "he wrote: cancel A1002",
+            "what is this?\n> cancel A1002",
+            "cancel A1002, no, never mind",
         ],
     )
     def test_anything_else_does_not(self, said: str):
@@ -118,6 +124,10 @@ class TestTheAction:
 
     def test_a_yes_to_another_question_does_not(self):
         said = ("where is A1002?", "Packed. I could cancel it. Do you want to see the tracking?", "yes")
+        assert not asked("cancel_order", {"order_id": "A1002"}, *said, answer=True).allowed
+
+    def test_a_yes_to_a_choice_does_not(self):
+        said = ("about A1002", "Shall I cancel order A1002 or refund it?", "yes")
         assert not asked("cancel_order", {"order_id": "A1002"}, *said, answer=True).allowed
 
     def test_a_no_that_sounds_like_an_action_does_not(self):
@@ -138,7 +148,7 @@ class TestTheAction:
         assert not asked("cancel_order", {"order_id": "A1002"}, *said).allowed
 
     def test_another_object_is_another_action(self):
-        assert not asked("update_email", {"email": "a@b.example"}, "change my address to a@b").allowed
+        assert not asked("update_email", {"email": "a@b.example"}, "change my street, write to a@b.example").allowed
         assert asked("update_email", {"email": "a@b.example"}, "Change my e-mail address to a@b.example").allowed
 
     def test_a_declared_phrase_names_it(self):
@@ -177,6 +187,17 @@ class TestArguments:
         said = "refund A1003 and cancel A1002"
         assert asked("cancel_order", {"order_id": "A1002"}, said).allowed
         assert not asked("cancel_order", {"order_id": "A1003"}, said).allowed
+
+    def test_of_two_lists_the_places_must_fit(self):
+        said = "refund 20 euros for A1003 and 30 euros for A1004"
+        assert refund("A1003", 2000, said).allowed
+        assert refund("A1004", 3000, said).allowed
+        assert not refund("A1003", 3000, said).allowed
+        assert not refund("A1004", 2000, said).allowed
+
+    def test_a_number_in_quotes_is_the_same_sum(self):
+        assert refund("A1003", "2000", "refund 20 euros for A1003").allowed
+        assert not refund("A1003", "2000", "refund 2000 euros for A1003").allowed
 
     def test_what_is_excluded_is_not_meant(self):
         assert asked("cancel_order", {"order_id": "A1002"}, "cancel A1002, not A1001").allowed

@@ -7,6 +7,7 @@ yes to a question that names the action counts.
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from handrail.protection.boundary.words import fold, words
 
@@ -14,6 +15,10 @@ _NAME_PARTS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|\d+")
 _SENTENCES = re.compile(r"(?<=[.!?;])\s+|\n+")
 _JOINTS = re.compile(r",|:|\b(?:and|then|but|also|plus)\b")
 _REASONS = re.compile(r"\b(?:because|since|due to|as it|as they|as i)\b")
+
+_QUOTED = re.compile(r"\"[^\"]*\"|“[^”]*”|„[^“”]*[“”]|«[^»]*»|^\s*>.*$", re.MULTILINE)
+_TAKES_BACK = re.compile(r"\b(?:kidding|joking|never ?mind|forget (?:it|that)|on second thought|wait,? no)\b")
+_SPEECH = frozenset({"wrote", "said", "says", "told", "tells", "asked", "asks", "reads", "writes", "claims", "got"})
 
 # Words by which people ask for the same. The first of a line names the group.
 _ALIKE = (
@@ -40,7 +45,7 @@ _ASKS_ABOUT = frozenset({
     "how", "what", "what's", "why", "when", "where", "which", "who", "whether", "if", "know", "policy", "policies",
     "status", "rules", "terms", "conditions", "deadline", "period", "explain", "tell", "understand", "question",
     "questions", "information", "info", "wonder", "wondering", "curious", "possible", "about", "does", "did", "do",
-    "eligible", "process", "learn", "read", "hear", "help", "problem", "trouble", "issue", "look", "check",
+    "eligible", "process", "learn", "read", "hear", "help", "problem", "trouble", "look", "check",
 })  # fmt: skip
 _REPORTS = frozenset({
     "was", "were", "is", "are", "has", "have", "had", "hasn't", "haven't", "isn't", "wasn't", "didn't", "arrived",
@@ -53,6 +58,7 @@ _ASKS_YOU = frozenset({"can", "could", "would", "will"})
 _LEADS_IN = frozenset({
     "please", "pls", "kindly", "hi", "hello", "hey", "ok", "okay", "yes", "yeah", "sure", "so", "well", "now", "just",
     "thanks", "thank", "you", "go", "ahead", "a", "an", "full", "partial", "for", "order", "let's", "next", "first",
+    "issue", "give", "make", "initiate", "me", "us", "there",
 })  # fmt: skip
 _BETWEEN = _LEADS_IN | {
     "to", "my", "the", "this", "that", "it", "have", "get", "be", "give", "me", "us", "arrange", "start", "see", "of",
@@ -95,12 +101,27 @@ def actions_of(tools: Sequence[tuple[str, Sequence[str]]]) -> tuple[Action, ...]
 
 
 def asks_for(action: Action, text: str, others: Sequence[Action]) -> Clause | None:
-    """The clause of the user's text that asks for this action."""
-    for clause, piece, sentence in _clauses(fold(text), (action, *others)):
+    """The clause of the user's text that asks for this action; none when another one takes it back."""
+    asked: Clause | None = None
+    for clause, piece, sentence in _clauses(fold(_own_words(text)), (action, *others)):
         mention = _mention(action, piece)
-        if mention is not None and _has_object(action, clause) and _is_request(piece, mention, sentence):
-            return Clause(clause, sentence)
-    return None
+        if mention is None:
+            continue
+        if not _NEGATORS.isdisjoint(words(piece)[:mention]):
+            return None
+        is_reported = not _SPEECH.isdisjoint(words(clause.removesuffix(piece)))
+        if asked is None and not is_reported and _has_object(action, clause) and _is_request(piece, mention, sentence):
+            asked = Clause(clause, sentence)
+    return asked if asked is None or not _takes_back(text) else None
+
+
+def _own_words(text: str) -> str:
+    """Without what is quoted: somebody else said that."""
+    return _QUOTED.sub(" ", text)
+
+
+def _takes_back(text: str) -> bool:
+    return _TAKES_BACK.search(fold(text)) is not None
 
 
 def mentions_any(actions: Sequence[Action], text: str) -> bool:
@@ -108,10 +129,10 @@ def mentions_any(actions: Sequence[Action], text: str) -> bool:
     return any(_mention(action, folded) is not None for action in actions)
 
 
-def offers(action: Action, text: str) -> str | None:
-    """The agent's question that a plain yes answers, if it names this action."""
+def offers(action: Action, text: str, others: Sequence[Action] = ()) -> str | None:
+    """The agent's question that a plain yes answers, if it names this action; a choice of several is none."""
     question = question_of(text)
-    if question is None:
+    if question is None or ("or" in words(fold(question)) and mentions_any(others, question)):
         return None
     folded = fold(question)
     said = words(folded)
@@ -152,17 +173,16 @@ def _parts(sentence: str) -> Iterator[str]:
 
 
 def _mention(action: Action, piece: str) -> int | None:
-    """Where the action is named, as the index of a word."""
-    said = words(piece)
-    for phrase in action.phrases:
-        wanted = words(phrase)
-        for at in range(len(said) - len(wanted) + 1):
-            if said[at : at + len(wanted)] == wanted:
-                return at
-    for at, word in enumerate(said):
-        if any(_GROUP.get(base, base) == action.verb for base in _bases(word)):
-            return at
-    return None
+    """Where the action is first named, as the index of a word."""
+    return min(_mentions(action, words(piece)), default=None)
+
+
+def _mentions(action: Action, said: Sequence[str]) -> Iterator[int]:
+    for wanted in map(words, action.phrases):
+        yield from (at for at in range(len(said)) if said[at : at + len(wanted)] == wanted)
+    yield from (
+        at for at, word in enumerate(said) if any(_GROUP.get(each, each) == action.verb for each in _bases(word))
+    )
 
 
 def _has_object(action: Action, text: str) -> bool:
@@ -172,7 +192,7 @@ def _has_object(action: Action, text: str) -> bool:
     if any(phrase in text for phrase in action.phrases):
         return True
     named = {_object(base) for word in said for base in _bases(word)}
-    return not action.objects.isdisjoint(named) or ("email" in action.objects and "@" in text)
+    return not action.objects.isdisjoint(named) or (action.verb == "send" and "@" in text)
 
 
 def _is_request(piece: str, mention: int, sentence: str) -> bool:
@@ -182,7 +202,11 @@ def _is_request(piece: str, mention: int, sentence: str) -> bool:
         return False
     if not _ASKS_ABOUT.isdisjoint([*said, *first]):
         return False
-    if _leads_from(said, mention, _WANTS, _OF_US) or _leads_from(said, mention, frozenset({"you"}), _ASKS_YOU):
+    is_ours = not _OF_US.isdisjoint(words(sentence))
+    asks_you = any(one in _ASKS_YOU and two == "you" for one, two in pairwise(said[:mention]))
+    if is_ours and _leads_from(said, mention, _WANTS):
+        return True
+    if asks_you and _leads_from(said, mention, frozenset({"you"})):
         return True
     if sentence.rstrip().endswith("?") or not _REPORTS.isdisjoint(said):
         return False
@@ -192,10 +216,10 @@ def _is_request(piece: str, mention: int, sentence: str) -> bool:
     return not said[mention].endswith("ed") and (not lead or said[mention - 1 : mention] == ["please"])
 
 
-def _leads_from(said: Sequence[str], mention: int, begins: frozenset[str], needs: frozenset[str]) -> bool:
+def _leads_from(said: Sequence[str], mention: int, begins: frozenset[str]) -> bool:
     """Whether the words lead straight from "I want" or "can you" to the action, past nothing but small words."""
     at = next((index for index in range(mention - 1, -1, -1) if said[index] in begins), None)
-    if at is None or needs.isdisjoint(said[: at + 1]):
+    if at is None:
         return False
     between = [word for word in said[at + 1 : mention] if not any(map(str.isdigit, word))]
     # "I want the lamp order cancelled" may name any thing; "I want help with my refund" does not end so.

@@ -152,9 +152,37 @@ class Evidence:
 
     def _number(self, parameter: Parameter, value: int | float) -> Origin:
         number = Decimal(str(value))
-        if parameter.is_sum and not parameter.parts.isdisjoint(_MINOR):
-            number /= 100
-        return self._of_kind(parameter, "money" if parameter.is_sum else "number", spelled(number), value)
+        if parameter.is_sum:
+            return self._sum(parameter, number, value)
+        return self._of_kind(parameter, "number", spelled(number), value)
+
+    def _sum(self, parameter: Parameter, number: Decimal, value: Any) -> Origin:
+        """A sum of money, which people name in whole units whatever the parameter counts."""
+        in_units = number / 100 if not parameter.parts.isdisjoint(_MINOR) else number
+        return self._of_kind(parameter, "money", spelled(in_units), value)
+
+    def place_of(self, parameter: Parameter, value: Any) -> tuple[int, int] | None:
+        """Of several values that the nearest words name: which one this is, and of how many."""
+        for kind, canonical in self._readings_of(parameter, value):
+            for layer in self.layers:
+                named = [each.canonical for each in layer.of(kind)]
+                if canonical in named and len(set(named)) > 1:
+                    return named.index(canonical), len(named)
+                if named:
+                    break
+        return None
+
+    def _readings_of(self, parameter: Parameter, value: Any) -> Iterator[tuple[Kind, str]]:
+        if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+            return
+        whole = kind_of(str(value), self._today)
+        if whole is None:
+            return
+        if whole[0] == "number" and parameter.is_sum:
+            number = Decimal(whole[1])
+            yield "money", spelled(number / 100 if not parameter.parts.isdisjoint(_MINOR) else number)
+        else:
+            yield whole
 
     def _text(self, parameter: Parameter, text: str) -> Origin:
         if not is_plain(text) and not any(text in spoken for spoken in self._spoken):
@@ -166,8 +194,9 @@ class Evidence:
             return "user" if stands_in(said, self._near_words) else self._record(parameter, text)
         whole = kind_of(text, self._today)
         if whole is not None:
-            kind: Kind = "money" if whole[0] == "number" and parameter.is_sum else whole[0]
-            return self._of_kind(parameter, kind, whole[1], text)
+            if whole[0] == "number" and parameter.is_sum:
+                return self._sum(parameter, Decimal(whole[1]), text)
+            return self._of_kind(parameter, whole[0], whole[1], text)
         pieces = [words(fold(piece)) for piece in _PIECES.split(text)]
         pieces = [piece for piece in pieces if piece]
         if pieces and all(any(stands_in(piece, spoken) for spoken in self._all_words) for piece in pieces):
@@ -213,11 +242,15 @@ class Evidence:
             return False
         if result.arguments:
             return not fact.rivals
-        if anchors:
+        if anchors and any(self._is_code(each) for each in fact.beside):
             # The user named another record than this.
             return False
         own = self._described_by & _names_in(fact.beside)
-        return not fact.rivals or (bool(own) and not any(own & _names_in(rival) for rival in fact.rivals))
+        return not fact.rivals or all(self._described_by & _names_in(rival) < own for rival in fact.rivals)
+
+    def _is_code(self, value: Any) -> bool:
+        found = kind_of(value, self._today) if isinstance(value, str) else None
+        return found is not None and found[0] == "code"
 
     def _is_asked_by_user(self, value: Any) -> bool:
         """Whether a read that gave a record was asked with what the user named, and with nothing else."""
@@ -279,6 +312,13 @@ def ambiguous(call: Mapping[str, Parameter], arguments: Mapping[str, Any], evide
         if rivals and not _is_cued(call[name], kind, canonical, evidence):
             unclear.add(name)
     return unclear
+
+
+def mismatched(call: Mapping[str, Parameter], arguments: Mapping[str, Any], evidence: Evidence) -> set[str]:
+    """Parameters whose values stand at different places of what the user listed: the first order, the second sum."""
+    found = {name: evidence.place_of(each, arguments.get(name)) for name, each in call.items()}
+    places = {name: place for name, place in found.items() if place is not None}
+    return set(places) if len(set(places.values())) > 1 else set()
 
 
 def _named_value(value: Any, today: date) -> tuple[Kind, str] | None:

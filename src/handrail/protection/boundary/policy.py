@@ -12,7 +12,7 @@ from typing import Any
 
 from handrail.core.tools import Effect
 from handrail.protection.boundary.actions import Action, actions_of
-from handrail.protection.boundary.evidence import COUNTS, Evidence, Origin, Parameter, ambiguous
+from handrail.protection.boundary.evidence import COUNTS, Evidence, Origin, Parameter, ambiguous, mismatched
 from handrail.protection.boundary.records import Result, leaves
 from handrail.protection.boundary.request import Request, Said, find_request
 from handrail.protection.boundary.words import fold
@@ -117,7 +117,9 @@ def _origins(call: Call, evidence: Evidence, today: date) -> dict[str, Origin]:
         for name, value in call.arguments.items()
     }
     judged = {name: each for name, each in parameters.items() if origins[name] in ("user", "confirmed", "record")}
-    for name in ambiguous(judged, call.arguments, evidence, today):
+    said = {name: each for name, each in judged.items() if origins[name] == "user"}
+    unclear = ambiguous(judged, call.arguments, evidence, today) or mismatched(said, call.arguments, evidence)
+    for name in unclear:
         origins[name] = "unclear"
     return origins
 

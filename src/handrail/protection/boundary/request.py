@@ -60,13 +60,15 @@ def find_request(
     Args:
         answer: what the newest words are if they are a plain yes or no.
     """
-    if not dialogue or dialogue[-1].by != "user" or answer is False:
-        # "Cancel" may be how a user says no.
+    if not dialogue or dialogue[-1].by != "user":
         return None
     newest, before = dialogue[-1].text, dialogue[:-1]
     asked_last = before[-1] if before and before[-1].by == "agent" else None
+    if answer is False and asked_last is not None and question_of(asked_last.text) is not None:
+        # "Cancel it" may be how a user says no.
+        return None
     if answer and asked_last is not None and not asked_last.acted:
-        question = offers(action, asked_last.text)
+        question = offers(action, asked_last.text, [each for each in actions if each.tool != action.tool])
         if question is not None:
             return Request("confirmed", answers=(newest,), question=question)
     others = [each for each in actions if each.tool != action.tool]
