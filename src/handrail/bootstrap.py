@@ -32,7 +32,8 @@ from handrail.protection.auth import (
     operator_token,
 )
 from handrail.protection.encryption import Encryption, master_keys
-from handrail.protection.guardrails import Detector, read_thresholds
+from handrail.protection.guardrails import Detector, KnownStrings, OutputScanner, read_thresholds
+from handrail.protection.privacy import personal_in
 from handrail.protection.rate_limits import RateLimiter, SharedRateLimiter
 from handrail.serving.context import extract
 from handrail.serving.conversations import (
@@ -135,6 +136,7 @@ async def services_from(settings: Settings, clock: Clock | None = None) -> Async
         encryption=encryption,
         metrics=metrics,
         detector=detector,
+        output_scanner=OutputScanner(KnownStrings.of_environment(os.environ), personal_in),
         bus=bus,
     )
     mirror.hear(services.breakers)

@@ -1,6 +1,6 @@
 """The answer of a turn, by its route: a question, a dialogue flow, a tool, or the agent loop."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
@@ -8,15 +8,17 @@ from functools import partial
 from handrail.core import events, json
 from handrail.core.ages import said_of
 from handrail.core.answers import AnswerEvent, Awaiting, Handoff, ModelCalled, Outcome, Said, TakenBack
+from handrail.core.errors import TurnPaused
 from handrail.core.messages import Message, ToolCall, ToolResult
 from handrail.flows.model_call import GovernedModel
+from handrail.flows.output import filter_for, refused
 from handrail.flows.route import AWAITING_MICROS, Route
 from handrail.flows.services import ActiveTurn, ReadContext, Services
 from handrail.flows.tool_call import call_tool, call_tools
 from handrail.flows.wording import DECLINED, LOST, NO_LOOKUP, PASSED_ON, REFUSED, clarify_question, confirm_question
 from handrail.oversight.escalations import customer_word
 from handrail.protection.boundary import without_untrusted
-from handrail.protection.guardrails import Judgement
+from handrail.protection.guardrails import AnswerRefused, Judgement
 from handrail.serving.agents import LoopRequest
 from handrail.serving.agents import answer as answer_by_loop
 from handrail.serving.context import extract, fit
@@ -27,18 +29,11 @@ from handrail.serving.routing import parse_yes_no
 
 async def answer(services: Services, active: ActiveTurn, route: Route) -> Outcome:
     """Stream the answer; returns what it came to when its last word is out."""
-    outcome = Outcome("failed", error_code="no_answer")
     active.stream.publish(events.MESSAGE_STARTED, {"id": active.message_id})
-    async for event in _speak(services, active, route):
-        if isinstance(event, Said):
-            active.stream.say(event.text)
-        elif isinstance(event, TakenBack):
-            active.stream.take_back(event.characters)
-        elif isinstance(event, ModelCalled):
-            active.calls.append(event)
-            services.metrics.model_call(active.turn.agent, event)
-        else:
-            outcome = event
+    try:
+        outcome = await _filtered(services, active, route)
+    except AnswerRefused as error:
+        outcome = refused(active, error)
     if outcome.result == "failed" and active.is_unanswered:
         outcome = await _for_people(services, active, outcome, f"no model answered ({outcome.error_code})")
     if outcome.handoff is None:
@@ -46,6 +41,30 @@ async def answer(services: Services, active: ActiveTurn, route: Route) -> Outcom
     if outcome.handoff is not None:
         word = customer_word(outcome.handoff, message=active.release.config.handoff.message)
         active.stream.say(f"\n\n{word}" if active.stream.text else word)
+    return outcome
+
+
+async def _filtered(services: Services, active: ActiveTurn, route: Route) -> Outcome:
+    """Say what passes the output guardrails; what a pause cuts off is said before it."""
+    outcome = Outcome("failed", error_code="no_answer")
+    stream, output, before = active.stream, await filter_for(services, active, route), active.stream.text
+    active.output = output
+    async with aclosing(_speak(services, active, route)) as spoken:
+        try:
+            async for event in spoken:
+                if isinstance(event, Said):
+                    stream.say(output.feed(event.text))
+                elif isinstance(event, TakenBack):
+                    stream.restart(before + output.take_back(event.characters))
+                elif isinstance(event, ModelCalled):
+                    active.calls.append(event)
+                    services.metrics.model_call(active.turn.agent, event)
+                else:
+                    outcome = event
+        except TurnPaused:
+            stream.say(output.close())
+            raise
+    stream.say(output.close())
     return outcome
 
 
@@ -59,7 +78,7 @@ async def _for_people(services: Services, active: ActiveTurn, outcome: Outcome, 
     return replace(outcome, handoff=Handoff(reason, handoff.team))
 
 
-def _speak(services: Services, active: ActiveTurn, route: Route) -> AsyncIterator[AnswerEvent]:
+def _speak(services: Services, active: ActiveTurn, route: Route) -> AsyncGenerator[AnswerEvent]:
     if route.action == "confirm":
         question = confirm_question(active.release.title(route.intent or ""), active.release.own_question(route.intent))
         return _ask(services, route, question, "confirm")
@@ -80,12 +99,12 @@ def _speak(services: Services, active: ActiveTurn, route: Route) -> AsyncIterato
     return _agent(services, active, route)
 
 
-async def _say(text: str, outcome: Outcome) -> AsyncIterator[AnswerEvent]:
+async def _say(text: str, outcome: Outcome) -> AsyncGenerator[AnswerEvent]:
     yield Said(text)
     yield outcome
 
 
-def _stopped(active: ActiveTurn, route: Route) -> AsyncIterator[AnswerEvent]:
+def _stopped(active: ActiveTurn, route: Route) -> AsyncGenerator[AnswerEvent]:
     """A guardrail's word; what the conversation waited for it still waits for."""
     judgement = Judgement.of(active.turn.tripped)
     if route.action == "refuse":
@@ -94,7 +113,7 @@ def _stopped(active: ActiveTurn, route: Route) -> AsyncIterator[AnswerEvent]:
     return _say(judgement.answer or PASSED_ON, Outcome("handed_off", route.awaiting, handoff))
 
 
-def _ask(services: Services, route: Route, question: str, kind: str) -> AsyncIterator[AnswerEvent]:
+def _ask(services: Services, route: Route, question: str, kind: str) -> AsyncGenerator[AnswerEvent]:
     """A question that completes the turn; the conversation waits for its answer."""
     awaiting = Awaiting(
         "confirm" if kind == "confirm" else "clarify",
@@ -106,7 +125,7 @@ def _ask(services: Services, route: Route, question: str, kind: str) -> AsyncIte
     return _say(question, Outcome("asked", awaiting))
 
 
-async def _flow(services: Services, active: ActiveTurn, route: Route, name: str) -> AsyncIterator[AnswerEvent]:
+async def _flow(services: Services, active: ActiveTurn, route: Route, name: str) -> AsyncGenerator[AnswerEvent]:
     dialogue = Dialogue(
         partial(call_tool, services, active),
         active.release.knowledge.search,
@@ -126,7 +145,7 @@ async def _flow(services: Services, active: ActiveTurn, route: Route, name: str)
             yield event
 
 
-async def _tool(services: Services, active: ActiveTurn, route: Route, name: str) -> AsyncIterator[AnswerEvent]:
+async def _tool(services: Services, active: ActiveTurn, route: Route, name: str) -> AsyncGenerator[AnswerEvent]:
     """An intent that is one tool without arguments: its result is the answer."""
     # The same id whoever runs this turn, so that an heir finds the call in the transcript.
     call_id = f"call_{json.digest([active.turn.id, name])[:32]}"
@@ -153,7 +172,7 @@ def _answered(result: ToolResult) -> str:
     return result.provider_id or result.tool_call_id
 
 
-async def _agent(services: Services, active: ActiveTurn, route: Route) -> AsyncIterator[AnswerEvent]:
+async def _agent(services: Services, active: ActiveTurn, route: Route) -> AsyncGenerator[AnswerEvent]:
     release, limits = active.release, active.release.config.limits
     stored = await services.conversations.history(active.turn, limit=limits.history_messages)
     calls: Sequence[StoredToolCall] = ()
@@ -167,11 +186,13 @@ async def _agent(services: Services, active: ActiveTurn, route: Route) -> AsyncI
         results = await call_tools(services, active, Message("assistant", asked.content), asked.tool_calls)
         messages.append(Message("assistant", asked.content, "agent", asked.tool_calls))
         messages += [Message("tool", each.told, "tool", tool_call_id=_answered(each)) for each in results]
+    instructions, documents = release.instructions_for(route.intent, services.clock), active.context.documents
+    active.given += [instructions, *(each.content for each in messages), *(each.text for each in documents)]
     request = LoopRequest(
-        instructions=release.instructions_for(route.intent, services.clock),
+        instructions=instructions,
         messages=fit(messages, limits.history_messages, limits.history_characters) if active.rounds else shown,
         tools=release.tool_list,
-        documents=active.context.documents,
+        documents=documents,
     )
     loop = answer_by_loop(
         request,

@@ -29,12 +29,13 @@ async def labelled(services: Services, active: ActiveTurn, result: ToolResult) -
     """The result, with what it trips as text of a tool: it is marked, and whether it may cause anything is decided
     where tools are called."""
     protecting = await protection(services, active)
+    active.given.append(result.content)
     judgement = await judged(services, protecting, result.content, "tool")
     if not judgement.tripped:
         return result
     turn, subject = active.turn, active.conversation.subject
     count(services, turn.agent, "tool", judgement.tripped)
-    services.audit.note(_entry(turn, judgement, subject, f"tool_call:{result.tool_call_id}"))
+    services.audit.note(entry(turn, judgement, subject, f"tool_call:{result.tool_call_id}"))
     return replace(result, tripped=judgement.stored())
 
 
@@ -47,7 +48,7 @@ async def protection(services: Services, active: ActiveTurn) -> Sequence[LoadedR
 
 def message_tripped(services: Services, batch: Batch, turn: Turn, judgement: Judgement, subject: str) -> None:
     """A user's message tripped something: recorded with the message."""
-    services.audit.record(batch, _entry(turn, judgement, subject, f"turn:{turn.id}"))
+    services.audit.record(batch, entry(turn, judgement, subject, f"turn:{turn.id}"))
 
 
 def count(services: Services, agent: str, channel: Channel, tripped: Iterable[Tripped]) -> None:
@@ -55,7 +56,8 @@ def count(services: Services, agent: str, channel: Channel, tripped: Iterable[Tr
         services.metrics.guardrail_tripped(agent, channel, each.guardrail, each.action)
 
 
-def _entry(turn: Turn, judgement: Judgement, subject: str, target: str) -> AuditEntry:
+def entry(turn: Turn, judgement: Judgement, subject: str, target: str) -> AuditEntry:
+    """As it stands in the audit log: which guardrails, and what was done."""
     details = (("turn_id", turn.id), *((each.guardrail, each.action) for each in judgement.tripped[:MOST_DETAILS]))
     return AuditEntry(
         turn.tenant_id,

@@ -6,6 +6,7 @@ from handrail.core import events, json
 from handrail.core.messages import Message, ToolCall, ToolResult
 from handrail.db import Batch
 from handrail.flows.audit import tool_call_begins, tool_call_ended
+from handrail.flows.output import said
 from handrail.flows.services import ActiveTurn, Services
 from handrail.serving.conversations import StoredToolCall
 
@@ -18,7 +19,7 @@ def store_asked(services: Services, active: ActiveTurn, batch: Batch, asked: Mes
         active.turn,
         position,
         "assistant",
-        asked.content,
+        said(active, asked.content),
         "agent",
         at=services.clock.micros(),
         tool_calls=asked.tool_calls,
@@ -68,6 +69,7 @@ def replayed(active: ActiveTurn, call: ToolCall, recorded: StoredToolCall) -> To
     if result.status == "unknown":
         # Its owner died, or the turn parked, before people were asked about it.
         active.unknown.append(result.name)
+    active.given.append(result.content)
     begins(active, call)
     completed(active, result)
     return result

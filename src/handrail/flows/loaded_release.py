@@ -11,7 +11,7 @@ from handrail.flows.policies import Policies
 from handrail.flows.project import CheckedProject
 from handrail.oversight.approvals import Rules
 from handrail.protection.boundary import actions_of, parameters_of
-from handrail.protection.guardrails import InputGuardrail
+from handrail.protection.guardrails import InputGuardrail, Instructions, OutputGuardrail, hosts_in
 from handrail.serving.agents import LoopLimits
 from handrail.serving.agents.schema import AgentConfig
 from handrail.serving.context import Knowledge
@@ -56,6 +56,7 @@ class LoadedRelease:
         self.models = models
         self.chain: Sequence[ModelTier] = models.chain(config.default_model)
         self.input_guardrail = InputGuardrail(project.policies.guardrails)
+        self.output_guardrail = _output_guardrail(project)
         self.tool_list: tuple[Tool, ...] = tuple(project.tools.values())
         self.actions = actions_of([(each.name, each.asked_as) for each in self.tool_list if each.effect == "write"])
         self.tool_parameters = {each.name: parameters_of(each.parameters) for each in self.tool_list}
@@ -121,6 +122,15 @@ class LoadedRelease:
             + (f", answered by {each.chain[0]!r}" if each.chain and each.chain[0] != each.tier else "")
             for each in self.models.describe()
         ]
+
+
+def _output_guardrail(project: CheckedProject) -> OutputGuardrail:
+    """With the domains that the project itself names, and its instructions, which are not for users' eyes."""
+    sources, policy = project.sources, project.policies.guardrails.output
+    for_users = [sources.text(path) for path in (*sources.under("knowledge", ".md"), *sources.under("flows", ".yaml"))]
+    instructions = sources.text("instructions.md")
+    hosts = hosts_in([instructions, *for_users]) | frozenset(policy.domains)
+    return OutputGuardrail(policy, hosts, Instructions.of(instructions, for_users))
 
 
 def offers(project: CheckedProject) -> str | None:

@@ -11,7 +11,6 @@ OFF = (
     "caching",
     "encryption_at_rest",
     "evaluations",
-    "output_guardrails",
     "reviews",
     "rollouts",
     "takeover",

@@ -10,6 +10,7 @@ from handrail.core.usage import Usage
 from handrail.db import StoreUnavailable
 from handrail.flows.audit import tool_call_ended
 from handrail.flows.boundary import provenance_of_answer
+from handrail.flows.output import count_output, record_tripped, tripped
 from handrail.flows.route import Route
 from handrail.flows.services import ActiveTurn, Services
 from handrail.insight.costs import ModelUsage
@@ -84,6 +85,7 @@ async def _record(
     usage = sum((call.usage for call in active.calls), Usage())
     overhead = int((time.perf_counter() - active.began - active.waits.total) * 1_000_000)
     escalation = await _escalation(services, active, route, outcome, at)
+    judgement = tripped(active)
     end = TurnEnd(
         status=status,
         intent=route.intent if route else None,
@@ -101,6 +103,7 @@ async def _record(
         escalation_id=escalation.id if escalation else turn.escalation_id,
         parked=parked,
         ladder=active.ladder,
+        tripped=[*turn.tripped, *judgement.stored()],
     )
     async with services.db.batch() as batch:
         services.conversations.end(batch, turn, end, at=at)
@@ -117,6 +120,9 @@ async def _record(
             services.usage.record(batch, _usage_rows(active, route, at))
         if escalation:
             services.escalations.open(batch, escalation)
+        if judgement.tripped:
+            record_tripped(services, active, batch, judgement)
+    count_output(services, active, judgement)
     body = turn_body(
         turn, status=status.value, message_id=active.message_id, content=stream.text, route=end.route, usage=usage,
         overhead_micros=overhead, sources=outcome.sources, error=error,

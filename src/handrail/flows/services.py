@@ -21,7 +21,7 @@ from handrail.oversight.escalations import EscalationStore
 from handrail.protection.audit import AuditTrail
 from handrail.protection.auth import Authenticator, KeyStore, SessionStore, SignInLinks
 from handrail.protection.encryption import Encryption
-from handrail.protection.guardrails import Detector
+from handrail.protection.guardrails import Detector, OutputFilter, OutputScanner
 from handrail.protection.rate_limits import RateDecision, RateLimited, RateLimiter, SharedRateLimiter
 from handrail.serving.conversations import (
     Conversation,
@@ -144,6 +144,7 @@ class Services:
     encryption: Encryption
     metrics: Metrics
     detector: Detector = field(default_factory=Detector)
+    output_scanner: OutputScanner = field(default_factory=OutputScanner)
     valkey: Valkey | None = None
     bus: Bus = field(default_factory=LocalBus)
     shared_rates: SharedRateLimiter | None = None
@@ -205,6 +206,8 @@ class ActiveTurn:
         heard: what this turn's tool calls said, in the order they ended; of it the model has `read` so many.
         of_flow: by id, the calls that a flow and not a model asked for, each with its arguments that hang on text
             nobody vouches for.
+        given: the texts that the answer may be taken from: the user's words, results, documents, instructions.
+        output: what the answer passes on its way out.
     """
 
     principal: Principal
@@ -232,6 +235,8 @@ class ActiveTurn:
     heard: list[tuple[ToolCall, ToolResult]] = field(default_factory=list[tuple[ToolCall, ToolResult]])
     read: int = 0
     of_flow: dict[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
+    given: list[str] = field(default_factory=list[str])
+    output: OutputFilter | None = None
 
     @property
     def is_unanswered(self) -> bool:

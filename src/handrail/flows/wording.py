@@ -11,6 +11,10 @@ WENT_WRONG = "I'm sorry, something went wrong on my side and I could not finish.
 SWITCHED_OFF = "I'm switched off for now and did not finish this. Please try again later, or ask for a person."
 STOPPED = "(Stopped here.)"
 REFUSED = "I'm sorry, I can't help with this message. You can put it in other words, or ask for a person."
+ANSWER_REFUSED = (
+    "I'm sorry, I can't show you my answer: it held something that must not leave this system. "
+    "Please put it in other words, or ask for a person."
+)
 PASSED_ON = "A person should answer this rather than me."
 NO_LOOKUP = "I'm sorry, I can't look that up right now."
 

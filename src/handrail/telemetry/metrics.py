@@ -160,6 +160,16 @@ class Metrics:
         self._count_protection()
 
     def _count_protection(self) -> None:
+        self._claims_made: dict[str, tuple[int, int]] = {}
+        self._claims = _Counters(
+            self._registry, "answer_claims", "Numbers, dates, ids, quotes and names in answers.", ("agent",)
+        )
+        self._unsupported = _Counters(
+            self._registry, "answer_claims_unsupported", "Claims that the model was not given.", ("agent", "kind")
+        )
+        self._unsupported_rate = _Gauges(
+            self._registry, "unsupported_claim_rate", "Share of those claims since the process began.", ("agent",)
+        )
         self._tripped = _Counters(
             self._registry,
             "guardrails_tripped",
@@ -214,6 +224,15 @@ class Metrics:
 
     def guardrail_tripped(self, agent: str, channel: str, guardrail: str, action: str) -> None:
         self._tripped.of(agent, channel, guardrail, action).inc()
+
+    def grounded(self, agent: str, claims: int, unsupported: Sequence[str]) -> None:
+        """An answer made so many claims, and those of these kinds stand nowhere in what the model was given."""
+        self._claims.of(agent).inc(claims)
+        for kind in unsupported:
+            self._unsupported.of(agent, kind).inc()
+        made, wrong = self._claims_made.get(agent, (0, 0))
+        made, wrong = self._claims_made[agent] = (made + claims, wrong + len(unsupported))
+        self._unsupported_rate.of(agent).set(wrong / made)
 
     def denied(self, code: str) -> None:
         self._denied.of(code).inc()

@@ -8,11 +8,11 @@ from handrail.protection.guardrails.content import PAYMENT_DATA, WordList, categ
 from handrail.protection.guardrails.detector import Detector, Finding
 from handrail.protection.guardrails.head import Channel
 from handrail.protection.guardrails.normalise import fold
-from handrail.protection.guardrails.schema import Action, GuardrailsPolicy
+from handrail.protection.guardrails.schema import Action, GuardrailsPolicy, OutputAction
 
 # From let through to stopped: a person who answers is more than a note, and a refusal is more than both.
-STRICTNESS: Sequence[Action] = ("allow", "flag", "escalate", "refuse")
-STOPPING: frozenset[Action] = frozenset({"escalate", "refuse"})
+STRICTNESS: Sequence[str] = ("allow", "flag", "escalate", "refuse")
+STOPPING: frozenset[str] = frozenset({"escalate", "refuse"})
 INJECTION = "injection"
 
 
@@ -21,7 +21,7 @@ class Tripped:
     """One guardrail that a text tripped, and what its policy says."""
 
     guardrail: str
-    action: Action
+    action: Action | OutputAction
     score: float | None = None
     reasons: tuple[str, ...] = ()
     answer: str | None = None
@@ -52,7 +52,7 @@ class Judgement:
     tripped: tuple[Tripped, ...] = ()
 
     @property
-    def action(self) -> Action:
+    def action(self) -> Action | OutputAction:
         return self.tripped[0].action if self.tripped else "allow"
 
     @property

@@ -154,6 +154,7 @@ class TurnEnd:
     escalation_id: str | None = None
     parked: Mapping[str, Any] | None = None
     ladder: Sequence[Mapping[str, Any]] = ()
+    tripped: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True, slots=True)
