@@ -10,8 +10,10 @@ import typer
 if TYPE_CHECKING:
     from handrail.protection.privacy.evaluation import Evaluation, Row
 
-app = typer.Typer(no_args_is_help=True, help="Find personal data, and measure how well it is found.")
+app = typer.Typer(no_args_is_help=True, help="Find personal data, and look after what is kept of people.")
 
+DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Where data lives (default .handrail).")]
+DatabaseUrl = Annotated[str | None, typer.Option("--database-url", help="postgresql://... instead of SQLite.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")]
 
 
@@ -45,6 +47,40 @@ def evaluate_detector(
     find_personal_data("warm up: ann lee, 12 high street")
     found = evaluate(find_personal_data, rows)
     typer.echo(dumps(found.figures()) if as_json else _table(found))
+
+
+@app.command()
+def encrypt(data_dir: DataDir = None, database_url: DatabaseUrl = None) -> None:
+    """Seal what lies readable in the database, or under a retired key; a server may run meanwhile."""
+    report = _run("encryption", data_dir, database_url)
+    destroyed = report.pop("keys_destroyed", 0)
+    typer.echo(f"{sum(report.values())} rows sealed, {destroyed} retired keys destroyed; the files are rewritten")
+
+
+@app.command()
+def rotate(
+    data_keys: Annotated[
+        bool, typer.Option("--data-keys", help="Also give every user a new key, and seal everything with it.")
+    ] = False,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Put all data keys under the current master key; then the older master keys may be taken away."""
+    typer.echo(
+        f"{_run('master_key', data_dir, database_url).get('rewrapped', 0)} data keys are under the current master key"
+    )
+    if data_keys:
+        typer.echo(f"{_run('data_keys', data_dir, database_url).get('renewed', 0)} users have a new key")
+        encrypt(data_dir, database_url)
+
+
+def _run(job: str, data_dir: Path | None, database_url: str | None) -> dict[str, int]:
+    import asyncio
+
+    from handrail.cli.privacy_desk import run_job
+    from handrail.settings import read_settings
+
+    return asyncio.run(run_job(read_settings(data_dir=data_dir, database_url=database_url), job))
 
 
 def _rows(data: Path | None) -> "Iterator[Row]":

@@ -103,11 +103,12 @@ class Database(Protocol):
         """All rows of a read that may be long (lists, reports); never blocks the event loop."""
         ...
 
-    async def scrub(self, *tables: str) -> None:
-        """Rewrite the files, so that what was deleted or replaced is not in them; it may take long.
+    async def scrub(self, *tables: str, rewrite: bool = False) -> None:
+        """So that what was deleted or replaced is not in the files; it may take long.
 
-        SQLite: the file and its log, whichever tables are named. PostgreSQL: the tables, their dead rows with them, but
-        not what its own log, its replicas and its archives still hold.
+        SQLite: a new file and an empty log, whichever tables are named; writers wait meanwhile. PostgreSQL: dead rows
+        are given free, to be overwritten; with `rewrite` the tables' files are new and nobody can use them meanwhile.
+        Its log, replicas and archives keep what they have.
         """
         ...
 

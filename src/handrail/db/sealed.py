@@ -6,9 +6,9 @@ its subject: a statement that writes content gives `conversation_id` among its p
 
 import contextlib
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from sqlalchemy import Column, Insert, Select, Table, Update, bindparam, select
 
@@ -61,6 +61,7 @@ class _Writes:
     """What of a statement's parameters is sealed."""
 
     table: SealedTable
+    # A parameter, and how the place of its column begins.
     values: tuple[tuple[str, str], ...]
     row: str
 
@@ -70,7 +71,7 @@ class _Reads:
     """What of a result is opened."""
 
     table: SealedTable
-    names: tuple[str, ...]
+    names: tuple[tuple[str, str], ...]
 
 
 class SealedDatabase:
@@ -97,75 +98,79 @@ class SealedDatabase:
     async def fetch_one(self, statement: Prepared, parameters: Mapping[str, Any]) -> Row | None:
         row = await self._inner.fetch_one(statement, parameters)
         reads = self._reads_of(statement)
-        return row if row is None or reads is None else await self._opened(row, reads)
+        return row if row is None or reads is None else (await self._opened([row], reads))[0]
 
     async def fetch_all(self, statement: Prepared, parameters: Mapping[str, Any]) -> Sequence[Row]:
         rows = await self._inner.fetch_all(statement, parameters)
         reads = self._reads_of(statement)
-        return rows if reads is None else [await self._opened(each, reads) for each in rows]
+        return rows if reads is None else await self._opened(rows, reads)
 
     async def scan(self, statement: Prepared, parameters: Mapping[str, Any]) -> Sequence[Row]:
         rows = await self._inner.scan(statement, parameters)
         reads = self._reads_of(statement)
-        return rows if reads is None else [await self._opened(each, reads) for each in rows]
+        return rows if reads is None else await self._opened(rows, reads)
 
-    async def scrub(self, *tables: str) -> None:
-        await self._inner.scrub(*tables)
+    async def scrub(self, *tables: str, rewrite: bool = False) -> None:
+        await self._inner.scrub(*tables, rewrite=rewrite)
 
     async def close(self) -> None:
         await self._inner.close()
 
     async def _commit(self, batch: Batch) -> None:
         async with self._inner.batch(long=batch.is_long) as sealed:
-            statements = [
-                (statement, await self._sealed(statement, parameters), expect)
-                for statement, parameters, expect in batch.statements
-            ]
-            sealed.statements.extend(statements)
+            for statement, parameters, expect in batch.statements:
+                writes = self._writes_of(statement)
+                given = parameters if writes is None else await self._sealed(writes, parameters)
+                sealed.add(statement, given, expect=expect)
 
     def sealed_by(self, statement: Prepared) -> tuple[str, ...]:
         """The columns that this statement writes sealed."""
         writes = self._writes_of(statement)
-        return () if writes is None else tuple(column for _, column in writes.values)
+        return () if writes is None else tuple(name.removesuffix("_") for name, _ in writes.values)
 
-    async def _sealed(self, statement: Prepared, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
-        writes = self._writes_of(statement)
-        if writes is None:
-            return parameters
+    async def _sealed(self, writes: _Writes, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
         table = writes.table
         if table.name == CONVERSATION and "subject" in parameters:
             self._remember(parameters["id"], parameters["tenant_id"], parameters["subject"])
-        if all(parameters.get(name) is None for name, _ in writes.values):
+        values = [(name, place, parameters[name]) for name, place in writes.values if parameters.get(name) is not None]
+        if not values:
             return parameters
-        tenant_id, subject = await self._subject_of(table, writes.row, parameters)
+        known = self._subjects.get(parameters.get("conversation_id", ""))
+        tenant_id, subject = known or await self._subject_of(table, writes.row, parameters)
         cipher = self._ciphers.at_hand(tenant_id, subject) or await self._ciphers.of(tenant_id, subject)
-        anchor = subject if table.name == CONVERSATION else parameters[table.anchor]
-        row, sealed = parameters[writes.row], dict(parameters)
-        for name, column in writes.values:
-            value = parameters.get(name)
-            if value is not None:
-                sealed[name] = cipher.seal(value, f"{table.name}.{column}\0{row}\0{anchor}")
+        where = f"{parameters[writes.row]}\0{subject if table.name == CONVERSATION else parameters[table.anchor]}"
+        sealed = dict(parameters)
+        for name, place, value in values:
+            sealed[name] = cipher.seal(value, place + where)
         return sealed
 
-    async def _opened(self, row: Row, reads: _Reads) -> Row:
-        table = reads.table
-        if table.name == CONVERSATION:
-            self._remember(row["id"], row["tenant_id"], row["subject"])
-        opened: dict[str, Any] | None = None
-        for name in reads.names:
-            value = row[name]
-            if value is not None and value.startswith(self._mark):
-                opened = dict(row) if opened is None else opened
-                cipher = self._ciphers.opener_at_hand(value) or await self._ciphers.opener(value)
-                opened[name] = self._open(cipher, value, row, table, name)
-        return row if opened is None else opened
-
-    def _open(self, cipher: Cipher | None, value: str, row: Row, table: SealedTable, name: str) -> str | None:
-        if cipher is None:
-            return _instead(table, name)
-        # The tenant is the row's, not the key's: a row that was moved to another tenant does not open there.
-        tenant = "" if cipher.tenant_id == row["tenant_id"] else f"{row['tenant_id']}\0"
-        return cipher.open(value, f"{table.name}.{name}\0{row['id']}\0{tenant}{row[table.anchor]}")
+    async def _opened(self, rows: Sequence[Row], reads: _Reads) -> Sequence[Row]:
+        if reads.table.name == CONVERSATION:
+            for row in rows:
+                self._remember(row["id"], row["tenant_id"], row["subject"])
+        mark, anchor, ciphers = self._mark, reads.table.anchor, dict[str, Cipher | None]()
+        found: list[Row] = []
+        for row in rows:
+            opened: dict[str, Any] | None = None
+            for name, place in reads.names:
+                value = row[name]
+                if value is None or not value.startswith(mark):
+                    continue
+                # Both drivers' rows give their values in order; by name each of them searches its names again.
+                opened = opened or dict(zip(row.keys(), cast(Iterable[Any], row), strict=True))
+                # Sealed text names its key up to the last colon; most rows of a result name the same.
+                key = value[: value.rindex(":")]
+                if key not in ciphers:
+                    ciphers[key] = self._ciphers.opener_at_hand(value) or await self._ciphers.opener(value)
+                cipher = ciphers[key]
+                if cipher is None:
+                    opened[name] = _instead(reads.table, name)
+                    continue
+                # The tenant is the row's: a row that was moved to another tenant does not open there.
+                tenant = "" if cipher.tenant_id == opened["tenant_id"] else "moved\0"
+                opened[name] = cipher.open(value, f"{place}{opened['id']}\0{tenant}{opened[anchor]}")
+            found.append(row if opened is None else opened)
+        return found
 
     async def _subject_of(self, table: SealedTable, row: str, parameters: Mapping[str, Any]) -> tuple[str, str]:
         """Whose content a row is: known from the conversation, which was read or opened before, or looked up."""
@@ -204,7 +209,7 @@ class SealedDatabase:
         # By the convention of the stores: an insert's parameters have the columns' names, an update's one `_` more.
         end = "" if isinstance(statement, Insert) else "_"
         names = set(prepared.names(self.dialect))
-        values = tuple((f"{each}{end}", each) for each in table.columns if f"{each}{end}" in names)
+        values = tuple((f"{each}{end}", _place(table, each)) for each in table.columns if f"{each}{end}" in names)
         row = f"id{end}"
         return _Writes(table, values, row) if row in names else None
 
@@ -234,7 +239,11 @@ class SealedDatabase:
         missing = {"id", "tenant_id", table.anchor, *names} - selected
         if others or missing:
             raise TypeError(f"a statement reads sealed columns of {sorted(found)} without {sorted(missing)}")
-        return _Reads(table, tuple(names))
+        return _Reads(table, tuple((each, _place(table, each)) for each in names))
+
+
+def _place(table: SealedTable, column: str) -> str:
+    return f"{table.name}.{column}\0"
 
 
 def _instead(table: SealedTable, name: str) -> str | None:

@@ -54,7 +54,7 @@ class SqliteDatabase:
         sql, values = statement.bind("sqlite", parameters)
         return await asyncio.to_thread(self._scan, sql, values)
 
-    async def scrub(self, *tables: str) -> None:
+    async def scrub(self, *tables: str, rewrite: bool = False) -> None:
         self._require_open()
         await self._writer.alone(_scrub)
 

@@ -36,10 +36,10 @@ DATA_CLASSES: Mapping[str, Columns] = {
     ),
     "turn": Columns(
         "id tenant_id conversation_id seq status agent release_id moved_from intent confidence action route "
-        "latency_class tripped owner epoch lease_expires_at event_seq awaiting escalation_id ladder error_code "
+        "latency_class owner epoch lease_expires_at event_seq awaiting escalation_id ladder error_code "
         "input_tokens output_tokens overhead_micros created_at started_at ended_at cancel_requested_at",
-        content="parked error_message",
-        json="parked",
+        content="parked tripped error_message",
+        json="parked tripped",
         anchor="conversation_id",
     ),
     "message": Columns(
@@ -49,8 +49,9 @@ DATA_CLASSES: Mapping[str, Columns] = {
         anchor="conversation_id",
     ),
     "tool_call": Columns(
-        "id tenant_id conversation_id turn_id provider_id name effect status ladder tripped created_at ended_at",
-        content="arguments arguments_hash result",
+        "id tenant_id conversation_id turn_id provider_id name effect status ladder created_at ended_at",
+        content="arguments arguments_hash result tripped",
+        json="tripped",
         anchor="conversation_id",
     ),
     "idempotency_key": Columns("tenant_id route key resource_id created_at", subject="subject", derived="body_hash"),
@@ -98,6 +99,10 @@ DATA_CLASSES: Mapping[str, Columns] = {
         subject="subject",
         staff="note",
     ),
+    "console_session": Columns(
+        "id tenant_id roles scopes teams key_id hash created_at seen_at expires_at", staff="subject"
+    ),
+    "sign_in_link": Columns("id tenant_id roles hash created_at expires_at used_at", staff="subject"),
     "audit_record": Columns("id tenant_id at action outcome actor target seq leaf", derived="body"),
     "audit_checkpoint": Columns("number size root previous at key_id signature frontier"),
     "audit_key": Columns("key_id public first_used_at"),

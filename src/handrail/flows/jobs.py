@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from handrail.core.jobs import Schedule, Task
+from handrail.flows.encryption import renew_page, rewrap_page, seal_page
 from handrail.flows.export import export_page
 from handrail.flows.retention import forget_page, sweep_keys, sweep_runs
 from handrail.flows.services import Services
@@ -33,6 +34,9 @@ _ALL = (
     Job("idempotency_keys", "Forget idempotency keys that are over a day old.", sweep_keys, Schedule(minute=7)),
     Job("retention", "Delete what is older than the deployment keeps it.", forget_page, Schedule(minute=20, hour=3)),
     Job("job_rows", "Forget runs of jobs that ended long ago.", sweep_runs, Schedule(minute=50, hour=3)),
+    Job("encryption", "Seal content that lies readable or under a retired key; rewrite the files.", seal_page),
+    Job("master_key", "Put every data key under the current master key.", rewrap_page),
+    Job("data_keys", "Give every user a new data key; `encryption` then seals all content with it.", renew_page),
     Job("export_conversations", "Write all conversations to a file of JSON lines.", export_page, of_tenant=True),
 )
 JOBS: Mapping[str, Job] = {job.name: job for job in _ALL}

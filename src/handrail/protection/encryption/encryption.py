@@ -11,6 +11,7 @@ from handrail.db.sqlite import SqliteDatabase
 from handrail.protection.encryption.envelope import MARK
 from handrail.protection.encryption.key_store import KeyStore
 from handrail.protection.encryption.master import MasterKeyProblem, MasterKeys
+from handrail.protection.encryption.resealing import Resealing
 from handrail.protection.encryption.subject_keys import SubjectKeys
 
 FILE = "keys.db"
@@ -31,6 +32,7 @@ class Encryption:
         self._clock = clock
         self._store: KeyStore | None = None
         self.keys: SubjectKeys | None = None
+        self._resealing: Resealing | None = None
 
     @property
     def is_on(self) -> bool:
@@ -66,6 +68,20 @@ class Encryption:
         if self.keys is None:
             return self._db
         return SealedDatabase(self._db, tables, self.keys, MARK)
+
+    def require_keys(self) -> SubjectKeys:
+        """Raises `MasterKeyProblem` without a master key."""
+        if self.keys is None:
+            raise MasterKeyProblem(
+                "no master key is set, so nothing is sealed; set HANDRAIL_ENCRYPTION__MASTER_KEY or ...__KEY_FILE"
+            )
+        return self.keys
+
+    async def resealing(self, tables: Sequence[SealedTable]) -> Resealing:
+        """A pass over what these tables hold."""
+        if self._resealing is None:
+            self._resealing = Resealing(self._db, self.sealed(tables), tables, await self.store())
+        return self._resealing
 
     async def close(self) -> None:
         if self._store is not None and self._db.dialect != "postgresql":

@@ -1,6 +1,6 @@
 """One sealed value: which key, which version of it, and AES-256-GCM over the text, bound to the place it stands at."""
 
-import base64
+import binascii
 import os
 
 from cryptography.exceptions import InvalidTag
@@ -56,7 +56,7 @@ class DataKey:
     def seal(self, text: str, place: str) -> str:
         nonce = os.urandom(NONCE_BYTES)
         sealed = self._cipher.encrypt(nonce, text.encode(), (self._bound + place).encode())
-        return self._prefix + base64.b64encode(nonce + sealed).decode()
+        return self._prefix + binascii.b2a_base64(nonce + sealed, newline=False).decode()
 
     def open(self, sealed: str, place: str) -> str:
         """The text again.
@@ -65,7 +65,7 @@ class DataKey:
             ContentUnreadable: it was changed, or stands at another place than it was written to.
         """
         try:
-            raw = base64.b64decode(sealed.removeprefix(self._prefix), validate=True)
+            raw = binascii.a2b_base64(sealed[len(self._prefix) :], strict_mode=True)
             opened = self._cipher.decrypt(raw[:NONCE_BYTES], raw[NONCE_BYTES:], (self._bound + place).encode())
         except (ValueError, InvalidTag) as error:
             field = place.partition("\0")[0]

@@ -33,6 +33,7 @@ class StoredKey:
     master_id: str
     wrapped: bytes
     created_at: int
+    retired_at: int | None = None
 
     @property
     def place(self) -> str:
@@ -49,6 +50,7 @@ class StoredKey:
             row["master_id"],
             base64.b64decode(row["wrapped"]),
             row["created_at"],
+            row["retired_at"],
         )
 
 
@@ -67,7 +69,6 @@ class _Statements:
         of_owner = (k.c.tenant_id == bindparam("tenant_id"), k.c.owner == bindparam("owner"))
         self.active = Prepared(select(k).where(*of_owner, k.c.retired_at.is_(None)))
         self.find = Prepared(select(k).where(k.c.id == bindparam("id"), k.c.version == bindparam("version")))
-        self.newest = Prepared(select(func.max(k.c.version).label("version")).where(k.c.id == bindparam("id")))
         self.add = Prepared(insert(k))
         self.retire = Prepared(
             update(k)
@@ -83,6 +84,9 @@ class _Statements:
         )
         self.destroy_version = Prepared(
             delete(k).where(k.c.id == bindparam("id"), k.c.version == bindparam("version"), k.c.retired_at.is_not(None))
+        )
+        self.older = Prepared(
+            select(k).where(k.c.retired_at.is_(None), k.c.created_at < bindparam("before")).limit(bindparam("limit"))
         )
         self.retired = Prepared(select(k).where(k.c.retired_at.is_not(None)))
         self.under_others = Prepared(
@@ -179,6 +183,11 @@ class KeyStore:
     async def retired(self) -> list[StoredKey]:
         return [StoredKey.of(row) for row in await self._db.scan(self._sql.retired, {})]
 
+    async def older(self, before: int, *, limit: int = 100) -> list[StoredKey]:
+        """Active keys that were made before."""
+        rows = await self._db.scan(self._sql.older, {"before": before, "limit": limit})
+        return [StoredKey.of(row) for row in rows]
+
     async def under_other_masters(self, master_id: str, *, limit: int = 100) -> list[StoredKey]:
         rows = await self._db.scan(self._sql.under_others, {"master_id": master_id, "limit": limit})
         return [StoredKey.of(row) for row in rows]
@@ -212,7 +221,7 @@ class KeyStore:
 
     async def scrub(self) -> None:
         """Nothing of a destroyed key stays in the store's own files."""
-        await self._db.scrub(self._tables.data_key.fullname)
+        await self._db.scrub(self._tables.data_key.fullname, rewrite=True)
 
     async def close(self) -> None:
         await self._db.close()

@@ -1,5 +1,6 @@
 """Data keys at hand: bounded, kept for a while, made at a subject's first word."""
 
+import contextlib
 import os
 from collections import OrderedDict
 from dataclasses import replace
@@ -69,6 +70,15 @@ class SubjectKeys:
         new = replace(old, version=old.version + 1)
         await self._store.replace(old, await self._wrapped(new), at=self._clock.micros())
         self.forget()
+
+    async def renew_older(self, before: int) -> int:
+        """Renew up to a hundred keys that were made before; how many it were."""
+        found = await self._store.older(before)
+        for each in found:
+            # Somebody renews them too: one of the two did.
+            with contextlib.suppress(Conflict):
+                await self.renew(each.tenant_id, each.owner)
+        return len(found)
 
     async def rewrap(self) -> int:
         """Put up to a hundred data keys under the current master key; how many it were."""

@@ -1,0 +1,46 @@
+"""Where the privacy commands get their work done: in the server that holds the data folder, or here."""
+
+import asyncio
+from typing import Any
+from urllib.parse import quote
+
+from handrail.bootstrap import services_from
+from handrail.cli.local_server import LocalServer, held_by
+from handrail.core.errors import HandrailError
+from handrail.core.ids import new_id
+from handrail.core.jobs import DEPLOYMENT, Task
+from handrail.flows.jobs import JOBS
+from handrail.settings import Settings
+
+LOOK_SECONDS = 0.3
+Body = dict[str, Any]
+
+
+class JobFailed(HandrailError):
+    """A job that a command waited for failed."""
+
+    code = "job_failed"
+
+
+async def run_job(settings: Settings, name: str) -> Body:
+    """Run a job of the deployment to its end; what it reports."""
+    async with held_by(settings) as server:
+        if server is not None:
+            return await _run_there(server, name)
+        async with services_from(settings) as services:
+            job, task, state = JOBS[name], Task(new_id("run"), name, DEPLOYMENT), dict[str, Any]()
+            while not state.get("done"):
+                state = dict(await job.page(services, task, state))
+            return state["report"].get(DEPLOYMENT, {})
+
+
+async def _run_there(server: LocalServer, name: str) -> Body:
+    asked = await server.ask("POST", f"/v1/jobs/{quote(name, safe='')}/runs")
+    while True:
+        shown = await server.ask("GET", f"/v1/jobs/{quote(name, safe='')}")
+        run = next((each for each in shown["runs"] if each["id"] == asked["id"]), asked)
+        if run["status"] == "failed":
+            raise JobFailed(f"the job {name!r} failed: {(run['error'] or {}).get('message')}")
+        if run["status"] == "completed":
+            return (run["report"] or {}).get(DEPLOYMENT, {})
+        await asyncio.sleep(LOOK_SECONDS)
