@@ -180,6 +180,10 @@ class HttpSettings(BaseModel):
         default="", description="Addresses and CIDR ranges of proxies whose `X-Forwarded-For` is believed, by comma."
     )
     cors_origins: str = Field(default="", description="Sites whose pages may call the API from a browser, by comma.")
+    head_seconds: float = Field(default=20.0, gt=0, le=300, description="How long a request's head may take to come.")
+    body_seconds: float = Field(default=30.0, gt=0, le=300, description="How long all of a request may take to come.")
+    connections_per_address: int = Field(default=512, ge=1, description="Connections of one address at once.")
+    streams_per_principal: int = Field(default=512, ge=1, description="Event streams and sockets of one principal.")
 
     @field_validator("trusted_proxies")
     @classmethod

@@ -7,6 +7,7 @@ import socket
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import httpx2
@@ -14,8 +15,9 @@ import uvicorn
 
 from handrail.core.principal import Role
 from handrail.http.app import create_app
+from handrail.http.connections import Door
 from handrail.http.edge import Edge
-from handrail.http.followers import MOST_A_TENANT
+from handrail.http.followers import MOST_A_PRINCIPAL, MOST_A_TENANT
 from handrail.http.guard import MOST_OPEN
 from handrail.http.protocol import Protocol
 from tests.flows.world import World
@@ -133,7 +135,12 @@ class _Server(uvicorn.Server):
 
 @asynccontextmanager
 async def served(
-    world: World, *, most_open: int = MOST_OPEN, most_followers: int = MOST_A_TENANT
+    world: World,
+    *,
+    most_open: int = MOST_OPEN,
+    most_followers: int = MOST_A_TENANT,
+    most_streams: int = MOST_A_PRINCIPAL,
+    door: Door | None = None,
 ) -> AsyncIterator[Api]:
     """The same application behind a socket of 127.0.0.1, with the server `handrail serve` uses."""
     listener = socket.socket()
@@ -141,8 +148,10 @@ async def served(
     listener.listen(64)
     port = listener.getsockname()[1]
     config = uvicorn.Config(
-        create_app(world.services, port=port, most_open=most_open, most_followers=most_followers),
-        http=Protocol,
+        create_app(
+            world.services, port=port, most_open=most_open, most_followers=most_followers, most_streams=most_streams
+        ),
+        http=partial(Protocol, door=Door() if door is None else door),  # pyright: ignore[reportArgumentType] - called like a class
         ws="websockets-sansio",
         lifespan="off",
         access_log=False,

@@ -5,11 +5,13 @@ import contextlib
 import ctypes
 import gc
 import os
+import resource
 import signal
 import socket
 import sys
 from collections.abc import Generator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -30,6 +32,8 @@ from handrail.flows.services import Services
 from handrail.flows.shutdown import drain
 from handrail.flows.sign_in import link_at_start
 from handrail.http.app import create_app
+from handrail.http.client_address import Proxies
+from handrail.http.connections import ConnectionLimits, Door
 from handrail.http.edge import Edge
 from handrail.http.protocol import Protocol
 from handrail.jobs import running_jobs
@@ -42,6 +46,8 @@ from handrail.telemetry.logging import configure
 SAMPLE_SECONDS = 1.0
 # Of glibc, malloc.h.
 M_ARENA_MAX = -8
+SPARE_CONNECTIONS = 256
+SILENT_SECONDS = 60.0
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -211,10 +217,33 @@ def _require_safe_binding(settings: Settings, services: Services) -> None:
         )
 
 
+def _door(settings: Settings) -> Door:
+    http = settings.http
+    return Door(
+        ConnectionLimits(
+            # What watches the server comes in beyond the requests that are answered.
+            most=min(settings.admission.connections + SPARE_CONNECTIONS, _allow_open_files() - SPARE_CONNECTIONS),
+            per_address=http.connections_per_address,
+            head_seconds=http.head_seconds,
+            body_seconds=http.body_seconds,
+        ),
+        Proxies(http.proxies),
+    )
+
+
+def _allow_open_files() -> int:
+    """As many as the system lets this process have: each connection is one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard if hard != resource.RLIM_INFINITY else 1_048_576
+
+
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    _end_dead_connections(listener)
     try:
         listener.bind((host, port))
     except OSError as error:
@@ -222,6 +251,13 @@ def _listen(host: str, port: int) -> socket.socket:
         raise UsageError(f"can't listen on {host}:{port}: {error.strerror}; choose another --port") from error
     listener.listen(2048)
     return listener
+
+
+def _end_dead_connections(listener: socket.socket) -> None:
+    """What it accepts inherits this: a client that is gone, or reads nothing of what it asked for, is let go of."""
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if user_timeout := getattr(socket, "TCP_USER_TIMEOUT", None):
+        listener.setsockopt(socket.IPPROTO_TCP, user_timeout, round(SILENT_SECONDS * 1000))
 
 
 def _say_hello(address: str, agent: str, release_id: str, services: Services, *, welcome: bool) -> None:
@@ -250,10 +286,11 @@ class _Server(uvicorn.Server):
                 port=port,
                 most_open=settings.admission.connections,
                 most_followers=settings.admission.followers_per_tenant,
+                most_streams=settings.http.streams_per_principal,
                 edge=Edge.of(settings),
             ),
             loop="none",
-            http=Protocol,
+            http=partial(Protocol, door=_door(settings)),  # pyright: ignore[reportArgumentType] - called like a class
             ws="websockets-sansio",
             lifespan="off",
             access_log=False,

@@ -18,7 +18,7 @@ from handrail.core.errors import HandrailError
 from handrail.flows.services import Services
 from handrail.http import errors, websocket
 from handrail.http.edge import Edge
-from handrail.http.followers import MOST_A_TENANT, Followers
+from handrail.http.followers import MOST_A_PRINCIPAL, MOST_A_TENANT, Followers
 from handrail.http.guard import MOST_OPEN, Guard
 from handrail.http.hot_path import HotPath
 from handrail.http.openapi import finished
@@ -60,6 +60,7 @@ def create_app(
     most_open: int = MOST_OPEN,
     edge: Edge | None = None,
     most_followers: int = MOST_A_TENANT,
+    most_streams: int = MOST_A_PRINCIPAL,
     lifespan: Lifespan | None = None,
 ) -> FastAPI:
     """The ASGI application over `services`, which the caller opens and closes (or `lifespan` does)."""
@@ -75,7 +76,7 @@ def create_app(
     app.state.port = port
     app.state.most_open = most_open
     app.state.edge = edge or Edge()
-    app.state.followers = Followers(most_followers)
+    app.state.followers = Followers(most_followers, most_streams)
     for module in _ROUTES:
         app.include_router(module.router)
     mount(app)

@@ -18,6 +18,8 @@ STATUS: Mapping[str, int] = {
     "invalid_request": 400,
     "unsupported_media_type": 415,
     "body_too_large": 413,
+    "head_too_large": 431,
+    "request_timeout": 408,
     "unauthenticated": 401,
     "permission_denied": 403,
     "foreign_origin": 403,

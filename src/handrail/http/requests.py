@@ -10,6 +10,7 @@ from handrail.core.principal import Principal, Role
 from handrail.flows.services import Services
 from handrail.http.errors import RATE, ApiError, rate_headers
 from handrail.http.followers import Followers
+from handrail.http.json_limits import MOST_DEPTH, MOST_PARTS, is_bounded
 from handrail.protection.auth import LOCAL_OPERATOR, PermissionDenied, require_role
 from handrail.protection.rate_limits import RateDecision
 from handrail.serving.conversations import IdempotencyScope
@@ -68,7 +69,14 @@ async def body_of(request: Request, schema: type[M]) -> tuple[M, bytes]:
     body = await request.body()
     if not content_type.partition(";")[0].strip().lower() == "application/json" and (body or content_type):
         raise ApiError("unsupported_media_type", f"send application/json, not {content_type or 'an unnamed type'!r}")
+    require_bounded(body)
     return schema.model_validate_json(body or b"{}"), body
+
+
+def require_bounded(body: bytes) -> None:
+    """Raises `ApiError` for JSON that no parser should build."""
+    if not is_bounded(body):
+        raise ApiError("invalid_body", f"a body is at most {MOST_DEPTH} levels deep and has at most {MOST_PARTS} parts")
 
 
 def idempotency_of(request: Request, route: str, body: bytes) -> IdempotencyScope | None:

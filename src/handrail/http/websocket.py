@@ -27,13 +27,17 @@ from handrail.http.requests import (
     followers_of,
     parse_event_id,
     principal_of,
+    require_bounded,
     services_of,
 )
+from handrail.protection.rate_limits import decide
 from handrail.serving.conversations import IdempotencyScope
 
 router = APIRouter()
 MOST_FRAME_BYTES = 256 * 1024
 MOST_FOLLOWED = 32
+FRAMES_AT_ONCE = 50
+FRAME_SECONDS = 0.1
 POLICY_VIOLATION, TRY_AGAIN_LATER = 1008, 1013
 
 
@@ -69,19 +73,32 @@ async def conversation_socket(socket: WebSocket, conversation_id: str) -> None:
         principal = await principal_of(socket)
         conversation = await services.conversations.require(principal, conversation_id)
         followers = followers_of(socket)
-        followers.require(principal.tenant_id)
+        followers.require(principal.tenant_id, principal.subject)
         read_by_staff(services, principal, conversation)
     except HandrailError as error:
         note_denial(socket, error)
         await socket.close(TRY_AGAIN_LATER if error.retryable else POLICY_VIOLATION, error.code)
         return
-    with followers.one(principal.tenant_id):
+    with followers.one(principal.tenant_id, principal.subject):
         await socket.accept()
         connection = _Connection(socket, principal, conversation_id)
         try:
             await connection.serve()
         finally:
             await connection.close()
+
+
+class Pace:
+    """How fast the frames of one socket are taken: who sends faster is read later, and nothing is lost."""
+
+    def __init__(self) -> None:
+        self._full_at = 0.0
+
+    def wait_seconds(self, now: float) -> float:
+        """How long the frame that came now has to wait."""
+        decision, full_at = decide(self._full_at, now, FRAME_SECONDS, FRAMES_AT_ONCE)
+        self._full_at = full_at if decision.allowed else full_at + FRAME_SECONDS
+        return decision.retry_after_seconds
 
 
 class _Connection:
@@ -94,12 +111,15 @@ class _Connection:
         self._conversation_id = conversation_id
         self._forwarders: set[asyncio.Task[None]] = set()
         self._sending = asyncio.Lock()
+        self._pace = Pace()
 
     async def serve(self) -> None:
         while True:
             message = await self._socket.receive()
             if message["type"] == "websocket.disconnect":
                 return
+            if wait := self._pace.wait_seconds(asyncio.get_running_loop().time()):
+                await asyncio.sleep(wait)
             try:
                 await self._take(message.get("text"))
             except HandrailError as error:
@@ -121,9 +141,11 @@ class _Connection:
     async def _take(self, text: str | None) -> None:
         if text is None:
             raise ApiError("invalid_request", "send frames of text, JSON in UTF-8; binary frames mean nothing here")
-        if len(text) > MOST_FRAME_BYTES:
+        content = text.encode()
+        if len(content) > MOST_FRAME_BYTES:
             raise ApiError("body_too_large", f"a frame has at most {MOST_FRAME_BYTES} bytes")
-        frame = Frame.model_validate_json(text)
+        require_bounded(content)
+        frame = Frame.model_validate_json(content)
         if frame.type == "turn.create":
             wanted = Create.model_validate(frame.data)
             scope = None

@@ -154,9 +154,9 @@ async def turn_events(request: Request, turn_id: str) -> Response:
     """Replay a turn's events from `Last-Event-ID` and follow it live; nothing is lost, whatever the client missed."""
     principal = await principal_of(request)
     followers = followers_of(request)
-    followers.require(principal.tenant_id)
+    followers.require(principal.tenant_id, principal.subject)
     batches = await follow_turn(services_of(request), principal, turn_id, last_event_of(request))
-    return EventStream(batches, counted=followers.one(principal.tenant_id))
+    return EventStream(batches, counted=followers.one(principal.tenant_id, principal.subject))
 
 
 @router.post("/turns/{turn_id}/cancel", responses=answers("the turn", TurnBody, 404, 409))
