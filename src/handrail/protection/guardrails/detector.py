@@ -1,20 +1,25 @@
-"""Injection detection in layers: fold, signatures, a classifier a sentence, and last what encodings hide.
+"""Injection detection in layers: fold, a gate for plain messages, signatures, a classifier a sentence, and last what
+encodings hide.
 
 A layer, not the boundary: what a text may cause is decided at the tool's edge, whatever is found here.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from handrail.protection.guardrails.head import Channel, InjectionHead, chance, log_odds, shipped_head
 from handrail.protection.guardrails.normalise import MOST_CHARACTERS, fold, unmasked
 from handrail.protection.guardrails.peel import peeled
+from handrail.protection.guardrails.plain import PlainWords, shipped_plain_words
 from handrail.protection.guardrails.segments import segments
 from handrail.protection.guardrails.signatures import Signatures, shipped_signatures
 
 # What a weak signature adds to the classifier's log odds.
 WEAK_SIGNATURE = 1.0
 _SURE = 0.999
+# What a message has that the gate lets through; below every threshold that is of use.
+PLAIN_SCORE = 0.001
 # A cheap gate: each piece costs as much as a short message, and records hold dozens of short values.
 FEWEST_SPACES = 2
 LONG_PIECE = 40
@@ -37,14 +42,18 @@ class Detector:
         head: InjectionHead | None = None,
         signatures: Signatures | None = None,
         thresholds: Mapping[Channel, float] | None = None,
+        plain: Literal["shipped"] | PlainWords | None = "shipped",
     ) -> None:
         self._head = head or shipped_head()
         self._signatures = signatures or shipped_signatures()
+        self._plain = shipped_plain_words() if plain == "shipped" else plain
         self.thresholds: Mapping[Channel, float] = {**self._head.thresholds, **(thresholds or {})}
 
     def scan(self, text: str, channel: Channel, threshold: float | None = None) -> Finding:
         """Whether the text tries to instruct the model; `threshold` instead of the deployment's."""
         limit = self.thresholds[channel] if threshold is None else threshold
+        if channel == "user" and self._plain is not None and self._plain.is_plain(fold(text)):
+            return Finding(limit <= PLAIN_SCORE, PLAIN_SCORE)
         score, reasons = self._judge(text, channel)
         for hidden in peeled(text[:MOST_CHARACTERS]):
             inner, found = self._judge(hidden, channel)
