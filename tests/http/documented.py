@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from types import SimpleNamespace
 from typing import Any, cast
@@ -10,11 +10,12 @@ from typing import Any, cast
 import httpx2
 import jsonschema_rs
 
+from handrail.core import events
 from handrail.flows.services import Services
 from handrail.http.app import create_app
 from handrail.http.errors import STATUS
 
-JSON = "application/json"
+JSON, EVENTS = "application/json", "text/event-stream"
 # What the framework says where no operation is: no such path, no such method.
 NO_OPERATION = ("404", "405", "400", "403", "413", "503")
 
@@ -46,8 +47,23 @@ def _validator(name: str, status: str, kind: str) -> Any:
     method, _, template = name.partition(" ")
     schema: Any = {"$ref": "#/components/schemas/Error"}
     if template:
-        schema = document()["paths"][template][method.lower()]["responses"][status]["content"][kind]["schema"]
+        content = document()["paths"][template][method.lower()]["responses"][status]["content"][kind]
+        schema = content["itemSchema" if kind == EVENTS else "schema"]
     return jsonschema_rs.validator_for({**schema, "components": document()["components"]})
+
+
+def _events(text: str) -> Iterator[dict[str, str]]:
+    for block in text.split("\n\n"):
+        fields = dict(line.split(": ", 1) for line in block.splitlines() if not line.startswith(":"))
+        if fields:
+            yield fields
+
+
+def _mistakes_of(event: Mapping[str, str], validator: Any) -> Iterator[str]:
+    yield from (each.message for each in validator.iter_errors(event))
+    if event.get("event") in events.ENDS_STREAM:
+        turn = _validator("GET /v1/turns/{turn_id}", "200", JSON)
+        yield from (f"{each.message} in the turn" for each in turn.iter_errors(json.loads(event["data"])))
 
 
 def mistakes(method: str, path: str, status: int, content_type: str, content: bytes | None) -> list[str]:
@@ -64,8 +80,11 @@ def mistakes(method: str, path: str, status: int, content_type: str, content: by
     said = f"{name or method + ' ' + path} answered {status} with {kind!r}"
     if kind not in kinds:
         return [f"{said}; documented are {sorted(kinds) or 'other statuses'}"]
-    if kind != JSON or content is None:
+    if content is None or kind not in (JSON, EVENTS):
         return []
+    if kind == EVENTS:
+        validator, said_events = _validator(name, code, kind), _events(content.decode())
+        return [f"{said}: {wrong}" for each in said_events for wrong in _mistakes_of(each, validator)]
     body = json.loads(content)
     wrong = [
         f"{said}: {each.message} at {each.instance_path}" for each in _validator(name, code, kind).iter_errors(body)

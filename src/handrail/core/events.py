@@ -19,6 +19,21 @@ REQUIRES_ACTION: Final = "turn.requires_action"
 COMPLETED: Final = "turn.completed"
 FAILED: Final = "turn.failed"
 CANCELLED: Final = "turn.cancelled"
+NAMES: Final = (
+    QUEUED,
+    STARTED,
+    ROUTE_DECIDED,
+    MESSAGE_STARTED,
+    MESSAGE_DELTA,
+    MESSAGE_RESTARTED,
+    MESSAGE_COMPLETED,
+    TOOL_STARTED,
+    TOOL_COMPLETED,
+    REQUIRES_ACTION,
+    COMPLETED,
+    FAILED,
+    CANCELLED,
+)
 
 
 def tool_completed(call_id: str, name: str, status: str, ladder: LadderRecord = ()) -> Mapping[str, Any]:

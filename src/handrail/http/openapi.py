@@ -74,7 +74,7 @@ def answers(
     schema: type[Resource] | None,
     *errors: int,
     status: int = 200,
-    also: Mapping[str, str] | None = None,
+    also: Mapping[str, type[Resource] | None] | None = None,
     conflict: type[Error] = Error,
     always: Iterable[int] = OF_ALL,
 ) -> Responses:
@@ -83,16 +83,19 @@ def answers(
     Args:
         schema: of the JSON body of success; none when success is never JSON.
         errors: what it can give beside what it can `always`.
-        also: media types of success that are not JSON, with what they hold.
+        also: media types of success that are not JSON; for a stream with the schema of one event or line.
         conflict: the body of 409.
     """
     failures = {code: failure(code, conflict if code == 409 else Error) for code in sorted({*always, *errors})}
     return {status: success(what, schema, also or {}), **failures}
 
 
-def success(what: str, schema: type[Resource] | None, also: Mapping[str, str] = MappingProxyType({})) -> Document:
+def success(
+    what: str, schema: type[Resource] | None, also: Mapping[str, type[Resource] | None] = MappingProxyType({})
+) -> Document:
     content: Document = {} if schema is None else {JSON: {"schema": _reference(schema)}}
-    content |= {kind: {"schema": {"type": "string", "description": said}} for kind, said in also.items()}
+    for kind, item in also.items():
+        content[kind] = {"schema": {"type": "string"}} if item is None else {"itemSchema": _reference(item)}
     return {"description": what, "content": content}
 
 

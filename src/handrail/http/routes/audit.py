@@ -12,7 +12,7 @@ from handrail.flows.audit_desk import AuditDesk, Filter
 from handrail.http.errors import json_response
 from handrail.http.openapi import CURSOR, LINES, answers, query, reads, up_to
 from handrail.http.requests import limit_of, services_of, staff_of
-from handrail.http.schemas.operations import AuditRecordList, CheckpointList
+from handrail.http.schemas.operations import AuditLine, AuditRecordList, CheckpointList
 
 router = APIRouter(prefix="/v1", tags=["audit"], default_response_class=Response)
 _FILTERS = ("action", "actor", "target", "outcome", "since", "until", "cursor", "tenant")
@@ -43,9 +43,7 @@ async def search_audit(request: Request) -> Response:
     return json_response(found)
 
 
-@router.get(
-    "/audit/export", responses=answers("the log", None, also={LINES: "A header, every record, every checkpoint."})
-)
+@router.get("/audit/export", responses=answers("the log", None, also={LINES: AuditLine}))
 async def export_audit(request: Request) -> Response:
     """The whole log with its checkpoints and public keys, as JSON lines; other tenants' records as hashes only."""
     principal = await staff_of(request, Role.ADMIN)

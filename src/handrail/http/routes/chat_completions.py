@@ -35,7 +35,7 @@ from handrail.http.requests import (
     rate_headers_of,
     services_of,
 )
-from handrail.http.schemas.conversations import ChatCompletion, ModelList
+from handrail.http.schemas.conversations import ChatCompletion, ModelList, StreamedChunk
 from handrail.http.sse import EventStream
 
 BEGINS_ANEW = "\n\n(My answer broke off. I begin it again.)\n\n"
@@ -105,9 +105,7 @@ async def list_models(request: Request) -> Response:
     openapi_extra=accepts(
         ChatRequest, IDEMPOTENCY_KEY, header(CONVERSATION_HEADER, "Continues this conversation.", maxLength=200)
     ),
-    responses=answers(
-        "a chat completion", ChatCompletion, 404, 409, *OF_BODIES, 429, also={EVENTS: "Its chunks, with `stream`."}
-    ),
+    responses=answers("a chat completion", ChatCompletion, 404, 409, *OF_BODIES, 429, also={EVENTS: StreamedChunk}),
 )
 async def create_chat_completion(request: Request) -> Response:
     """One turn, in the shape of a chat completion. `x-handrail-conversation-id` continues a conversation."""

@@ -30,13 +30,12 @@ from handrail.http.requests import (
     rate_headers_of,
     services_of,
 )
-from handrail.http.schemas.conversations import Conversation, ConversationList, ConversationWithMessages
+from handrail.http.schemas.conversations import Conversation, ConversationList, ConversationWithMessages, StreamedEvent
 from handrail.http.schemas.conversations import Turn as TurnBody
 from handrail.http.sse import EventStream
 from handrail.serving.conversations import Turn, conversation_body, message_body, stored_turn_body
 
 router = APIRouter(prefix="/v1", tags=["conversations"], default_response_class=Response)
-_EVENTS = {EVENTS: "The turn's events."}
 _STAFF = (Role.VIEWER, Role.REVIEWER, Role.APPROVER, Role.OPERATOR, Role.ADMIN)
 
 
@@ -108,7 +107,7 @@ async def get_conversation(request: Request, conversation_id: str) -> Response:
 @router.post(
     "/conversations/{conversation_id}/turns",
     openapi_extra=accepts(TurnCreate, IDEMPOTENCY_KEY),
-    responses=answers("a turn, or its events", TurnBody, 404, 409, *OF_BODIES, 429, also=_EVENTS),
+    responses=answers("a turn, or its events", TurnBody, 404, 409, *OF_BODIES, 429, also={EVENTS: StreamedEvent}),
 )
 async def create_turn(request: Request, conversation_id: str) -> Response:
     """Send a message. The answer comes as JSON when it is complete, or as events with `Accept: text/event-stream`."""
@@ -148,7 +147,7 @@ async def _stored_body(services: Services, turn: Turn) -> dict[str, Any]:
 @router.get(
     "/turns/{turn_id}/events",
     openapi_extra=reads(header("Last-Event-ID", "The last event that was seen, `<epoch>.<seq>`.")),
-    responses=answers("the turn's events", None, 404, 429, also=_EVENTS),
+    responses=answers("the turn's events", None, 404, 429, also={EVENTS: StreamedEvent}),
 )
 async def turn_events(request: Request, turn_id: str) -> Response:
     """Replay a turn's events from `Last-Event-ID` and follow it live; nothing is lost, whatever the client missed."""

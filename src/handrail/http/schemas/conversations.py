@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from handrail.core import events
 from handrail.core.messages import MessageRole
 from handrail.flows.route import Action
 from handrail.http.schemas.shared import SOMETIMES, At, Failure, Page, Resource
@@ -109,6 +110,14 @@ class Turn(Resource):
     escalation_id: str = SOMETIMES
 
 
+class StreamedEvent(Resource):
+    """One event of a turn; a turn ends its stream with the event that holds it whole."""
+
+    id: str = Field(pattern=r"^\d+\.\d+$", description="For `Last-Event-ID`.")
+    event: str = Field(json_schema_extra={"enum": [*events.NAMES]})
+    data: str = Field(json_schema_extra={"contentMediaType": "application/json"})
+
+
 class Model(Resource):
     """An agent, as clients of the OpenAI API know models."""
 
@@ -158,3 +167,9 @@ class ChatCompletion(Resource):
     model: str
     choices: list[Choice] = Field(min_length=1, max_length=1)
     usage: ChatUsage
+
+
+class StreamedChunk(Resource):
+    """One chunk of a chat completion, as clients of the OpenAI API read it; the last is `[DONE]`."""
+
+    data: str

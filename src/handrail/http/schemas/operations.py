@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from handrail.core.principal import Role
 from handrail.http.schemas.shared import SOMETIMES, At, Failure, Page, Resource
@@ -252,6 +252,14 @@ class Checkpoint(Resource):
 
 class CheckpointList(Page[Checkpoint]):
     """The newest checkpoint, if there is one."""
+
+
+class AuditLine(Resource):
+    """A line of the exported log: a header, each record or only its hash, each checkpoint."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: Literal["header", "record", "leaf", "checkpoint"]
 
 
 class Health(Resource):
