@@ -162,6 +162,57 @@ class TestSource:
         assert [at(path) for path, tree in modules("src") if imported_packages(tree) & loaders] == []
 
 
+class TestTheWayOut:
+    """Whoever connects to somewhere asks `handrail.egress` first; a new client is written over it, or argues here."""
+
+    CLIENTS = frozenset(
+        {"aiohttp", "httpx", "httpx2", "requests", "urllib3", "smtplib", "ftplib", "websockets", "apprise"}
+    )
+    MODULES = frozenset({"http.client", "urllib.request", "xmlrpc.client"})
+    CALLS = frozenset({"create_connection", "open_connection", "getaddrinfo", "gethostbyname", "sock_connect"})
+    EXCUSED = {
+        "egress/resolver.py": "the list itself",
+        "egress/session.py": "the list itself",
+        "serving/models/connections.py": "connects to addresses from `Egress.addresses`",
+        "protection/auth/signing_keys.py": "its sessions are `outbound_session`",
+        "cli/chat.py": "a person's own command, to the address they typed",
+        "cli/waiting.py": "the same session",
+        "testing/fault_proxy.py": "a fault between a test and its own server",
+        "cli/local_server.py": "a command to the server of its own data folder",
+    }
+
+    def test_is_the_only_one(self) -> None:
+        strays = {
+            str(path.relative_to(SOURCE)): sorted(found)
+            for path, tree in modules("src")
+            if (found := self._connecting(tree)) and str(path.relative_to(SOURCE)) not in self.EXCUSED
+        }
+        assert strays == {}, "connect through handrail.egress: Egress.addresses or outbound_session"
+
+    def test_is_taken_by_those_that_say_so(self) -> None:
+        for path in ("serving/models/connections.py", "protection/auth/signing_keys.py"):
+            assert "handrail.egress" in (SOURCE / path).read_text(), path
+            assert "ClientSession(" not in (SOURCE / path).read_text(), path
+        assert {path for path in self.EXCUSED if not (SOURCE / path).exists()} == set()
+
+    def test_would_notice_a_new_client(self) -> None:
+        for code in (
+            "import aiohttp", "from httpx2 import get", "import urllib.request", "from urllib import request",
+            "from http import client", "asyncio.open_connection(h, 1)", "loop.create_connection(p, h, 1)",
+        ):  # fmt: skip
+            assert self._connecting(ast.parse(code)), code
+
+    def _connecting(self, tree: ast.Module) -> set[str]:
+        called = {name_of(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)} & self.CALLS
+        imported: set[str] = set()
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                imported |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        return called | (imported & self.MODULES) | (imported_packages(tree) & self.CLIENTS)
+
+
 def docstring(path: Path) -> str:
     return ast.get_docstring(ast.parse(path.read_text())) or ""
 

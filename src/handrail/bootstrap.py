@@ -14,6 +14,7 @@ from handrail.core.ids import new_id
 from handrail.db import Database, StoreUnavailable
 from handrail.db.jobs import Executors, JobRuns, Outbox
 from handrail.db.open import open_database
+from handrail.egress import Egress
 from handrail.flows import audit as audit_flow
 from handrail.flows.background import Background, KeptDays
 from handrail.flows.data_classes import SEALED
@@ -90,10 +91,11 @@ async def services_from(settings: Settings, clock: Clock | None = None) -> Async
     unsealed = await open_database(settings.url, clock, seconds=settings.store.timeout_seconds, guard=guard)
     encryption = await _encryption(settings, unsealed, clock)
     db = encryption.sealed(SEALED)
-    connections = ModelConnections()
+    egress = Egress(settings.egress.rules)
+    connections = ModelConnections(egress=egress)
     tools = ToolRunner(most_threads=settings.tools.threads, most_result_bytes=settings.tools.result_bytes)
     keys = KeyStore(db)
-    authenticator = Authenticator(keys, clock, operator_token(settings.data_dir), _tokens(settings.auth, clock))
+    authenticator = Authenticator(keys, clock, operator_token(settings.data_dir), _tokens(settings.auth, clock, egress))
     await authenticator.start()
     audit = audit_trail(settings, db, clock)
     detector = Detector(thresholds=read_thresholds(settings.data_dir))
@@ -216,7 +218,7 @@ def _turn_limits(settings: Settings, owner: str) -> TurnLimits:
     )
 
 
-def _tokens(settings: AuthSettings, clock: Clock) -> "TokenVerifier | None":
+def _tokens(settings: AuthSettings, clock: Clock, egress: Egress) -> "TokenVerifier | None":
     if not settings.secret and settings.keys is None:
         return None
     from handrail.protection.auth.signing_keys import PublicKeys, SharedSecret, reader
@@ -226,7 +228,7 @@ def _tokens(settings: AuthSettings, clock: Clock) -> "TokenVerifier | None":
         return TokenVerifier(SharedSecret(settings.secret), settings, clock)
     assert settings.keys is not None, "one of the two is named"
     keys = PublicKeys(
-        reader(settings.keys), clock, keep_seconds=settings.keep_seconds, stale_seconds=settings.stale_seconds
+        reader(settings.keys, egress), clock, keep_seconds=settings.keep_seconds, stale_seconds=settings.stale_seconds
     )
     return TokenVerifier(keys, settings, clock)
 

@@ -9,6 +9,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from handrail.core.addresses import Network, networks_of
 from handrail.core.errors import UsageError
+from handrail.egress import EgressRules, rules_of
 
 
 class TurnSettings(BaseModel):
@@ -207,6 +208,27 @@ class HttpSettings(BaseModel):
         return tuple(_parts(self.cors_origins))
 
 
+class EgressSettings(BaseModel):
+    """`HANDRAIL_EGRESS__...`: where the server may connect to."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    allow: str = Field(
+        default="", description="Hosts, `*.domain`, addresses and CIDR ranges that may be reached, by comma."
+    )
+    only_declared: bool = Field(default=False, description="Whether public addresses must be declared as well.")
+
+    @field_validator("allow")
+    @classmethod
+    def _are_rules(cls, text: str) -> str:
+        rules_of(text)
+        return text
+
+    @property
+    def rules(self) -> EgressRules:
+        return rules_of(self.allow, only_declared=self.only_declared)
+
+
 def _parts(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
@@ -243,6 +265,7 @@ class Settings(BaseSettings):
     encryption: EncryptionSettings = EncryptionSettings()
     console: ConsoleSettings = ConsoleSettings()
     http: HttpSettings = HttpSettings()
+    egress: EgressSettings = EgressSettings()
     store: StoreSettings = StoreSettings()
     admission: AdmissionSettings = AdmissionSettings()
     resilience: ResilienceSettings = ResilienceSettings()

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from handrail.core.models import ModelUnavailable
+from handrail.egress import Egress, EgressRefused
 from handrail.serving.models import ConnectionSettings, ModelConnections
 from handrail.serving.models.connection import MOST_BUFFERED_BYTES, BrokenConnection, Connection
 from handrail.serving.models.connections import Origin
@@ -186,13 +187,26 @@ class TestPool:
             with pytest.raises(ModelUnavailable, match="shutting down"):
                 await _call(pool, server.origin)
 
-    async def test_tries_the_next_address_of_a_host(self, pool: ModelConnections) -> None:
+    async def test_tries_the_next_address_of_a_host(self) -> None:
         async with Server(OK) as server:
             with socket.create_server(("127.0.0.1", 0)) as free:
                 dead = free.getsockname()[1]
-            known = pool._resolved(server.origin, [("127.0.0.1", dead), ("127.0.0.1", server.origin.port)])
-            assert len(known) == 2
+
+            async def both(_host: str, port: int) -> list[tuple[str, int]]:
+                return [("127.0.0.1", dead), ("127.0.0.1", port)]
+
+            pool = ModelConnections(egress=Egress(resolve=both))
             assert await _call(pool, server.origin) == b"ok"
+            await pool.close()
+
+    async def test_goes_to_no_metadata_service_whatever_name_leads_there(self) -> None:
+        async def rebound(_host: str, port: int) -> list[tuple[str, int]]:
+            return [("169.254.169.254", port)]
+
+        pool = ModelConnections(egress=Egress(resolve=rebound))
+        with pytest.raises(EgressRefused, match="metadata"):
+            await _call(pool, Origin("api.example.com", 443))
+        await pool.close()
 
     async def test_finds_a_host_by_name(self, pool: ModelConnections) -> None:
         async with Server(OK) as server:

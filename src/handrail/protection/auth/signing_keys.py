@@ -16,6 +16,8 @@ from joserfc.jwk import ECKey, Key, OctKey, OKPKey, RSAKey, import_key
 from handrail.core import json
 from handrail.core.clock import Clock
 from handrail.core.errors import HandrailError, UsageError
+from handrail.egress import Egress
+from handrail.egress.session import outbound_session
 
 FETCH_SECONDS = 5.0
 MOST_BYTES = 256 * 1024
@@ -229,7 +231,7 @@ def _algorithms(key: Key) -> frozenset[str]:
     return frozenset({"EdDSA", "Ed25519"}) if isinstance(key, OKPKey) and key.curve_name == "Ed25519" else frozenset()
 
 
-def reader(place: str) -> Read:
+def reader(place: str, egress: Egress | None = None) -> Read:
     """How to read keys at an https address, or in a file.
 
     Raises:
@@ -237,16 +239,18 @@ def reader(place: str) -> Read:
     """
     parts = urlsplit(place)
     if parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOCAL):
-        return lambda: _fetch(place)
+        way_out = egress or Egress()
+        return lambda: _fetch(place, way_out)
     if "://" in place:
         raise UsageError(f"HANDRAIL_AUTH__KEYS: {place!r} is neither an https address nor a file")
     return lambda: asyncio.to_thread(Path(place).read_bytes)
 
 
-async def _fetch(address: str) -> bytes:
+async def _fetch(address: str, egress: Egress) -> bytes:
     timeout = aiohttp.ClientTimeout(total=FETCH_SECONDS)
+    issuer = frozenset({urlsplit(address).hostname or ""})
     async with (
-        aiohttp.ClientSession(timeout=timeout) as session,
+        outbound_session(egress, declared=issuer, timeout=timeout) as session,
         # A redirect could lead inside the network, or away from TLS.
         session.get(address, allow_redirects=False) as response,
     ):

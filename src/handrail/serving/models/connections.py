@@ -1,7 +1,6 @@
 """The HTTP connections to all providers: one pool a process, kept alive between calls."""
 
 import asyncio
-import socket
 import ssl
 from collections import deque
 from collections.abc import Sequence
@@ -9,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from handrail.core.models import ModelUnavailable
+from handrail.egress import Egress
 from handrail.serving.models.connection import Connection
 
 NEXT_ADDRESS_SECONDS = 1.0
@@ -47,8 +47,9 @@ class _Addresses:
 class ModelConnections:
     """Opened at need, given back when an answer was read to its end, closed when idle for long and at shutdown."""
 
-    def __init__(self, settings: ConnectionSettings = ConnectionSettings()) -> None:
+    def __init__(self, settings: ConnectionSettings = ConnectionSettings(), egress: Egress | None = None) -> None:
         self._settings = settings
+        self._egress = egress or Egress()
         self._idle: dict[Origin, deque[_Idle]] = {}
         self._in_use: set[Connection] = set()
         self._slots = asyncio.Semaphore(settings.limit) if settings.limit else None
@@ -158,12 +159,9 @@ class ModelConnections:
         known = self._known.get(origin)
         if known is not None and known.until > loop.time():
             return known.addresses
-        found = await loop.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
-        return self._resolved(origin, [(str(each[4][0]), int(each[4][1])) for each in found])
-
-    def _resolved(self, origin: Origin, addresses: Sequence[tuple[str, int]]) -> Sequence[tuple[str, int]]:
-        addresses = list(dict.fromkeys(addresses))
-        until = asyncio.get_running_loop().time() + self._settings.dns_cache_seconds
+        # Whoever made the release named this host: it may lead inside, but never to the machine's own credentials.
+        addresses = await self._egress.addresses(origin.host, origin.port, declared=True)
+        until = loop.time() + self._settings.dns_cache_seconds
         self._known[origin] = _Addresses(addresses, until)
         return addresses
 
