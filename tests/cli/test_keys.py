@@ -2,6 +2,7 @@ import http.server
 import json
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,8 @@ def _json(arguments: list[str], data_dir: Path) -> Any:
 
 class TestOnTheDatabase:
     def test_a_key_is_made_listed_without_its_secret_and_revoked(self, tmp_path: Path) -> None:
-        options = ["--tenant", "acme", "--subject", "ann", "--role", "approver", "--scope", "a", "--scope", "b"]
+        options = ["--tenant", "acme", "--subject", "ann", "--role", "approver", "--scope", "approvals:read"]
+        options += ["--scope", "approvals:decide"]
         options += ["--team", "payments", "--team", "payments", "--team", "fraud"]
         made = _json(["create", *options, "--expires-in-days", "30", "--note", "ours"], tmp_path)
         (listed,) = _json(["list", "--tenant", "acme"], tmp_path)["data"]
@@ -40,7 +42,7 @@ class TestOnTheDatabase:
         assert text.startswith(f"hr_{made['prefix']}_")
         assert listed == made
         assert (made["tenant_id"], made["subject"], made["role"]) == ("acme", "ann", "approver")
-        assert (made["scopes"], made["note"]) == (["a", "b"], "ours")
+        assert (made["scopes"], made["note"]) == (["approvals:read", "approvals:decide"], "ours")
         assert made["teams"] == ["payments", "fraud"]
         assert made["expires_at"] > made["created_at"]
         assert revoked["revoked_at"] is not None
@@ -149,16 +151,18 @@ class TestThroughTheServer:
         assert server.asked == [("POST", "/v1/keys", f"Bearer {operator_token(tmp_path)}", wanted)]
         assert not (tmp_path / "handrail.db").exists(), "the server's database was opened behind its back"
 
-    def test_list_and_revoke_name_the_tenant(self, server: Server, tmp_path: Path) -> None:
+    def test_the_other_commands_name_the_tenant(self, server: Server, tmp_path: Path) -> None:
         server.answer = (200, json.dumps({"data": [self.KEY], "next_cursor": None}).encode())
         listed = _json(["list", "--tenant", "a&b"], tmp_path)
         server.answer = (200, json.dumps(self.KEY).encode())
         _json(["revoke", "key_1/../x"], tmp_path)
+        _json(["rotate", "key_1", "--grace", "0"], tmp_path)
 
         assert listed["data"] == [self.KEY]
         assert [each[:2] for each in server.asked] == [
             ("GET", "/v1/keys?tenant=a%26b"),
             ("DELETE", "/v1/keys/key_1%2F..%2Fx?tenant=default"),
+            ("POST", "/v1/keys/key_1/rotate?tenant=default"),
         ]
 
     @pytest.mark.parametrize(
@@ -196,6 +200,25 @@ class TestHeldByAProcess:
         with pytest.raises(HandrailError, match="does not answer"):
             run(app, ["list", "--data-dir", str(tmp_path)], catch_exceptions=False)
         lock.release()
+
+
+class TestRotate:
+    def test_prints_a_new_key_and_lets_the_old_one_go_on_for_a_while(self, tmp_path: Path) -> None:
+        made = _json(["create", "--subject", "ann", "--note", "ours", "--scope", "turns:write"], tmp_path)
+        result = run(app, ["rotate", made["id"], "--grace", "2h", "--data-dir", str(tmp_path)])
+        (line,) = result.stdout.splitlines()
+        new, old = _json(["list"], tmp_path)["data"]
+        assert line.startswith(f"hr_{new['prefix']}_")
+        assert (new["subject"], new["note"], new["scopes"]) == ("ann", "ours", ["turns:write"])
+        assert old["replaced_by"] == new["id"]
+        ends = datetime.fromisoformat(old["expires_at"])
+        assert timedelta(hours=1, minutes=58) < ends - datetime.now(UTC) <= timedelta(hours=2)
+
+    @pytest.mark.parametrize("grace", ["", "h", "-1h", "1", "31d", "1w", "1.5h", "²h"])
+    def test_says_what_a_time_looks_like(self, tmp_path: Path, grace: str) -> None:
+        result = run(app, ["rotate", "key_1", "--grace", grace, "--data-dir", str(tmp_path)])
+        assert result.exit_code == 2
+        assert "30m, 24h or 7d" in " ".join(result.stderr.replace("│", " ").split())
 
 
 class TestLinks:

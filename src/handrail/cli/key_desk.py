@@ -9,11 +9,11 @@ from handrail.bootstrap import audit_trail
 from handrail.cli.local_server import LocalServer, held_by
 from handrail.core.clock import SystemClock
 from handrail.core.principal import Role
-from handrail.db import Database
+from handrail.db import Batch, Database
 from handrail.db.open import open_database
-from handrail.flows.keys import key_made, key_revoked
+from handrail.flows.keys import key_made, key_revoked, key_rotated
 from handrail.flows.sign_in import LinkWanted, NobodySignsIn, add_link
-from handrail.protection.auth import LOCAL_OPERATOR, KeyStore, SignInLinks
+from handrail.protection.auth import LOCAL_OPERATOR, ApiKey, KeyStore, SignInLinks
 from handrail.settings import Settings
 
 Body = dict[str, Any]
@@ -30,6 +30,7 @@ class KeyDesk(Protocol):
     async def list(self, tenant: str) -> list[Body]: ...
     async def revoke(self, tenant: str, key_id: str) -> Body: ...
 
+    async def rotate(self, tenant: str, key_id: str, grace_seconds: int) -> Body: ...
     async def link(self, wanted: Mapping[str, Any]) -> Body:
         """`wanted` is the body of `POST /v1/sign-in-links`."""
         ...
@@ -103,6 +104,14 @@ class LocalDesk:
         )
         return revoked.body()
 
+    async def rotate(self, tenant: str, key_id: str, grace_seconds: int) -> Body:
+        def beside(batch: Batch, old: ApiKey, new: ApiKey) -> None:
+            self._audit.record(batch, key_rotated(LOCAL_OPERATOR, old, new))
+
+        at = self._clock.micros()
+        made = await self._keys.rotate(tenant, key_id, at=at, grace_seconds=grace_seconds, beside=beside)
+        return made.body()
+
     async def link(self, wanted: Mapping[str, Any]) -> Body:
         if not self._takes_tokens and not await self._keys.exist():
             raise NobodySignsIn()
@@ -128,6 +137,10 @@ class ServerDesk:
     async def revoke(self, tenant: str, key_id: str) -> Body:
         query = urlencode({"tenant": tenant})
         return await self._server.ask("DELETE", f"/v1/keys/{quote(key_id, safe='')}?{query}")
+
+    async def rotate(self, tenant: str, key_id: str, grace_seconds: int) -> Body:
+        path = f"/v1/keys/{quote(key_id, safe='')}/rotate?{urlencode({'tenant': tenant})}"
+        return await self._server.ask("POST", path, {"grace_seconds": grace_seconds})
 
     async def link(self, wanted: Mapping[str, Any]) -> Body:
         return await self._server.ask("POST", "/v1/sign-in-links", dict(wanted))

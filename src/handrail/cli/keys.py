@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from handrail.cli.key_desk import KeyDesk
 
 T = TypeVar("T")
+MOST_GRACE = 30 * 86_400
 app = typer.Typer(no_args_is_help=True)
 
 Tenant = Annotated[str, typer.Option("--tenant", help="The tenant the key belongs to.")]
@@ -27,7 +28,10 @@ def create(
     subject: Annotated[str, typer.Option(help="Who the key speaks for: a user, an operator or a service.")],
     tenant: Tenant = "default",
     role: Annotated[Role, typer.Option(help="What they may do.")] = Role.END_USER,
-    scope: Annotated[list[str] | None, typer.Option(help="A scope of the key; may be given several times.")] = None,
+    scope: Annotated[
+        list[str] | None,
+        typer.Option(help="Narrow the key to this scope, such as turns:write; may be given several times."),
+    ] = None,
     team: Annotated[
         list[str] | None, typer.Option(help="A team that decides approvals; may be given several times.")
     ] = None,
@@ -85,6 +89,25 @@ def revoke(
 
 
 @app.command()
+def rotate(
+    key_id: Annotated[str, typer.Argument(help="The key's id (key_...), as `handrail keys list` shows it.")],
+    tenant: Tenant = "default",
+    grace: Annotated[str, typer.Option(help="How long the old key goes on: 30m, 24h, 7d; 0 ends it at once.")] = "24h",
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Replace a key by a new one for the same principal, printed this once; the old one goes on for a while."""
+    seconds = _seconds(grace)
+    made = _ask(lambda desk: desk.rotate(tenant, key_id, seconds), data_dir, database_url)
+    if as_json:
+        _print_json(made)
+        return
+    typer.echo(made["key"])
+    typer.echo(f"{_line(made)}\nKeep the key now: it is not stored. The old one ends in {grace}.", err=True)
+
+
+@app.command()
 def link(
     subject: Annotated[str, typer.Option(help="Who is signed in by it.")] = "first-operator",
     tenant: Tenant = "default",
@@ -129,13 +152,25 @@ def _ask(question: "Callable[[KeyDesk], Awaitable[T]]", data_dir: Path | None, d
     return asyncio.run(answer())
 
 
+def _seconds(text: str) -> int:
+    """`30m`, `24h`, `7d` or 0 as seconds."""
+    units = {"m": 60, "h": 3600, "d": 86_400}
+    number, unit = text[:-1], text[-1:]
+    if text == "0":
+        return 0
+    if unit not in units or not (number.isascii() and number.isdigit()) or int(number[:9]) * units[unit] > MOST_GRACE:
+        raise typer.BadParameter(f"{text!r} is not a time of at most 30 days, such as 30m, 24h or 7d")
+    return int(number) * units[unit]
+
+
 def _line(key: dict[str, Any]) -> str:
     state = f"revoked {key['revoked_at']}" if key["revoked_at"] else f"expires {key['expires_at'] or 'never'}"
     used = f"used {key['last_used_at'] or 'never'}"
     note = f"  {key['note']}" if key["note"] else ""
     who = f"{key['tenant_id']}/{key['subject']}"
     teams = f" of {', '.join(key['teams'])}" if key.get("teams") else ""
-    return f"{key['id']}  hr_{key['prefix']}_...  {who}  {key['role']}{teams}  {state}  {used}{note}"
+    scopes = f" for {', '.join(key['scopes'])}" if key.get("scopes") else ""
+    return f"{key['id']}  hr_{key['prefix']}_...  {who}  {key['role']}{teams}{scopes}  {state}  {used}{note}"
 
 
 def _print_json(body: Any) -> None:

@@ -26,6 +26,7 @@ from handrail.core.principal import Principal
 from handrail.db.owner import OwnerLock
 from handrail.delivery.releases import Release
 from handrail.flows.audit import keep as keep_audit
+from handrail.flows.keys import keep as keep_keys
 from handrail.flows.leases import keep, recover
 from handrail.flows.releases import create_and_use
 from handrail.flows.services import Services
@@ -114,7 +115,7 @@ async def _answer(services: Services, listener: socket.socket, settings: Setting
         _settle_memory()
         if services.limits.sole_owner:
             await recover(services)
-        keepers = [*keep(services), *keep_audit(services)]
+        keepers = [*keep(services), *keep_audit(services), keep_keys(services)]
         await server.serve(sockets=[listener])
         # Leases are renewed while turns end; nothing is taken over any more.
         with server.capture_signals():

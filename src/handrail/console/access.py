@@ -10,7 +10,7 @@ from handrail.core.principal import Principal, Role
 from handrail.db import StoreUnavailable
 from handrail.flows.services import Services
 from handrail.flows.sign_in import SignedIn
-from handrail.protection.auth import Session, Unauthenticated
+from handrail.protection.auth import Scope, Session, Unauthenticated
 
 STAFF = (Role.VIEWER, Role.REVIEWER, Role.APPROVER, Role.OPERATOR, Role.ADMIN)
 
@@ -23,9 +23,18 @@ class Visitor:
     session: Session | None = None
 
     @property
-    def operates(self) -> bool:
-        """Whether they may run jobs, and switch off and on."""
-        return self.principal.has_role(Role.OPERATOR, Role.ADMIN)
+    def runs_jobs(self) -> bool:
+        """Whether they may ask for a run of a job."""
+        return self._may(Scope.JOBS_WRITE, Role.OPERATOR, Role.ADMIN)
+
+    @property
+    def switches(self) -> bool:
+        """Whether they may switch off and on."""
+        return self._may(Scope.SWITCHES_WRITE, Role.OPERATOR, Role.ADMIN)
+
+    def _may(self, scope: Scope, *roles: Role) -> bool:
+        principal = self.principal
+        return principal.has_role(*roles) and (not principal.scopes or scope in principal.scopes)
 
     @property
     def roles(self) -> str:

@@ -11,6 +11,7 @@ from handrail.console.access import Visitor, is_same_origin, services_of, visito
 from handrail.console.rendering import Renderer
 from handrail.core.principal import Role
 from handrail.flows.audit import denied
+from handrail.protection.auth import PermissionDenied, Scope, require_role, require_scope
 
 MOST_FORM_BYTES = 128 * 1024
 
@@ -26,22 +27,22 @@ class Door:
 
     renderer: Renderer
 
-    def shows(self, place: str, page: Page, *roles: Role) -> Handler:
-        """A page for those in one of the roles."""
+    def shows(self, place: str, page: Page, scope: Scope | None, *roles: Role) -> Handler:
+        """A page for those in one of the roles; whoever came in by a key with scopes needs this one."""
 
         async def show(request: Request) -> Response:
-            visitor = await self._visitor(request, place, roles)
+            visitor = await self._visitor(request, place, scope, roles)
             return visitor if isinstance(visitor, Response) else await page(request, visitor)
 
         return show
 
-    def takes(self, place: str, form: FormPage, *roles: Role) -> Handler:
+    def takes(self, place: str, form: FormPage, scope: Scope | None, *roles: Role) -> Handler:
         """A form of our own pages, sent by those in one of the roles. Its fields come without the character zero."""
 
         async def take(request: Request) -> Response:
             if (refused := foreign_form(self.renderer, request, place)) is not None:
                 return refused
-            visitor = await self._visitor(request, place, roles)
+            visitor = await self._visitor(request, place, scope, roles)
             if isinstance(visitor, Response):
                 return visitor
             fields = await fields_of(request)
@@ -51,21 +52,39 @@ class Door:
 
         return take
 
-    async def _visitor(self, request: Request, place: str, roles: tuple[Role, ...]) -> Visitor | Response:
+    async def _visitor(
+        self, request: Request, place: str, scope: Scope | None, roles: tuple[Role, ...]
+    ) -> Visitor | Response:
         visitor = await visitor_of(request)
-        if visitor is not None and visitor.principal.has_role(*roles):
+        refusal = _refusal(visitor, scope, roles)
+        if visitor is not None and refusal is None:
             return visitor
         code = "unauthenticated" if visitor is None else "permission_denied"
         principal = visitor.principal if visitor else None
         denied(services_of(request), principal, f"route:{request.method}|/console/{place}", code)
         if visitor is None:
             return sign_in_page(self.renderer, onward=f"/console/{place}", status=401)
-        needed = " or ".join(role.value for role in roles)
-        reason = f"It is for the role {needed}, and you are signed in as {visitor.principal.subject} ({visitor.roles})."
-        title = "This is not yours to do"
         return self.renderer.page(
-            "message.html", current=place, visitor=visitor, status=403, title=title, reason=reason
+            "message.html",
+            current=place,
+            visitor=visitor,
+            status=403,
+            title="This is not yours to do",
+            reason=f"{refusal}.",
         )
+
+
+def _refusal(visitor: Visitor | None, scope: Scope | None, roles: tuple[Role, ...]) -> str | None:
+    """Why they may not, in words; None when they may."""
+    if visitor is None:
+        return "Nobody is signed in"
+    try:
+        require_role(visitor.principal, *roles)
+        if scope is not None:
+            require_scope(visitor.principal, scope)
+    except PermissionDenied as refused:
+        return refused.message[:1].upper() + refused.message[1:]
+    return None
 
 
 def sign_in_page(

@@ -10,6 +10,7 @@ from handrail.protection.audit import AuditEntry, AuditTrail
 from handrail.protection.auth import (
     CreatedLink,
     PermissionDenied,
+    Scope,
     Session,
     SignInLink,
     SignInLinks,
@@ -107,7 +108,7 @@ async def end_session(services: Services, principal: Principal, session_id: str)
 async def sessions_of(services: Services, principal: Principal) -> list[Session]:
     """Who is signed in: an admin sees the tenant's, everybody else their own."""
     found = await services.sessions.list(principal.tenant_id)
-    sees_all = principal.has_role(Role.ADMIN)
+    sees_all = principal.has_role(Role.ADMIN) and (not principal.scopes or Scope.KEYS_WRITE in principal.scopes)
     return [each for each in found if sees_all or each.subject == principal.subject]
 
 

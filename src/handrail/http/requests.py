@@ -11,7 +11,7 @@ from handrail.flows.services import Services
 from handrail.http.errors import RATE, ApiError, rate_headers
 from handrail.http.followers import Followers
 from handrail.http.json_limits import MOST_DEPTH, MOST_PARTS, is_bounded
-from handrail.protection.auth import LOCAL_OPERATOR, PermissionDenied, require_role
+from handrail.protection.auth import LOCAL_OPERATOR, PermissionDenied, Scope, require_role, require_scope
 from handrail.protection.rate_limits import RateDecision
 from handrail.serving.conversations import IdempotencyScope
 
@@ -34,8 +34,19 @@ def followers_of(connection: HTTPConnection) -> Followers:
     return cast(Followers, connection.app.state.followers)
 
 
-async def principal_of(connection: HTTPConnection) -> Principal:
-    """Who calls, by the Authorization header alone; raises `Unauthenticated`."""
+async def principal_of(connection: HTTPConnection, scope: Scope, *more: Scope) -> Principal:
+    """Who calls, by the Authorization header alone, for what the scopes name.
+
+    Raises:
+        Unauthenticated: nobody we know.
+        PermissionDenied: their key is narrowed to other scopes.
+    """
+    principal = await _caller_of(connection)
+    require_scope(principal, scope, *more)
+    return principal
+
+
+async def _caller_of(connection: HTTPConnection) -> Principal:
     client = connection.client
     loopback = client is not None and client.host in ("127.0.0.1", "::1")
     principal = await services_of(connection).authenticator.authenticate(
@@ -46,16 +57,16 @@ async def principal_of(connection: HTTPConnection) -> Principal:
     return principal
 
 
-async def staff_of(connection: HTTPConnection, *roles: Role) -> Principal:
-    """The caller, who must have one of the roles."""
-    principal = await principal_of(connection)
+async def staff_of(connection: HTTPConnection, scope: Scope, *roles: Role) -> Principal:
+    """The caller, who must have one of the roles and not be narrowed to other scopes."""
+    principal = await principal_of(connection, scope)
     require_role(principal, *roles)
     return principal
 
 
 async def local_operator_of(connection: HTTPConnection) -> Principal:
     """The operator at this machine, known by the token in the data folder."""
-    principal = await principal_of(connection)
+    principal = await _caller_of(connection)
     if principal != LOCAL_OPERATOR:
         raise PermissionDenied(
             "only the operator at the server's own machine may do this; use the `handrail` command there"

@@ -30,6 +30,7 @@ from handrail.http.requests import (
     require_bounded,
     services_of,
 )
+from handrail.protection.auth import Scope
 from handrail.protection.rate_limits import decide
 from handrail.serving.conversations import IdempotencyScope
 
@@ -70,7 +71,7 @@ async def conversation_socket(socket: WebSocket, conversation_id: str) -> None:
     """Refused before it opens when the caller may not see the conversation."""
     services = services_of(socket)
     try:
-        principal = await principal_of(socket)
+        principal = await principal_of(socket, Scope.TURNS_WRITE, Scope.CONVERSATIONS_READ)
         conversation = await services.conversations.require(principal, conversation_id)
         followers = followers_of(socket)
         followers.require(principal.tenant_id, principal.subject)

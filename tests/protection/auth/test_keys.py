@@ -17,7 +17,12 @@ def keys(db: Database) -> KeyStore:
 
 async def _create(keys: KeyStore, clock: FrozenClock, tenant_id: str = "acme", subject: str = "ann") -> CreatedKey:
     return await keys.create(
-        tenant_id=tenant_id, subject=subject, role=Role.END_USER, at=clock.micros(), scopes=["chat"], note="for tests"
+        tenant_id=tenant_id,
+        subject=subject,
+        role=Role.END_USER,
+        at=clock.micros(),
+        scopes=["turns:write"],
+        note="for tests",
     )
 
 
@@ -78,7 +83,7 @@ class TestBody:
             "tenant_id": "acme",
             "subject": "ann",
             "role": "end_user",
-            "scopes": ["chat"],
+            "scopes": ["turns:write"],
             "teams": [],
             "prefix": created.key.prefix,
             "note": "for tests",
@@ -86,6 +91,7 @@ class TestBody:
             "expires_at": None,
             "revoked_at": None,
             "last_used_at": None,
+            "replaced_by": None,
         }
         assert created.body() == {**body, "key": created.text}
 

@@ -137,6 +137,14 @@ class TestAccepted:
             frozenset({"fraud"}),
         )
 
+    @pytest.mark.parametrize("given", [{}, {"scope": ""}, {"scope": []}, {"scope": 7}, {"scope": {"a": 1}}])
+    async def test_a_token_without_scopes_is_refused_where_scopes_are_expected(
+        self, db: Database, clock: FrozenClock, issuer: Issuer, given: dict[str, Any]
+    ) -> None:
+        expected = EXPECTED.model_copy(update={"scopes_claim": "scope"})
+        with pytest.raises(Unauthenticated, match="no scopes in 'scope'"):
+            await ask(authenticator(db, clock, issuer, expected), token(clock, **given))
+
     async def test_an_end_user_is_in_no_team(self, db: Database, clock: FrozenClock, issuer: Issuer) -> None:
         assert (await ask(authenticator(db, clock, issuer), token(clock, t=["fraud"]))).teams == frozenset()
 

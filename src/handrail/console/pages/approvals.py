@@ -18,6 +18,7 @@ from handrail.core.principal import Principal
 from handrail.flows.approval import ApprovalConflict, Picked, decide, decide_identical
 from handrail.flows.approval_desk import look_closely, pace, shown_to
 from handrail.oversight.approvals import HASTY_SECONDS
+from handrail.protection.auth import Scope
 
 MOST_SHOWN = 100
 MOST_DECIDED = 20
@@ -153,8 +154,15 @@ def _arguments(text: str) -> dict[str, Any]:
 
 def add_routes(app: FastAPI, renderer: Renderer) -> None:
     pages, door = ApprovalsPages(renderer), Door(renderer)
-    app.add_route("/console/approvals", door.shows("approvals", pages.show, *STAFF), include_in_schema=False)
+    app.add_route(
+        "/console/approvals", door.shows("approvals", pages.show, Scope.APPROVALS_READ, *STAFF), include_in_schema=False
+    )
     one = "/console/approvals/{approval_id}"
     for path, form in (("/console/approvals/together", pages.post_together), (one, pages.post)):
-        app.add_route(path, door.takes("approvals", form, *STAFF), methods=["POST"], include_in_schema=False)
-    app.add_route(one, door.shows("approvals", pages.show_one, *STAFF), include_in_schema=False)
+        app.add_route(
+            path,
+            door.takes("approvals", form, Scope.APPROVALS_DECIDE, *STAFF),
+            methods=["POST"],
+            include_in_schema=False,
+        )
+    app.add_route(one, door.shows("approvals", pages.show_one, Scope.APPROVALS_READ, *STAFF), include_in_schema=False)

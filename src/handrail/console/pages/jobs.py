@@ -13,6 +13,7 @@ from handrail.console.rendering import Renderer
 from handrail.core.errors import HandrailError
 from handrail.core.principal import Principal, Role
 from handrail.flows.job_desk import JobDesk
+from handrail.protection.auth import Scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,6 @@ def _view(job: dict[str, Any]) -> dict[str, Any]:
 
 def add_routes(app: FastAPI, renderer: Renderer) -> None:
     page, door = JobsPage(renderer), Door(renderer)
-    app.add_route("/console/jobs", door.shows("jobs", page.show, *STAFF), include_in_schema=False)
-    run = door.takes("jobs", page.post, Role.OPERATOR, Role.ADMIN)
+    app.add_route("/console/jobs", door.shows("jobs", page.show, Scope.JOBS_READ, *STAFF), include_in_schema=False)
+    run = door.takes("jobs", page.post, Scope.JOBS_WRITE, Role.OPERATOR, Role.ADMIN)
     app.add_route("/console/jobs/{name}", run, methods=["POST"], include_in_schema=False)

@@ -13,6 +13,7 @@ from handrail.console.rendering import Renderer
 from handrail.core.errors import HandrailError
 from handrail.core.principal import Role
 from handrail.flows.switches import SwitchWanted, breakers_of, doubt, switch_off, switch_on, view_of
+from handrail.protection.auth import Scope
 from handrail.serving.resilience import KINDS
 
 MOST_SHOWN = 100
@@ -78,7 +79,9 @@ def _breaker(body: dict[str, Any]) -> dict[str, Any]:
 
 def add_routes(app: FastAPI, renderer: Renderer) -> None:
     page, door = SwitchesPage(renderer), Door(renderer)
-    app.add_route("/console/switches", door.shows("switches", page.show, *STAFF), include_in_schema=False)
+    app.add_route(
+        "/console/switches", door.shows("switches", page.show, Scope.SWITCHES_READ, *STAFF), include_in_schema=False
+    )
     for path, form in (("/console/switches", page.post_off), ("/console/switches/{switch_id}", page.post_on)):
-        take = door.takes("switches", form, Role.OPERATOR, Role.ADMIN)
+        take = door.takes("switches", form, Scope.SWITCHES_WRITE, Role.OPERATOR, Role.ADMIN)
         app.add_route(path, take, methods=["POST"], include_in_schema=False)

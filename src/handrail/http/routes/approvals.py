@@ -25,6 +25,7 @@ from handrail.http.schemas.approvals import (
     TurnApprovalList,
     WholeApproval,
 )
+from handrail.protection.auth import Scope
 
 router = APIRouter(prefix="/v1", tags=["approvals"], default_response_class=Response)
 _READERS = (Role.VIEWER, Role.REVIEWER, Role.APPROVER, Role.OPERATOR, Role.ADMIN)
@@ -87,7 +88,7 @@ async def list_approvals(request: Request) -> Response:
 
     With `mine=true` only what the caller may decide themselves; a page may then be shorter than its limit.
     """
-    principal = await staff_of(request, *_READERS)
+    principal = await staff_of(request, Scope.APPROVALS_READ, *_READERS)
     services, limit = services_of(request), limit_of(request)
     status, cursor = request.query_params.get("status", "pending"), request.query_params.get("cursor")
     if status == "pending":
@@ -108,7 +109,7 @@ async def list_approvals(request: Request) -> Response:
 )
 async def get_approval(request: Request, approval_id: str) -> Response:
     """One approval, what people said to it, and what is still missing."""
-    principal = await staff_of(request, *_READERS)
+    principal = await staff_of(request, Scope.APPROVALS_READ, *_READERS)
     services = services_of(request)
     return json_response((await look_closely(services, principal, approval_id)).whole_body())
 
@@ -121,7 +122,7 @@ async def get_approval(request: Request, approval_id: str) -> Response:
 async def decide_approval(request: Request, approval_id: str) -> Response:
     """Approve, reject, approve with other arguments, or ask. A second decision gets 409 with the first one's result."""
     # Which of the staff may decide it, by role, team or delegation, is for the approval's own rules to say.
-    principal = await staff_of(request, *_READERS)
+    principal = await staff_of(request, Scope.APPROVALS_DECIDE, *_READERS)
     body, _ = await body_of(request, DecisionMade)
     services = services_of(request)
     try:
@@ -149,7 +150,7 @@ async def decide_approval(request: Request, approval_id: str) -> Response:
 )
 async def decide_approvals(request: Request) -> Response:
     """Approve or reject the same action asked for several times. Each gets its own vote, and its own outcome here."""
-    principal = await staff_of(request, *_READERS)
+    principal = await staff_of(request, Scope.APPROVALS_DECIDE, *_READERS)
     body, _ = await body_of(request, DecisionsMade)
     services = services_of(request)
     picked = [Picked(each.id, each.fingerprint) for each in body.approvals]
@@ -173,7 +174,7 @@ async def decide_approvals(request: Request) -> Response:
 )
 async def list_approvers(request: Request) -> Response:
     """How fast each approver decides, the hastiest first. `days` (30) back; hasty is under `hasty_seconds` (3)."""
-    principal = await staff_of(request, *_READERS)
+    principal = await staff_of(request, Scope.APPROVALS_READ, *_READERS)
     days, hasty = _number(request, "days", 30, 366), _number(request, "hasty_seconds", 3, 3600)
     found = await pace(services_of(request), principal, days=days, hasty_seconds=hasty)
     return json_response({"data": [each.body() for each in found], "next_cursor": None})
@@ -184,7 +185,7 @@ async def list_approvers(request: Request) -> Response:
 )
 async def turn_approvals(request: Request, turn_id: str) -> Response:
     """What a turn waits or waited for, with the approvers' questions: for the user whose turn it is."""
-    principal = await principal_of(request)
+    principal = await principal_of(request, Scope.CONVERSATIONS_READ)
     services = services_of(request)
     turn = await services.conversations.require_turn(principal, turn_id)
     return json_response({"data": [each.body() for each in await waiting_of(services, turn)], "next_cursor": None})
@@ -197,7 +198,7 @@ async def turn_approvals(request: Request, turn_id: str) -> Response:
 )
 async def answer(request: Request, turn_id: str) -> Response:
     """Answer an approver's question, once. Only the user who asked for the action can."""
-    principal = await principal_of(request)
+    principal = await principal_of(request, Scope.TURNS_WRITE)
     body, _ = await body_of(request, AnswerGiven)
     question = await answer_question(services_of(request), principal, turn_id, body.question_id, body.answer)
     return json_response(question.body())

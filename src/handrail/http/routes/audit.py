@@ -13,6 +13,7 @@ from handrail.http.errors import json_response
 from handrail.http.openapi import CURSOR, LINES, answers, query, reads, up_to
 from handrail.http.requests import limit_of, services_of, staff_of
 from handrail.http.schemas.operations import AuditLine, AuditRecordList, CheckpointList
+from handrail.protection.auth import Scope
 
 router = APIRouter(prefix="/v1", tags=["audit"], default_response_class=Response)
 _FILTERS = ("action", "actor", "target", "outcome", "since", "until", "cursor", "tenant")
@@ -35,7 +36,7 @@ _FILTERS = ("action", "actor", "target", "outcome", "since", "until", "cursor", 
 )
 async def search_audit(request: Request) -> Response:
     """Records, newest first; `action`, `actor`, `target`, `outcome`, `since` and `until` narrow them."""
-    principal = await staff_of(request, Role.ADMIN)
+    principal = await staff_of(request, Scope.AUDIT_READ, Role.ADMIN)
     query = request.query_params
     given = {name: query[name] for name in _FILTERS if name in query}
     desk = AuditDesk(services_of(request), principal)
@@ -46,7 +47,7 @@ async def search_audit(request: Request) -> Response:
 @router.get("/audit/export", responses=answers("the log", None, also={LINES: AuditLine}))
 async def export_audit(request: Request) -> Response:
     """The whole log with its checkpoints and public keys, as JSON lines; other tenants' records as hashes only."""
-    principal = await staff_of(request, Role.ADMIN)
+    principal = await staff_of(request, Scope.AUDIT_READ, Role.ADMIN)
     lines = AuditDesk(services_of(request), principal).export()
 
     async def encoded() -> AsyncIterator[bytes]:
@@ -59,6 +60,6 @@ async def export_audit(request: Request) -> Response:
 @router.get("/audit/checkpoints", responses=answers("signed checkpoints", CheckpointList))
 async def list_checkpoints(request: Request) -> Response:
     """The newest signed checkpoint, to be kept where nobody who holds the database can reach it."""
-    principal = await staff_of(request, Role.ADMIN)
+    principal = await staff_of(request, Scope.AUDIT_READ, Role.ADMIN)
     newest = await AuditDesk(services_of(request), principal).newest_checkpoint()
     return json_response({"data": [newest] if newest else [], "next_cursor": None})

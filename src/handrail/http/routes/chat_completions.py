@@ -37,6 +37,7 @@ from handrail.http.requests import (
 )
 from handrail.http.schemas.conversations import ChatCompletion, ModelList, StreamedChunk
 from handrail.http.sse import EventStream
+from handrail.protection.auth import Scope
 
 BEGINS_ANEW = "\n\n(My answer broke off. I begin it again.)\n\n"
 router = APIRouter(prefix="/v1", tags=["OpenAI-compatible"], default_response_class=Response)
@@ -91,7 +92,7 @@ class ChatRequest(BaseModel):
 @router.get("/models", responses=answers("the agents, as models", ModelList))
 async def list_models(request: Request) -> Response:
     """The agents that can be talked to."""
-    principal = await principal_of(request)
+    principal = await principal_of(request, Scope.AGENTS_READ)
     agents = await services_of(request).releases.agents(principal.tenant_id)
     data = [
         {"id": each.name, "object": "model", "created": each.updated_at // 1_000_000, "owned_by": "handrail"}
@@ -109,7 +110,7 @@ async def list_models(request: Request) -> Response:
 )
 async def create_chat_completion(request: Request) -> Response:
     """One turn, in the shape of a chat completion. `x-handrail-conversation-id` continues a conversation."""
-    principal = await principal_of(request)
+    principal = await principal_of(request, Scope.TURNS_WRITE)
     body, raw = await body_of(request, ChatRequest)
     message, earlier = _read(body)
     services = services_of(request)

@@ -33,6 +33,7 @@ from handrail.http.requests import (
 from handrail.http.schemas.conversations import Conversation, ConversationList, ConversationWithMessages, StreamedEvent
 from handrail.http.schemas.conversations import Turn as TurnBody
 from handrail.http.sse import EventStream
+from handrail.protection.auth import Scope
 from handrail.serving.conversations import Turn, conversation_body, message_body, stored_turn_body
 
 router = APIRouter(prefix="/v1", tags=["conversations"], default_response_class=Response)
@@ -63,7 +64,7 @@ class TurnCreate(BaseModel):
 )
 async def create_conversation(request: Request) -> Response:
     """Begin a conversation with an agent, pinned to its stable release."""
-    principal = await principal_of(request)
+    principal = await principal_of(request, Scope.CONVERSATIONS_WRITE)
     body, raw = await body_of(request, ConversationCreate)
     services = services_of(request)
     key = idempotency_of(request, "conversations", raw)
@@ -78,7 +79,7 @@ async def create_conversation(request: Request) -> Response:
 )
 async def list_conversations(request: Request) -> Response:
     """The caller's own conversations, newest first; staff see all of their tenant. Pages by `cursor` and `limit`."""
-    principal = await principal_of(request)
+    principal = await principal_of(request, Scope.CONVERSATIONS_READ)
     limit = limit_of(request)
     found = await services_of(request).conversations.newest(
         principal, everyone=principal.has_role(*_STAFF), before=request.query_params.get("cursor"), limit=limit
@@ -93,7 +94,7 @@ async def list_conversations(request: Request) -> Response:
 )
 async def get_conversation(request: Request, conversation_id: str) -> Response:
     """A conversation with its newest 200 messages, oldest first."""
-    principal = await principal_of(request)
+    principal = await principal_of(request, Scope.CONVERSATIONS_READ)
     services = services_of(request)
     conversation = await services.conversations.require(principal, conversation_id)
     read_by_staff(services, principal, conversation)
@@ -111,7 +112,7 @@ async def get_conversation(request: Request, conversation_id: str) -> Response:
 )
 async def create_turn(request: Request, conversation_id: str) -> Response:
     """Send a message. The answer comes as JSON when it is complete, or as events with `Accept: text/event-stream`."""
-    principal = await principal_of(request)
+    principal = await principal_of(request, Scope.TURNS_WRITE)
     body, raw = await body_of(request, TurnCreate)
     stream = await take_turn(
         services_of(request),
@@ -131,7 +132,7 @@ async def create_turn(request: Request, conversation_id: str) -> Response:
 @router.get("/turns/{turn_id}", responses=answers("a turn", TurnBody, 404))
 async def get_turn(request: Request, turn_id: str) -> Response:
     """A turn as it stands."""
-    principal = await principal_of(request)
+    principal = await principal_of(request, Scope.CONVERSATIONS_READ)
     services = services_of(request)
     turn = await services.conversations.require_turn(principal, turn_id)
     read_by_staff(services, principal, await services.conversations.find(turn.tenant_id, turn.conversation_id))
@@ -151,7 +152,7 @@ async def _stored_body(services: Services, turn: Turn) -> dict[str, Any]:
 )
 async def turn_events(request: Request, turn_id: str) -> Response:
     """Replay a turn's events from `Last-Event-ID` and follow it live; nothing is lost, whatever the client missed."""
-    principal = await principal_of(request)
+    principal = await principal_of(request, Scope.CONVERSATIONS_READ)
     followers = followers_of(request)
     followers.require(principal.tenant_id, principal.subject)
     batches = await follow_turn(services_of(request), principal, turn_id, last_event_of(request))
@@ -161,7 +162,7 @@ async def turn_events(request: Request, turn_id: str) -> Response:
 @router.post("/turns/{turn_id}/cancel", responses=answers("the turn", TurnBody, 404, 409))
 async def cancel(request: Request, turn_id: str) -> Response:
     """Stop a turn that runs or waits. What was said so far stays in the transcript."""
-    principal = await principal_of(request)
+    principal = await principal_of(request, Scope.TURNS_WRITE)
     services = services_of(request)
     turn = await cancel_turn(services, principal, turn_id)
     return json_response(await _stored_body(services, turn))

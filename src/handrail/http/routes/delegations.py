@@ -12,6 +12,7 @@ from handrail.http.openapi import OF_BODIES, accepts, answers
 from handrail.http.requests import Name, Note, body_of, services_of, staff_of
 from handrail.http.schemas.approvals import Delegation, DelegationList
 from handrail.oversight.approvals import MOST_DAYS
+from handrail.protection.auth import Scope
 
 router = APIRouter(prefix="/v1", tags=["approvals"], default_response_class=Response)
 _STAFF = (Role.VIEWER, Role.REVIEWER, Role.APPROVER, Role.OPERATOR, Role.ADMIN)
@@ -35,7 +36,7 @@ class DelegationCreate(BaseModel):
 )
 async def create_delegation(request: Request) -> Response:
     """Let somebody else decide what the caller may decide. It can't be handed on, and never covers own requests."""
-    principal = await staff_of(request, *_STAFF)
+    principal = await staff_of(request, Scope.APPROVALS_DECIDE, *_STAFF)
     body, _ = await body_of(request, DelegationCreate)
     services = services_of(request)
     made = await delegate(services, principal, body.to, days=body.days, reason=body.reason)
@@ -45,7 +46,7 @@ async def create_delegation(request: Request) -> Response:
 @router.get("/delegations", responses=answers("a list of delegations", DelegationList))
 async def list_delegations(request: Request) -> Response:
     """The tenant's newest 200 delegations, newest first; those that are over stay in the list."""
-    principal = await staff_of(request, *_STAFF)
+    principal = await staff_of(request, Scope.APPROVALS_READ, *_STAFF)
     services = services_of(request)
     found, now = await services.approvals.delegations.list(principal.tenant_id), await services.approvals.now()
     return json_response({"data": [each.body(now) for each in found], "next_cursor": None})
@@ -54,7 +55,7 @@ async def list_delegations(request: Request) -> Response:
 @router.delete("/delegations/{delegation_id}", responses=answers("the delegation", Delegation, 404))
 async def delete_delegation(request: Request, delegation_id: str) -> Response:
     """Revoke a delegation: the lender's own, or any for operators. Votes given under it stay."""
-    principal = await staff_of(request, *_STAFF)
+    principal = await staff_of(request, Scope.APPROVALS_DECIDE, *_STAFF)
     services = services_of(request)
     revoked = await revoke_delegation(services, principal, delegation_id)
     return json_response(revoked.body(await services.approvals.now()))

@@ -13,6 +13,7 @@ from handrail.http.errors import json_response
 from handrail.http.openapi import OF_BODIES, accepts, answers, query, reads, up_to
 from handrail.http.requests import NO_ZERO, Name, Note, body_of, limit_of, local_operator_of, services_of, staff_of
 from handrail.http.schemas.operations import Release, ReleaseDiff, ReleaseList, ReleaseWithFiles, UsedAgent
+from handrail.protection.auth import Scope
 
 router = APIRouter(prefix="/v1", tags=["releases"], default_response_class=Response)
 _READERS = (Role.VIEWER, Role.REVIEWER, Role.APPROVER, Role.OPERATOR, Role.ADMIN)
@@ -41,7 +42,7 @@ def _desk(request: Request, principal: Principal) -> ReleaseDesk:
 )
 async def list_releases(request: Request) -> Response:
     """The tenant's releases, newest first; `agent` narrows it to one."""
-    principal = await staff_of(request, *_READERS)
+    principal = await staff_of(request, Scope.RELEASES_READ, *_READERS)
     found = await _desk(request, principal).list(request.query_params.get("agent"), limit_of(request, most=1000))
     return json_response({"data": found, "next_cursor": None})
 
@@ -49,7 +50,7 @@ async def list_releases(request: Request) -> Response:
 @router.get("/releases/{release_id}", responses=answers("a release with its files", ReleaseWithFiles, 404))
 async def get_release(request: Request, release_id: str) -> Response:
     """One release, by its id or the beginning of one."""
-    principal = await staff_of(request, *_READERS)
+    principal = await staff_of(request, Scope.RELEASES_READ, *_READERS)
     return json_response(await _desk(request, principal).show(release_id))
 
 
@@ -63,7 +64,7 @@ async def get_release(request: Request, release_id: str) -> Response:
 async def diff_releases(request: Request, release_id: str) -> Response:
     """What another release (`new`), or a project on the server's disk (`project`), changes against this one."""
     new, project = request.query_params.get("new"), request.query_params.get("project")
-    principal = await (local_operator_of(request) if new is None else staff_of(request, *_READERS))
+    principal = await (local_operator_of(request) if new is None else staff_of(request, Scope.RELEASES_READ, *_READERS))
     return json_response(await _desk(request, principal).diff(release_id, new, Path(project or ".")))
 
 
@@ -83,5 +84,5 @@ async def create_release(request: Request) -> Response:
 @router.post("/releases/{release_id}/use", responses=answers("the agent", UsedAgent, 404, 422))
 async def use_release(request: Request, release_id: str) -> Response:
     """Let a release answer all new conversations of its agent."""
-    principal = await staff_of(request, Role.OPERATOR)
+    principal = await staff_of(request, Scope.RELEASES_WRITE, Role.OPERATOR)
     return json_response(await _desk(request, principal).use(release_id))

@@ -11,6 +11,7 @@ from handrail.http.errors import ApiError, json_response
 from handrail.http.openapi import OF_BODIES, accepts, answers, query, reads, up_to
 from handrail.http.requests import Name, Note, body_of, limit_of, services_of, staff_of
 from handrail.http.schemas.operations import BreakerList, Switch, SwitchList, SwitchMade
+from handrail.protection.auth import Scope
 from handrail.serving.resilience import SwitchKind
 
 router = APIRouter(prefix="/v1", tags=["switches"], default_response_class=Response)
@@ -36,7 +37,7 @@ class SwitchCreate(BaseModel):
 )
 async def list_switches(request: Request) -> Response:
     """What is off; with `status=all` also what was, newest first."""
-    principal = await staff_of(request, *_READERS)
+    principal = await staff_of(request, Scope.SWITCHES_READ, *_READERS)
     store, status = services_of(request).switch_store, request.query_params.get("status", "off")
     if status not in ("off", "all"):
         raise ApiError("invalid_request", f"status {status!r} is not 'off' or 'all'", param="status")
@@ -55,7 +56,7 @@ async def create_switch(request: Request) -> Response:
 
     `warning` says so when no loaded release knows the tool or model; the switch holds all the same.
     """
-    operator = await staff_of(request, Role.OPERATOR, Role.ADMIN)
+    operator = await staff_of(request, Scope.SWITCHES_WRITE, Role.OPERATOR, Role.ADMIN)
     body, _ = await body_of(request, SwitchCreate)
     services = services_of(request)
     made = await switch_off(services, operator, SwitchWanted(**body.model_dump()))
@@ -69,7 +70,7 @@ async def create_switch(request: Request) -> Response:
 )
 async def end_switch(request: Request, switch_id: str) -> Response:
     """Switch it on again; `reason` in the query is kept."""
-    operator = await staff_of(request, Role.OPERATOR, Role.ADMIN)
+    operator = await staff_of(request, Scope.SWITCHES_WRITE, Role.OPERATOR, Role.ADMIN)
     reason = request.query_params.get("reason")
     ended = await switch_on(services_of(request), operator, switch_id, reason[:500] if reason else None)
     return json_response(ended.body())
@@ -78,5 +79,5 @@ async def end_switch(request: Request, switch_id: str) -> Response:
 @router.get("/breakers", responses=answers("a list of breakers", BreakerList))
 async def list_breakers(request: Request) -> Response:
     """The breakers of the process that answers, by key."""
-    principal = await staff_of(request, *_READERS)
+    principal = await staff_of(request, Scope.SWITCHES_READ, *_READERS)
     return json_response({"data": breakers_of(services_of(request), principal), "next_cursor": None})

@@ -100,6 +100,7 @@ class Key(Resource):
     expires_at: At | None
     revoked_at: At | None
     last_used_at: At | None
+    replaced_by: str | None = Field(description="The key that took its place when it was rotated.")
 
 
 class KeyList(Page[Key]):

@@ -19,6 +19,7 @@ from handrail.protection.auth.policy import (
     owns,
     require_role,
 )
+from handrail.protection.auth.scopes import Scope, require_narrower, require_scope
 from handrail.protection.auth.sessions import Session, SessionLimits, SessionStore
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "PermissionDecision",
     "PermissionDenied",
     "PermissionRule",
+    "Scope",
     "Session",
     "SessionLimits",
     "SessionStore",
@@ -41,5 +43,7 @@ __all__ = [
     "decide_tool",
     "operator_token",
     "owns",
+    "require_narrower",
     "require_role",
+    "require_scope",
 ]

@@ -121,11 +121,15 @@ def principal_of_claims(claims: Mapping[str, Any], names: ClaimNames) -> Princip
     known = {role.value for role in Role}
     roles = frozenset(Role(role) for role in _texts(claims, names.roles_claim) if role in known)
     staff = roles - {Role.END_USER}
+    scopes = frozenset(_texts(claims, names.scopes_claim))
+    if names.scopes_claim is not None and not scopes:
+        # Without any a principal may do all that its role allows: here that would turn a lack into everything.
+        raise TokenRefused(f"it has no scopes in {names.scopes_claim!r}")
     return Principal(
         tenant,
         subject,
         staff or frozenset({Role.END_USER}),
-        frozenset(_texts(claims, names.scopes_claim)),
+        scopes,
         # Says in the audit log how they came in; it also keeps them apart from every principal of our own.
         f"jwt:{names.issuer}",
         frozenset(_texts(claims, names.teams_claim)) if staff else frozenset(),

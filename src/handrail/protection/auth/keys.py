@@ -4,8 +4,8 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import bindparam, func, insert, select, update
@@ -16,6 +16,7 @@ from handrail.core.errors import NotFound, UsageError
 from handrail.core.ids import new_id
 from handrail.core.principal import Principal, Role
 from handrail.db import Batch, Database, Prepared, Row, now, scoped
+from handrail.protection.auth.scopes import require_known
 from handrail.protection.auth.tables import api_key
 
 KEY = re.compile(r"hr_([0-9a-z]{8})_[0-9a-f]{64}")
@@ -32,6 +33,17 @@ _REVOKE = Prepared(
     update(_k)
     .where(_k.c.tenant_id == bindparam("of_tenant"), _k.c.id == bindparam("key"), _k.c.revoked_at.is_(None))
     .values(revoked_at=bindparam("at"))
+)
+# Of two who replace a key at once one is too late.
+_REPLACE = Prepared(
+    update(_k)
+    .where(
+        _k.c.tenant_id == bindparam("of_tenant"),
+        _k.c.id == bindparam("key"),
+        _k.c.revoked_at.is_(None),
+        _k.c.replaced_by.is_(None),
+    )
+    .values(replaced_by=bindparam("new_key"), expires_at=bindparam("ends"))
 )
 _TOUCH = Prepared(
     update(_k)
@@ -57,6 +69,7 @@ class ApiKey:
     last_used_at: int | None = None
     note: str | None = None
     teams: tuple[str, ...] = ()
+    replaced_by: str | None = None
 
     @classmethod
     def of(cls, row: Row) -> "ApiKey":
@@ -74,6 +87,7 @@ class ApiKey:
             last_used_at=row["last_used_at"],
             note=row["note"],
             teams=tuple(json.loads(row["teams"] or "[]")),
+            replaced_by=row["replaced_by"],
         )
 
     @property
@@ -101,7 +115,23 @@ class ApiKey:
             "expires_at": _iso(self.expires_at),
             "revoked_at": _iso(self.revoked_at),
             "last_used_at": _iso(self.last_used_at),
+            "replaced_by": self.replaced_by,
         }
+
+    def successor(self, *, at: int) -> tuple["ApiKey", str]:
+        """A key for the same principal, which lasts as long again, and its text."""
+        prefix, text = _new_text()
+        lasts = None if self.expires_at is None else self.expires_at - self.created_at
+        new = replace(
+            self,
+            id=new_id("key"),
+            prefix=prefix,
+            hash=hash_of(text),
+            created_at=at,
+            expires_at=None if lasts is None else at + lasts,
+            last_used_at=None,
+        )
+        return new, text
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,15 +180,15 @@ class KeyStore:
         `beside` may append to the same batch.
 
         Raises:
-            UsageError: an end user was to be in a team; teams decide, end users ask.
+            UsageError: an end user was to be in a team; teams decide, end users ask. Or there is no such scope.
         """
+        require_known(scopes)
         if teams and role is Role.END_USER:
             raise UsageError(
                 f"an end user can't be in a team ({', '.join(teams)}); give the key another role, such as 'viewer'",
                 param="teams",
             )
-        prefix = "".join(secrets.choice(_PREFIX_LETTERS) for _ in range(8))
-        text = f"hr_{prefix}_{secrets.token_hex(32)}"
+        prefix, text = _new_text()
         key = ApiKey(
             id=new_id("key"),
             tenant_id=tenant_id,
@@ -201,6 +231,41 @@ class KeyStore:
         assert row is not None, "keys are never deleted"
         return ApiKey.of(row)
 
+    async def rotate(
+        self,
+        tenant_id: str,
+        key_id: str,
+        *,
+        at: int,
+        grace_seconds: int,
+        beside: Callable[[Batch, ApiKey, ApiKey], None],
+    ) -> CreatedKey:
+        """Give the key's principal a new one; the old one goes on for the grace, unless it ends before.
+
+        `beside` may append to the same batch; it gets the old key and the new one.
+
+        Raises:
+            NotFound: the tenant has no such key.
+            UsageError: it was revoked or replaced, or has expired.
+            Conflict: somebody replaced it just now.
+        """
+        row = await self._db.fetch_one(_FIND, {"tenant_id": tenant_id, "id": key_id})
+        if row is None:
+            raise NotFound(f"there is no API key {key_id!r}; `handrail keys list` shows them")
+        old = ApiKey.of(row)
+        if (why := _why_not_rotated(old, at)) is not None:
+            raise UsageError(f"API key {key_id!r} {why}", param="key_id")
+        new, text = old.successor(at=at)
+        ends = at + grace_seconds * 1_000_000
+        if old.expires_at is not None:
+            ends = min(ends, old.expires_at)
+        async with self._db.batch() as batch:
+            named = {"of_tenant": tenant_id, "key": key_id, "new_key": new.id, "ends": ends}
+            batch.add(_REPLACE, named, expect=1)
+            self._add(batch, new)
+            beside(batch, old, new)
+        return CreatedKey(new, text)
+
     async def find(self, prefix: str) -> FoundKey | None:
         """The key whose text begins `hr_<prefix>_`, of whichever tenant."""
         row = await self._db.fetch_one(_BY_PREFIX, {"prefix": prefix})
@@ -211,10 +276,11 @@ class KeyStore:
         row = await self._db.fetch_one(_ANY, {})
         return row is not None and row["keys"] > 0
 
-    async def touch(self, key: ApiKey, *, at: int) -> None:
-        """Remember when the key was last used."""
+    async def touch(self, used: Mapping[tuple[str, str], int]) -> None:
+        """Remember when keys were last used, by tenant and id: many in one write."""
         async with self._db.batch() as batch:
-            batch.add(_TOUCH, {"of_tenant": key.tenant_id, "key": key.id, "at": at})
+            for (tenant_id, key_id), at in used.items():
+                batch.add(_TOUCH, {"of_tenant": tenant_id, "key": key_id, "at": at})
 
     def _add(self, batch: Batch, key: ApiKey) -> None:
         batch.add(
@@ -233,8 +299,23 @@ class KeyStore:
                 "revoked_at": key.revoked_at,
                 "last_used_at": key.last_used_at,
                 "note": key.note,
+                "replaced_by": key.replaced_by,
             },
         )
+
+
+def _new_text() -> tuple[str, str]:
+    """A fresh prefix, and the text of a key with it."""
+    prefix = "".join(secrets.choice(_PREFIX_LETTERS) for _ in range(8))
+    return prefix, f"hr_{prefix}_{secrets.token_hex(32)}"
+
+
+def _why_not_rotated(key: ApiKey, at: int) -> str | None:
+    if key.revoked_at is not None:
+        return f"was revoked on {iso(key.revoked_at)}; make a new one"
+    if key.expires_at is not None and key.expires_at <= at:
+        return f"expired on {iso(key.expires_at)}; make a new one"
+    return None if key.replaced_by is None else f"was replaced by {key.replaced_by!r}; rotate that one"
 
 
 def hash_of(text: str) -> str:

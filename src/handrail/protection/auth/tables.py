@@ -20,6 +20,7 @@ api_key = Table(
     micros("expires_at", nullable=True),
     micros("revoked_at", nullable=True),
     micros("last_used_at", nullable=True),
+    Column("replaced_by", Text),
     Index("ix_api_key_tenant_id_id", "tenant_id", "id"),
 )
 
