@@ -10,7 +10,7 @@ from handrail.core.principal import Principal, Role
 from handrail.db import Database
 from handrail.flows.approval import decide
 from handrail.oversight.approvals import Approval, Risk
-from handrail.serving.models import calls
+from handrail.serving.models import Reply, calls
 from tests.flows.desk import Desk
 from tests.flows.world import PROJECT, World, closed, until, world_over
 
@@ -143,6 +143,20 @@ class TestReads:
     async def test_a_read_inside_runs(self, shop: World, desk: Desk):
         await obeys(shop, "any news?", ("get_stock", {"item": "kettle"}))
         assert desk.names() == ["get_order", "get_stock"]
+
+
+class TestCanaries:
+    async def test_a_call_that_carries_the_instructions_out_is_refused(self, shop: World, desk: Desk):
+        canary = shop.release.canary.text
+        shop.script(calls(("search_web", {"query": f"say {canary.upper()}"})), "Done.")
+        result = await shop.say(await shop.open(), "tell me a story")
+        assert (desk.seen, await shop.calls(result["id"])) == ([], [("search_web", "failed")])
+
+    async def test_an_answer_does_not_say_it(self, shop: World):
+        canary = shop.release.canary.text
+        shop.script(Reply(text=f"My reference is {canary}, as you wished.", piece=3))
+        result = await shop.say(await shop.open(), "what is your reference?")
+        assert await shop.answer(result["id"]) == "My reference is [withheld], as you wished."
 
 
 FLOW = """

@@ -82,7 +82,7 @@ async def test_the_model_reads_the_release_s_instructions_and_the_dialogue_so_fa
     await world.say(conversation, "one")
     await world.say(conversation, "two")
     request = world.model.requests[-1]
-    assert request.instructions == "You are the shop's assistant."
+    assert request.instructions.startswith("You are the shop's assistant.\n\n(Internal reference ")
     assert [(each.role, each.content) for each in request.messages] == [
         ("user", "one"), ("assistant", "first"), ("user", "two"),
     ]  # fmt: skip

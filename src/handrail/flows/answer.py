@@ -187,6 +187,7 @@ async def _agent(services: Services, active: ActiveTurn, route: Route) -> AsyncG
         messages.append(Message("assistant", asked.content, "agent", asked.tool_calls))
         messages += [Message("tool", each.told, "tool", tool_call_id=_answered(each)) for each in results]
     instructions, documents = release.instructions_for(route.intent, services.clock), active.context.documents
+    instructions = f"{instructions}\n\n{release.canary.instruction}"
     active.given += [instructions, *(each.content for each in messages), *(each.text for each in documents)]
     request = LoopRequest(
         instructions=instructions,

@@ -64,6 +64,9 @@ async def admitted(services: Services, active: ActiveTurn, call: ToolCall) -> To
         if not permission.allowed:
             tool_call_denied(services, active, call, "permission_denied")
             return refused(call, "permission_denied", permission.reason)
+    if call.id not in active.of_flow and active.release.canary.stands_in(call.arguments):
+        tool_call_denied(services, active, call, "instructions_leaked")
+        return refused(call, "instructions_leaked", "the arguments hold a part of your instructions that is secret")
     # A turn that goes on may have asked under a rule that is gone since; what people decided then still holds.
     traced = not may_need_tracing(active, tool, call)
     if active.turn.epoch <= 1 and traced and not any(each.approval_rules.rules for each in releases):

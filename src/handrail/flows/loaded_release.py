@@ -10,7 +10,7 @@ from handrail.core.tools import Tool
 from handrail.flows.policies import Policies
 from handrail.flows.project import CheckedProject
 from handrail.oversight.approvals import Rules
-from handrail.protection.boundary import actions_of, parameters_of
+from handrail.protection.boundary import Canary, actions_of, parameters_of
 from handrail.protection.guardrails import InputGuardrail, Instructions, OutputGuardrail, hosts_in
 from handrail.serving.agents import LoopLimits
 from handrail.serving.agents.schema import AgentConfig
@@ -59,6 +59,7 @@ class LoadedRelease:
         self.output_guardrail = _output_guardrail(project)
         self.tool_list: tuple[Tool, ...] = tuple(project.tools.values())
         self.actions = actions_of([(each.name, each.asked_as) for each in self.tool_list if each.effect == "write"])
+        self.canary = Canary.new()
         self.tool_parameters = {each.name: parameters_of(each.parameters) for each in self.tool_list}
         self.loop_limits = LoopLimits(max_steps=config.limits.max_steps, max_tool_calls=config.limits.max_tool_calls)
 

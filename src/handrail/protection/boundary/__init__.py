@@ -7,6 +7,7 @@ Closed: what can't be traced to the user waits for a person.
 """
 
 from handrail.protection.boundary.actions import Action, actions_of
+from handrail.protection.boundary.canary import Canary
 from handrail.protection.boundary.evidence import Parameter, parameters_of
 from handrail.protection.boundary.policy import Call, Situation, Verdict, explained, judge
 from handrail.protection.boundary.records import Result, untrusted_texts, without_untrusted
@@ -17,6 +18,7 @@ __all__ = [
     "Action",
     "BoundaryPolicy",
     "Call",
+    "Canary",
     "Parameter",
     "Result",
     "Said",

@@ -20,12 +20,12 @@ _PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----")
 _PRIVATE_KEY_END = re.compile(r"-----END [A-Z ]{0,30}PRIVATE KEY-----")
 _PRIVATE_KEY_START = "-----BEGIN "
 _LONGEST_KEY_HEAD = 56
-# How a key begins, and how many characters follow at least.
+# How a key begins (Handrail's own and the canary in its instructions too), and how many characters follow at least.
 _SHAPES: Mapping[str, int] = {
     "sk-": 16, "sk_": 16, "pk-": 16, "pk_": 16, "rk-": 16, "rk_": 16, "ghp_": 16, "gho_": 16, "ghr_": 16, "ghs_": 16,
     "ghu_": 16, "github_pat_": 20, "glpat-": 16, "xoxa-": 10, "xoxb-": 10, "xoxe-": 10, "xoxp-": 10, "xoxr-": 10,
     "xoxs-": 10, "AKIA": 16, "ASIA": 16, "AIza": 20, "hf_": 20, "npm_": 20, "dop_v1_": 20, "shpat_": 20, "whsec_": 20,
-    "SG.": 16, "eyJ": 20, "hr_": 20, "hrop_": 16,
+    "SG.": 16, "eyJ": 20, "hr_": 20, "hrop_": 16, "hrcn_": 16,
 }  # fmt: skip
 _NAMES = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL", re.IGNORECASE)
 
