@@ -18,6 +18,8 @@ _OWNERS: tuple[tuple[str, Rail], ...] = (
     ("handrail/http/guard.py", "security"),
     ("handrail/protection/", "security"),
     ("handrail/flows/boundary.py", "security"),
+    ("handrail/flows/guardrails.py", "security"),
+    ("handrail/flows/output.py", "security"),
     ("handrail/insight/", "insight"),
     ("handrail/telemetry/", "insight"),
     ("handrail/serving/routing/", "routing"),

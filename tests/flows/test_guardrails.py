@@ -11,7 +11,7 @@ from handrail.delivery.releases import Sources
 from handrail.flows.audit_desk import AuditDesk, Filter
 from handrail.flows.wording import PASSED_ON, REFUSED
 from handrail.protection.auth import LOCAL_OPERATOR
-from handrail.protection.guardrails import GuardrailsPolicy, InputGuardrail
+from handrail.protection.guardrails import Channel, Detector, Finding, GuardrailsPolicy, InputGuardrail
 from handrail.serving.models import ScriptedModel, calls
 from tests.flows.desk import Desk
 from tests.flows.world import PROJECT, World, closed, world_over
@@ -123,6 +123,20 @@ class TestMessage:
         (record,) = found["data"]
         assert (record["outcome"], record["target"]) == ("denied", f"turn:{result['id']}")
         assert "instructions" not in str(record)
+
+
+class TestClosed:
+    async def test_a_message_that_can_not_be_judged_is_not_taken(self, world: World) -> None:
+        class Broken(Detector):
+            def scan(self, text: str, channel: Channel, threshold: float | None = None) -> Finding:
+                raise ValueError("no detector today")
+
+        world.services.detector = Broken()
+        conversation = await world.open()
+
+        with pytest.raises(ValueError, match="no detector today"):
+            await world.send(conversation, "hello there")
+        assert (await world.services.conversations.find("default", conversation.id)).turn_count == 0
 
 
 class TestEarlier:

@@ -7,7 +7,7 @@ from handrail.db import Database
 from handrail.flows.audit_desk import AuditDesk, Filter
 from handrail.flows.wording import ANSWER_REFUSED
 from handrail.protection.auth import LOCAL_OPERATOR
-from handrail.protection.guardrails import OutputGuardrail
+from handrail.protection.guardrails import OutputGuardrail, OutputScanner
 from handrail.protection.guardrails.schema import OutputPolicy
 from handrail.serving.models import ScriptedModel, calls
 from tests.flows.desk import Desk
@@ -77,6 +77,22 @@ class TestAnswer:
         assert 'guardrail="output.secrets"' in page
         found = await AuditDesk(world.services, LOCAL_OPERATOR).search(Filter(action="guardrail.tripped"))
         assert [each["target"] for each in found["data"]] == [f"turn:{result['id']}"]
+
+
+class TestClosed:
+    async def test_nothing_unseen_goes_out_when_the_filter_fails(self, world: World) -> None:
+        def broken(text: str) -> list[str]:
+            raise ValueError("no detector today")
+
+        under(world, personal_data="withhold")
+        world.services.output_scanner = OutputScanner(find_personal=broken)
+        world.script("Write to bob@mail.example. Bye.")
+
+        stream = await world.send(await world.open(), "hello there")
+        seen = await events_of(stream)
+
+        assert (await stream.wait())["status"] == "failed"
+        assert "bob" not in str(seen)
 
 
 class TestLinks:

@@ -2,8 +2,8 @@
 
 Acts when a message arrives, before it is stored; on each tool result; and on the answer while it streams. The agent's
 policy says what happens. Depends on nothing outside itself. A message it does not understand it refuses (closed). What
-detection does not recognise goes on (open): it is a layer, not the boundary. An error in the output filter ends the
-turn, and nothing unseen goes out (closed).
+detection does not recognise goes on (open): it is a layer, not the boundary. An error in a guardrail ends the turn, or
+keeps it from beginning: nothing unseen goes in or out (closed).
 """
 
 from handrail.protection.guardrails.addresses import hosts_in

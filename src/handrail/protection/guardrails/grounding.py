@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import cached_property
 from itertools import combinations
 from typing import Any, Literal
 
@@ -16,7 +17,7 @@ from handrail.core import json
 ClaimKind = Literal["number", "date", "id", "quote", "name"]
 # More pairs than of so many numbers are not tried.
 MOST_NUMBERS = 60
-MOST_EVIDENCE_CHARACTERS = 100_000
+MOST_EVIDENCE_CHARACTERS = 50_000
 # Counts of a few things, numbers of a list: anybody may say them.
 SMALL = 10
 
@@ -67,26 +68,23 @@ class Evidence:
     def __init__(self, texts: Sequence[str], today: date | None = None) -> None:
         # Within JSON a line break is two signs, the second a letter.
         self._text = "\n".join(texts)[-MOST_EVIDENCE_CHARACTERS:].replace("\\n", " ")
-        self._words: set[str] | None = None
-        self._numbers: set[int] | None = None
-        self._dates = {each for each in map(_as_date, _DATE.finditer(self._text)) if each}
-        if today is not None:
-            self._dates.add(today)
-        self._counts = _counts(texts)
+        self._texts = texts
+        self._today = today
 
-    @property
+    @cached_property
     def words(self) -> set[str]:
-        if self._words is None:
-            self._words = set(_WORD.findall(self._text.lower()))
-        return self._words
+        return set(_WORD.findall(self._text.lower()))
 
-    @property
+    @cached_property
     def numbers(self) -> set[int]:
         """In hundredths, so that 12.5, 12.50 and 1250 cents meet."""
-        if self._numbers is None:
-            plain = {value for each in _NUMBER.finditer(self._text) for value in _values(each[0])}
-            self._numbers = plain | {value // 100 for value in plain if value % 100 == 0} | self._counts
-        return self._numbers
+        plain = {value for each in _NUMBER.finditer(self._text) for value in _values(each[0])}
+        return plain | {value // 100 for value in plain if value % 100 == 0} | _counts(self._texts)
+
+    @cached_property
+    def dates(self) -> set[date]:
+        found = {each for each in map(_as_date, _DATE.finditer(self._text)) if each}
+        return found | ({self._today} if self._today else set[date]())
 
     def supports(self, claim: Claim) -> bool:
         if claim.kind == "date":
@@ -107,18 +105,18 @@ class Evidence:
         some = sorted(self.numbers)[:MOST_NUMBERS]
         if any(value in (one + other, other - one) for one, other in combinations(some, 2)):
             return True
-        days = {abs((one - other).days) * 100 for one, other in combinations(sorted(self._dates)[:20], 2)}
+        days = {abs((one - other).days) * 100 for one, other in combinations(sorted(self.dates)[:20], 2)}
         return value in days
 
     def _has_date(self, found: re.Match[str]) -> bool:
         parts = _parts(found)
-        if any(all(part in (None, getattr(each, name)) for name, part in parts.items()) for each in self._dates):
+        if any(all(part in (None, getattr(each, name)) for name, part in parts.items()) for each in self.dates):
             return True
         claimed = _as_date(found)
         if claimed is None:
             return False
         spans = {int(each[1]) * (7 if each[2].lower() == "week" else 1) for each in _SPAN.finditer(self._text)}
-        return any(each + timedelta(days=days) == claimed for each in self._dates for days in spans)
+        return any(each + timedelta(days=days) == claimed for each in self.dates for days in spans)
 
 
 def ground(text: str, given: Sequence[str], today: date | None = None) -> Grounding:

@@ -20,6 +20,8 @@ _PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----")
 _PRIVATE_KEY_END = re.compile(r"-----END [A-Z ]{0,30}PRIVATE KEY-----")
 _PRIVATE_KEY_START = "-----BEGIN "
 _LONGEST_KEY_HEAD = 56
+_LONGEST_KEY = 8_192
+_KEY_BODY = re.compile(r"[A-Za-z0-9+/=\s-]*")
 # How a key begins (Handrail's own and the canary in its instructions too), and how many characters follow at least.
 _SHAPES: Mapping[str, int] = {
     "sk-": 16, "sk_": 16, "pk-": 16, "pk_": 16, "rk-": 16, "rk_": 16, "ghp_": 16, "gho_": 16, "ghr_": 16, "ghs_": 16,
@@ -134,6 +136,8 @@ def _private_key(text: str, at: int, is_final: bool) -> Decision:
         is_begun = _PRIVATE_KEY_START.startswith(rest[: len(_PRIVATE_KEY_START)]) or rest.startswith(_PRIVATE_KEY_START)
         return WAIT if is_begun and len(rest) == len(text) - at and not is_final else None
     end = _PRIVATE_KEY_END.search(text, head.end())
+    if end is None and len(text) - at > _LONGEST_KEY:
+        return Step(len(text), SECRETS, "[withheld]", _KEY_BODY)
     if end is None and not is_final:
         return WAIT
     return Step(end.end() if end else len(text), SECRETS, "[withheld]")
