@@ -5,7 +5,6 @@ import asyncio
 from contextlib import suppress
 from functools import partial
 
-from handrail.core.errors import HandrailError
 from handrail.db import Conflict
 from handrail.flows.admission import clear, start_next
 from handrail.flows.keepers import every, tried
@@ -85,11 +84,8 @@ async def _approvals(services: Services) -> None:
     # What is still held back holds itself back anew.
     services.held_back.clear()
     for approval in await services.approvals.decided_not_resumed():
-        try:
-            await go_on(services, approval)
-        except HandrailError as error:
-            # One that can't go on (its release is damaged) must not keep the others.
-            logger().error("a decided turn can't go on yet", approval_id=approval.id, code=error.code)
+        # One that can't go on (its release is damaged) must not keep the others.
+        await tried(partial(go_on, services, approval), f"the turn of approval {approval.id}")
 
 
 async def recover(services: Services) -> int:
