@@ -14,7 +14,7 @@ from handrail.jobs import JobEngine
 from handrail.jobs.replicas import Timing
 from handrail.settings import Settings
 
-QUICK = Timing(beat=0.1, sweep=0.2, silent_after=0.6, dead_after=1.0)
+QUICK = Timing(beat=0.1, sweep=0.2, poll=0.2, silent_after=0.6, dead_after=1.0)
 
 
 class Counter:

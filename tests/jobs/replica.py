@@ -27,7 +27,7 @@ from handrail.settings import Settings
 from handrail.telemetry.logging import configure
 from tests.jobs.engines import until
 
-TIMING = Timing(beat=0.2, sweep=0.4, silent_after=1.0, dead_after=2.0)
+TIMING = Timing(beat=0.2, sweep=0.4, poll=0.3, silent_after=1.0, dead_after=2.0)
 
 
 class EverySecond(Schedule):

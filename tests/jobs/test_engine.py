@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dbos import _dbos, _workflow_commands
 
 from handrail.core.errors import HandrailError
 from handrail.core.jobs import DEPLOYMENT, Schedule, Task
@@ -14,8 +15,9 @@ from handrail.db import StoreUnavailable
 from handrail.flows.jobs import Job
 from handrail.flows.services import Services
 from handrail.jobs import running_jobs
+from handrail.jobs.durable import UNUSED_SECONDS
 from handrail.settings import JobSettings, Settings
-from tests.jobs.engines import Counter, ask, ended, engine_over, jobs_of, until
+from tests.jobs.engines import QUICK, Counter, ask, ended, engine_over, jobs_of, until
 
 
 class TestARun:
@@ -175,6 +177,17 @@ async def test_the_engine_s_file_is_for_the_service_s_own_user_alone(services: S
     async with engine_over(services, {}, tmp_path):
         modes = {name: os.stat(tmp_path / name).st_mode & 0o777 for name in ("jobs.db", "jobs.db-wal", "jobs.db-shm")}
     assert set(modes.values()) == {0o600}, modes
+
+
+@pytest.mark.parametrize("engine_url", [None])
+async def test_what_the_engine_has_no_setting_for_is_still_where_it_is_set(services: Services, tmp_path: Path) -> None:
+    """Private names of DBOS: when a new version has moved them, an idle server is busier again and nothing else."""
+    async with engine_over(services, {}, tmp_path):
+        queue = _dbos._get_dbos_instance()._registry.get_internal_queue()  # pyright: ignore[reportPrivateUsage]
+        assert queue.polling_interval_sec == QUICK.poll
+        read_at_launch = _workflow_commands.background_jobs_thread.__code__.co_names
+        assert "_BACKGROUND_JOBS_INTERVAL_SEC" in read_at_launch
+        assert _workflow_commands._BACKGROUND_JOBS_INTERVAL_SEC == UNUSED_SECONDS  # pyright: ignore[reportPrivateUsage]
 
 
 @pytest.mark.parametrize("engine_url", [None])

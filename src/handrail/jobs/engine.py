@@ -133,7 +133,7 @@ class JobEngine:
         while self._durable is None:
             try:
                 self._work = Work(self._services, self._jobs, await self._replicas())
-                durable = Durable(self._url, self._executor_id, self._work.steps())
+                durable = Durable(self._url, self._executor_id, self._work.steps(), poll_seconds=self._timing.poll)
                 await self._apart(durable.launch, self._schedules())
                 self._durable = durable
             except HandrailError as error:

@@ -11,13 +11,16 @@ from handrail.telemetry.logging import logger
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Seconds between heartbeats, between sweeps, and until others call a silent process dead.
+    """Seconds between heartbeats, between sweeps, between looks into the queues, and until others call a silent process
+    dead.
 
+    A look costs two milliseconds, and an idle server makes nothing but looks.
     `silent_after` is earlier than that: a process that can't say it lives begins no page any more.
     """
 
     beat: float = 3.0
     sweep: float = 5.0
+    poll: float = 3.0
     silent_after: float = 10.0
     dead_after: float = 15.0
 
