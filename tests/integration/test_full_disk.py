@@ -1,0 +1,77 @@
+"""A real server whose disk takes nothing more, and then has room again: what was said to be done is done."""
+
+import resource
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from handrail.protection.auth import operator_token
+from tests.http.api import parsed
+from tests.integration.processes import Process, Provider, agent_project, run, serving
+
+pytestmark = pytest.mark.slow
+ROOM = 4096
+
+
+@pytest.fixture
+def provider() -> Iterator[Provider]:
+    made = Provider()
+    yield made
+    made.close()
+
+
+@contextmanager
+def full(process: Process) -> Iterator[None]:
+    """No file of the process grows beyond a page: its database, that of its jobs, and with them its audit log."""
+    before = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (ROOM, before[1]))
+    try:
+        yield
+    finally:
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, before)
+
+
+def test_a_full_disk_is_said_loses_nothing_and_is_forgiven_without_a_restart(tmp_path: Path, provider: Provider):
+    project = agent_project(tmp_path / "talker", provider)
+    with serving("serve", "--project", str(project), home=tmp_path) as server:
+        conversation, operator = server.open(), f"Bearer {operator_token(tmp_path / 'data')}"
+        turns, runs = f"/v1/conversations/{conversation}/turns", "/v1/jobs/retention/runs"
+        server.say(conversation, "before")
+        with full(server):
+            for path, headers in ((turns, {}), ("/v1/conversations", {}), (runs, {"authorization": operator})):
+                body = {"message": "now"} if path == turns else {}
+                answer = server.client.post(path, json=body, headers=headers)
+                assert (answer.status_code, answer.json()["error"]["code"]) == (503, "store_unavailable"), path
+                assert int(answer.headers["retry-after"]) >= 1
+                assert "free its disk" in answer.json()["error"]["message"]
+            assert server.client.get("/healthz").status_code == 200
+            # The clocks of leases, audit and jobs look in vain meanwhile.
+            time.sleep(3)
+        assert server.say(conversation, "after")["status"] == "completed"
+        assert [text for role, text in server.transcript(conversation) if role == "user"] == ["before", "after"]
+        assert server.client.post(runs, headers={"authorization": operator}).status_code == 202
+        verified = run("audit", "verify", home=tmp_path)
+        assert verified.returncode == 0, verified.stdout + verified.stderr
+        assert run("db", "check", home=tmp_path).returncode == 0
+
+
+def test_a_turn_that_ends_on_a_full_disk_is_never_said_to_be_complete(tmp_path: Path, provider: Provider):
+    project = agent_project(tmp_path / "talker", provider)
+    provider.says, provider.gap = "one two three four", 0.5
+    with serving("serve", "--project", str(project), home=tmp_path) as server, ThreadPoolExecutor() as pool:
+        conversation = server.open()
+        path = f"/v1/conversations/{conversation}/turns"
+        headers = {"accept": "text/event-stream"}
+        asked = pool.submit(server.client.post, path, json={"message": "count"}, headers=headers)
+        time.sleep(0.7)
+        with full(server):
+            seen = list(parsed(asked.result(20).text))
+            assert (seen[-1].name, seen[-1].data["error"]["code"]) == ("turn.failed", "store_unavailable")
+        provider.gap = 0
+        assert server.say(conversation, "and now?")["status"] == "completed"
+        stored = server.client.get(f"/v1/turns/{seen[-1].data['id']}").json()
+        assert (stored["status"], stored["error"]["code"]) == ("failed", "store_unavailable")
