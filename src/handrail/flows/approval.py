@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from handrail.core.conditions import CallFacts
 from handrail.core.errors import HandrailError, NotFound, UsageError
 from handrail.core.principal import Principal
 from handrail.db import Conflict
@@ -19,7 +20,6 @@ from handrail.flows.services import Services
 from handrail.oversight.approvals import (
     Approval,
     Ballot,
-    CallFacts,
     Edit,
     Recorded,
     Refusal,

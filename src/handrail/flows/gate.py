@@ -8,17 +8,18 @@ from dataclasses import replace
 from typing import Any
 
 from handrail.core import json
+from handrail.core.conditions import CallFacts
 from handrail.core.errors import TurnPaused
 from handrail.core.messages import ToolCall, ToolResult
 from handrail.core.tools import Tool
 from handrail.db import Conflict
 from handrail.flows.audit import tool_call_denied
 from handrail.flows.boundary import may_need_tracing, requirement_of, untraced, untraced_of_flow
+from handrail.flows.permission import why_not_permitted
 from handrail.flows.services import ActiveTurn, Services
 from handrail.oversight.approvals import (
     Approval,
     ApprovalStatus,
-    CallFacts,
     GuardedCall,
     Requirement,
     opened,
@@ -26,7 +27,6 @@ from handrail.oversight.approvals import (
     required,
     strictest,
 )
-from handrail.protection.auth import decide_tool
 from handrail.protection.boundary import Verdict, strictest_boundary
 from handrail.serving.resilience import BreakerOpen
 from handrail.serving.tools import InvalidArguments, decode
@@ -59,11 +59,8 @@ async def admitted(services: Services, active: ActiveTurn, call: ToolCall) -> To
         except BreakerOpen as off:
             return refused(call, off.code, off.message)
     releases = await services.releases.protection(active.turn.tenant_id, active.release)
-    for each in releases:
-        permission = decide_tool(active.principal, tool.name, each.policies.permissions)
-        if not permission.allowed:
-            tool_call_denied(services, active, call, "permission_denied")
-            return refused(call, "permission_denied", permission.reason)
+    if (why := why_not_permitted(active, releases, tool, call)) is not None:
+        return _denied(services, active, call, why)
     if call.id not in active.of_flow and active.release.canary.stands_in(call.arguments):
         tool_call_denied(services, active, call, "instructions_leaked")
         return refused(call, "instructions_leaked", "the arguments hold a part of your instructions that is secret")
@@ -76,7 +73,11 @@ async def admitted(services: Services, active: ActiveTurn, call: ToolCall) -> To
         return call
     asked = await services.approvals.find_by_call(active.turn.tenant_id, call.id)
     if asked is not None:
-        return _decided(active, call, asked, arguments)
+        going = _decided(active, call, asked, arguments)
+        # An approver may have edited it: that decides what is done, not what this user may have done for them.
+        if isinstance(going, ToolCall) and (why := why_not_permitted(active, releases, tool, going)) is not None:
+            return _denied(services, active, call, why)
+        return going
     facts = CallFacts(tool.name, arguments, active.principal, active.conversation, active.intent)
     requirement: Requirement | None = None
     for each in releases:
@@ -113,9 +114,10 @@ async def why_no_stand_in(services: Services, active: ActiveTurn, call: ToolCall
         return off.code
     if tool.name not in active.release.tools:
         return None
-    for each in await services.releases.protection(active.turn.tenant_id, active.release):
-        if not decide_tool(active.principal, tool.name, each.policies.permissions).allowed:
-            return "permission_denied"
+    releases = await services.releases.protection(active.turn.tenant_id, active.release)
+    if why_not_permitted(active, releases, tool, call) is not None:
+        return "permission_denied"
+    for each in releases:
         arguments = _decoded(tool, call)
         if tool.egress and arguments is not None and _untraced(services, active, tool, call, arguments) is not None:
             return "needs_approval"
@@ -124,6 +126,11 @@ async def why_no_stand_in(services: Services, active: ActiveTurn, call: ToolCall
             if required(each.approval_rules, facts) is not None:
                 return "needs_approval"
     return None
+
+
+def _denied(services: Services, active: ActiveTurn, call: ToolCall, why: str) -> ToolResult:
+    tool_call_denied(services, active, call, "permission_denied")
+    return refused(call, "permission_denied", why)
 
 
 def refused(call: ToolCall, code: str, message: str, reason: str | None = None) -> ToolResult:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from handrail.core.answers import Awaiting
 from handrail.core.clock import Clock, as_datetime
+from handrail.core.conditions import Condition
 from handrail.core.tools import Tool
 from handrail.flows.policies import Policies
 from handrail.flows.project import CheckedProject
@@ -78,6 +79,11 @@ class LoadedRelease:
     @property
     def policies(self) -> Policies:
         return self._project.policies
+
+    @property
+    def permission_conditions(self) -> Mapping[str, Condition]:
+        """By tool, what must hold of a call besides the role."""
+        return self._project.permission_conditions
 
     @property
     def approval_rules(self) -> Rules:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+from handrail.core.conditions import Condition, compile_condition
 from handrail.core.documents import Document, Problem, ProjectError, parse_yaml, validate
 from handrail.core.tools import Tool
 from handrail.delivery.evals import TestFile
@@ -35,6 +36,7 @@ class CheckedProject:
     intents: Intents | None
     policies: Policies
     approval_rules: Rules
+    permission_conditions: Mapping[str, Condition]
     tests: Mapping[str, TestFile]
 
 
@@ -65,6 +67,7 @@ class _Check:
         intents = self._optional("intents.yaml", Intents)
         policies = self._optional("policies.yaml", Policies) or Policies()
         rules = self._approval_rules(policies, tools)
+        conditions = self._permission_conditions(policies, tools)
         tests = self._tests()
         self._problems.extend(self._guardrail_problems(policies))
         if tools is not None:
@@ -85,6 +88,7 @@ class _Check:
             intents=intents,
             policies=policies,
             approval_rules=rules or Rules(),
+            permission_conditions=conditions,
             tests={path: test for path, test in tests.items() if test is not None},
         )
 
@@ -147,6 +151,20 @@ class _Check:
         if not policies.approvals:
             return Rules()
         return self._try(lambda: compile_rules(policies.approvals, self._document("policies.yaml"), tools))
+
+    def _permission_conditions(self, policies: Policies, tools: Mapping[str, Tool] | None) -> Mapping[str, Condition]:
+        """The compiled `when` of each permission that has one."""
+        compiled: dict[str, Condition] = {}
+        for name, permission in policies.permissions.items():
+            if permission.when is None:
+                continue
+            condition = compile_condition(permission.when, [name], tools)
+            if isinstance(condition, list):
+                place = ("permissions", name, "when")
+                self._problems.extend(self._document("policies.yaml").problem(place, text) for text in condition)
+            else:
+                compiled[name] = condition
+        return compiled
 
     def _policy_problems(self, policies: Policies, tools: Mapping[str, Tool]) -> Iterator[Problem]:
         for name in policies.permissions:

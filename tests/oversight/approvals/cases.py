@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from handrail.core.clock import FrozenClock
+from handrail.core.conditions import CallFacts
 from handrail.core.documents import parse_yaml
 from handrail.core.principal import Principal, Role
 from handrail.core.tools import Tool
@@ -12,7 +13,6 @@ from handrail.oversight.approvals import (
     Approval,
     ApprovalRule,
     Ballot,
-    CallFacts,
     Capacity,
     Clause,
     GuardedCall,

@@ -3,8 +3,9 @@ from typing import Any
 
 import pytest
 
+from handrail.core.conditions import CallFacts
 from handrail.core.documents import ProjectError
-from handrail.oversight.approvals import CallFacts, Rules
+from handrail.oversight.approvals import Rules
 from tests.oversight.approvals.cases import facts, rules, tool
 
 PAY = replace(

@@ -2,6 +2,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from handrail.core.conditions import NotJudged
 from handrail.core.principal import Principal, Role
 from handrail.protection.auth import PermissionDenied, decide_tool, owns, require_role
 
@@ -12,6 +13,7 @@ APPROVER = Principal("acme", "olga", frozenset({Role.APPROVER}))
 @dataclass(frozen=True)
 class Rule:
     roles: list[Role]
+    when: str | None = None
 
 
 class TestRequireRole:
@@ -62,3 +64,26 @@ class TestDecideTool:
 
     def test_refuses_a_principal_without_any_role(self) -> None:
         assert not decide_tool(Principal("acme", "ghost", frozenset()), "find_order", {}).allowed
+
+
+class TestCondition:
+    RULES = {"refund": Rule([Role.END_USER], "args.amount < 100")}
+
+    def test_that_holds_permits(self) -> None:
+        assert decide_tool(CUSTOMER, "refund", self.RULES, lambda: True).allowed
+
+    def test_that_does_not_hold_refuses_and_is_told(self) -> None:
+        decision = decide_tool(CUSTOMER, "refund", self.RULES, lambda: False)
+        assert decision == (False, "'refund' is permitted only when args.amount < 100, which is not so here")
+
+    def test_that_can_not_be_judged_refuses(self) -> None:
+        def broken() -> bool:
+            raise NotJudged("'amount' is missing")
+
+        for holds in (broken, None):
+            decision = decide_tool(CUSTOMER, "refund", self.RULES, holds)
+            assert not decision.allowed
+            assert "could not be judged" in decision.reason
+
+    def test_does_not_stand_for_the_role(self) -> None:
+        assert not decide_tool(APPROVER, "refund", self.RULES, lambda: True).allowed

@@ -15,6 +15,12 @@ class Permission(_Strict):
     """Who may have a tool called on their behalf."""
 
     roles: Annotated[list[Role], Field(min_length=1, description="One of these roles is enough.")]
+    when: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=2000,
+        description="CEL condition that must hold too, as in approvals. One that can't be judged does not hold.",
+    )
 
 
 class InputPolicy(_Strict):

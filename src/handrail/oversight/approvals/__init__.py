@@ -39,7 +39,7 @@ from handrail.oversight.approvals.records import (
     Vote,
 )
 from handrail.oversight.approvals.retention import ApprovalRetention
-from handrail.oversight.approvals.rules import CallFacts, ConversationFacts, Rules, compile_rules
+from handrail.oversight.approvals.rules import Rules, compile_rules
 from handrail.oversight.approvals.schema import ApprovalRule
 from handrail.oversight.approvals.speed import HASTY_SECONDS, DecisionSpeed
 from handrail.oversight.approvals.store import ApprovalStore, Seen
@@ -54,10 +54,8 @@ __all__ = [
     "ApprovalStore",
     "Approvers",
     "Ballot",
-    "CallFacts",
     "Capacity",
     "Clause",
-    "ConversationFacts",
     "DecisionSpeed",
     "Delegation",
     "DelegationInvalid",

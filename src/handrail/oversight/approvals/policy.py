@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Any, Literal
 
 from handrail.core import json
+from handrail.core.conditions import CallFacts
 from handrail.core.ids import new_id
 from handrail.core.principal import Principal
 from handrail.oversight.approvals.records import (
@@ -20,7 +21,7 @@ from handrail.oversight.approvals.records import (
     Risk,
     Vote,
 )
-from handrail.oversight.approvals.rules import CallFacts, Match, Rules
+from handrail.oversight.approvals.rules import Match, Rules
 
 _SECOND = 1_000_000
 NO_RULE_ASKS = "an approver changed the arguments, and no rule asks for an approval of these"

@@ -1,8 +1,9 @@
 """Who may do what. Pure: values in, a decision with its reason out."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple, Protocol
 
+from handrail.core.conditions import NotJudged
 from handrail.core.errors import UsageError
 from handrail.core.principal import Principal, Role
 
@@ -19,6 +20,11 @@ class PermissionRule(Protocol):
     @property
     def roles(self) -> Collection[Role]:
         """One of these is enough."""
+        ...
+
+    @property
+    def when(self) -> str | None:
+        """A condition on the call that must hold too."""
         ...
 
 
@@ -40,11 +46,19 @@ def owns(principal: Principal, tenant_id: str, subject: str) -> bool:
     return principal.tenant_id == tenant_id and principal.subject == subject
 
 
-def decide_tool(principal: Principal, tool_name: str, rules: Mapping[str, PermissionRule]) -> PermissionDecision:
+def decide_tool(
+    principal: Principal,
+    tool_name: str,
+    rules: Mapping[str, PermissionRule],
+    holds: Callable[[], bool] | None = None,
+) -> PermissionDecision:
     """Whether the agent may call a tool for this principal.
 
     A tool without a rule runs for end users, reads and writes alike: it acts with the user's own rights, and what it
     may touch is the tool's to check against the principal. Operators are no end users: a rule must name them.
+
+    Args:
+        holds: judges the rule's condition for this call, or raises `NotJudged`; then, and without it, the answer is no.
     """
     rule = rules.get(tool_name)
     if rule is None:
@@ -56,12 +70,28 @@ def decide_tool(principal: Principal, tool_name: str, rules: Mapping[str, Permis
             "name the role under permissions in policies.yaml",
         )
     named = principal.roles.intersection(rule.roles)
+    if named and rule.when is not None:
+        return _conditional(tool_name, rule.when, holds)
     if named:
         return PermissionDecision(True, f"{tool_name!r} is permitted to {_either(named)}")
     return PermissionDecision(
         False,
         f"{tool_name!r} is permitted to {_either(rule.roles)} and {principal.subject!r} has {_either(principal.roles)}",
     )
+
+
+def _conditional(tool_name: str, condition: str, holds: Callable[[], bool] | None) -> PermissionDecision:
+    """The answer that a condition gives; what can't be judged is not permitted."""
+    try:
+        if holds is None:
+            raise NotJudged("nobody judges it")
+        if holds():
+            return PermissionDecision(True, f"{tool_name!r} is permitted, since {condition} holds")
+    except NotJudged as error:
+        return PermissionDecision(
+            False, f"{tool_name!r} is permitted only when {condition}, which could not be judged ({error})"
+        )
+    return PermissionDecision(False, f"{tool_name!r} is permitted only when {condition}, which is not so here")
 
 
 def _either(roles: Collection[Role]) -> str:
