@@ -18,6 +18,7 @@ from handrail.egress import Egress
 from handrail.flows import audit as audit_flow
 from handrail.flows.background import Background, KeptDays
 from handrail.flows.data_classes import SEALED
+from handrail.flows.erasure import replay
 from handrail.flows.releases import Releases
 from handrail.flows.services import LOOK, Services, TurnLimits
 from handrail.insight.costs import UsageStore
@@ -32,7 +33,7 @@ from handrail.protection.auth import (
     SignInLinks,
     operator_token,
 )
-from handrail.protection.encryption import Encryption, master_keys
+from handrail.protection.encryption import Encryption, ErasureLog, master_keys
 from handrail.protection.guardrails import Detector, KnownStrings, OutputScanner, read_thresholds
 from handrail.protection.privacy import personal_in
 from handrail.protection.rate_limits import RateLimiter, SharedRateLimiter
@@ -45,6 +46,7 @@ from handrail.serving.conversations import (
     LeaseStore,
     SharedStreams,
     Streams,
+    SubjectRecords,
 )
 from handrail.serving.models import ModelConnections, ModelRegistry
 from handrail.serving.resilience import (
@@ -146,6 +148,7 @@ async def services_from(settings: Settings, clock: Clock | None = None) -> Async
     if shared:
         await shared.serve(services, settings)
     services.switches.show(await services.switch_store.off())
+    await replay(services)
     try:
         yield services
     finally:
@@ -292,6 +295,8 @@ def _background(db: Database, settings: Settings) -> Background:
         escalations=EscalationRetention(db),
         export=ConversationExport(db),
         exports=ExportFolder(settings.data_dir / "exports"),
+        subjects=SubjectRecords(db),
+        erasures=ErasureLog(db),
         kept=KeptDays(**settings.retention.model_dump()),
     )
 

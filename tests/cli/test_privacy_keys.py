@@ -33,3 +33,11 @@ def test_without_a_master_key_it_says_what_to_set(tmp_path: Path) -> None:
     assert result.exit_code != 0
     assert "HANDRAIL_ENCRYPTION__MASTER_KEY" in str(result.exception) + result.output
     assert not (tmp_path / "keys.db").exists()
+
+
+def test_a_user_is_exported_and_erased(tmp_path: Path) -> None:
+    assert "0 conversations of 'ann'" in privacy(tmp_path, "export", "ann", "--out", str(tmp_path / "ann.jsonl"))
+    assert (tmp_path / "ann.jsonl").stat().st_mode & 0o077 == 0
+    said = privacy(tmp_path, "erase", "ann", "--tenant", "acme")
+    assert "there was no key" in said
+    assert "backups made before" in said

@@ -55,7 +55,7 @@ def _turn(at: int, name: str = "1") -> Turn:
     return Turn(f"turn_{name}", "default", f"conv_{name}", 1, TurnStatus.RUNNING, "shop", "rel_1", 0, at)
 
 
-async def _write(db: Database, at: int, who: str = "ana", name: str = "1") -> None:
+async def write_conversation(db: Database, at: int, who: str = "ana", name: str = "1") -> None:
     """A conversation with a turn that has all that a turn can have, each with the secret in it."""
     store, turn = ConversationStore(db), _turn(at, name)
     call = ToolCall(f"call_{name}", CALL.name, CALL.arguments)
@@ -80,7 +80,7 @@ async def _write(db: Database, at: int, who: str = "ana", name: str = "1") -> No
 
 class TestSealedDatabase:
     async def test_the_stores_read_what_they_wrote(self, sealed: Database, clock: FrozenClock) -> None:
-        await _write(sealed, clock.micros())
+        await write_conversation(sealed, clock.micros())
         store = ConversationStore(sealed)
         conversation = await store.require(ANA, "conv_1")
         assert (conversation.title, conversation.awaiting) == (
@@ -103,21 +103,21 @@ class TestSealedDatabase:
     async def test_no_file_holds_a_word_of_it(
         self, sealed: Database, plain: SqliteDatabase, clock: FrozenClock, tmp_path: Path
     ) -> None:
-        await _write(sealed, clock.micros())
+        await write_conversation(sealed, clock.micros())
         assert not _holding(tmp_path, SECRET)
-        await _write(plain, clock.micros(), name="2")
+        await write_conversation(plain, clock.micros(), name="2")
         assert _holding(tmp_path, SECRET), "this search would find it"
 
     async def test_what_was_written_before_there_was_a_key_is_read_as_it_is(
         self, sealed: Database, plain: SqliteDatabase, clock: FrozenClock
     ) -> None:
-        await _write(plain, clock.micros())
+        await write_conversation(plain, clock.micros())
         assert (await ConversationStore(sealed).require(ANA, "conv_1")).title == f"my code is {SECRET}"
 
     async def test_another_process_finds_whose_a_turn_is(
         self, sealed: Database, encryption: Encryption, clock: FrozenClock
     ) -> None:
-        await _write(sealed, clock.micros())
+        await write_conversation(sealed, clock.micros())
         other = encryption.sealed(SEALED)
         async with other.batch() as batch:
             ConversationStore(other).add_message(batch, _turn(0), 2, "assistant", SECRET, "agent", at=0)
@@ -127,7 +127,7 @@ class TestSealedDatabase:
     async def test_content_of_a_destroyed_key_is_a_word_and_no_text(
         self, sealed: Database, encryption: Encryption, clock: FrozenClock
     ) -> None:
-        await _write(sealed, clock.micros())
+        await write_conversation(sealed, clock.micros())
         store = await encryption.store()
         await store.destroy(Erasure("default", store.owner_of("default", "ana"), clock.micros()))
         assert encryption.keys is not None
@@ -156,8 +156,8 @@ class TestAttacks:
     async def test_what_was_moved_or_changed_is_not_shown(
         self, sealed: Database, plain: SqliteDatabase, clock: FrozenClock, change: str
     ) -> None:
-        await _write(sealed, clock.micros(), "ben", "1")
-        await _write(sealed, clock.micros(), "ana", "2")
+        await write_conversation(sealed, clock.micros(), "ben", "1")
+        await write_conversation(sealed, clock.micros(), "ana", "2")
         async with plain.batch() as batch:
             batch.add(Prepared(text("UPDATE message SET id = 'm1' WHERE turn_id = 'turn_1' AND position = 0")), {})
             batch.add(Prepared(text(change)), {})
@@ -168,7 +168,7 @@ class TestAttacks:
     async def test_somebody_elses_conversation_given_to_me_does_not_open(
         self, sealed: Database, plain: SqliteDatabase, clock: FrozenClock
     ) -> None:
-        await _write(sealed, clock.micros(), "ben", "1")
+        await write_conversation(sealed, clock.micros(), "ben", "1")
         async with plain.batch() as batch:
             batch.add(Prepared(text("UPDATE conversation SET subject = 'ana' WHERE id = 'conv_1'")), {})
         with pytest.raises(ContentUnreadable):
@@ -177,7 +177,7 @@ class TestAttacks:
     async def test_another_tenants_conversation_does_not_open(
         self, sealed: Database, plain: SqliteDatabase, clock: FrozenClock
     ) -> None:
-        await _write(sealed, clock.micros(), "ana", "1")
+        await write_conversation(sealed, clock.micros(), "ana", "1")
         async with plain.batch() as batch:
             batch.add(Prepared(text("UPDATE conversation SET tenant_id = 'other' WHERE id = 'conv_1'")), {})
         with pytest.raises(ContentUnreadable):

@@ -29,7 +29,7 @@ from handrail.oversight.approvals import ApprovalRetention, ApprovalStore
 from handrail.oversight.escalations import EscalationRetention, EscalationStore
 from handrail.protection.audit import AuditKeys, AuditStore, AuditTrail
 from handrail.protection.auth import Authenticator, KeyStore, SessionStore, SignInLinks
-from handrail.protection.encryption import Encryption
+from handrail.protection.encryption import Encryption, ErasureLog
 from handrail.protection.rate_limits import RateLimiter
 from handrail.serving.context import extract
 from handrail.serving.conversations import (
@@ -41,6 +41,7 @@ from handrail.serving.conversations import (
     LeaseStore,
     StoredMessage,
     Streams,
+    SubjectRecords,
     Turn,
     TurnEnd,
     TurnStatus,
@@ -302,10 +303,17 @@ def background_over(db: Database) -> Background:
         escalations=EscalationRetention(db),
         export=ConversationExport(db),
         exports=ExportFolder(Path(tempfile.gettempdir()) / f"handrail-exports-{os.getpid()}"),
+        subjects=SubjectRecords(db),
+        erasures=ErasureLog(db),
     )
 
 
 _owners = itertools.count(1)
+
+
+def _own_folder(what: str) -> Path:
+    """Made when something is put there, which most tests don't."""
+    return Path(tempfile.gettempdir()) / f"handrail-{what}-{os.getpid()}-{next(_owners)}"
 
 
 async def world_over(
@@ -320,7 +328,7 @@ async def world_over(
     encryption: Encryption | None = None,
 ) -> World:
     """Services as `bootstrap` builds them, but over this database and clock, with the project made and used."""
-    encryption = encryption or Encryption(db, Path(tempfile.gettempdir()) / f"handrail-keys-{os.getpid()}", None, clock)
+    encryption = encryption or Encryption(db, _own_folder("keys"), None, clock)
     await encryption.start()
     counting, metrics = CountingDatabase(encryption.sealed(SEALED)), Metrics()
     keys = KeyStore(counting)
@@ -377,6 +385,7 @@ async def closed(world: World) -> None:
     if tasks:
         await asyncio.wait(tasks, timeout=5)
     world.services.tool_runner.close()
+    await world.services.encryption.close()
 
 
 def text_of(seen: Sequence[Event]) -> str:

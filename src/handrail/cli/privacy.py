@@ -9,11 +9,14 @@ import typer
 
 if TYPE_CHECKING:
     from handrail.protection.privacy.evaluation import Evaluation, Row
+    from handrail.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="Find personal data, and look after what is kept of people.")
 
 DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Where data lives (default .handrail).")]
 DatabaseUrl = Annotated[str | None, typer.Option("--database-url", help="postgresql://... instead of SQLite.")]
+Subject = Annotated[str, typer.Argument(help="The user, as they stand in their key or token.")]
+Tenant = Annotated[str | None, typer.Option(help="Theirs (default: default).")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")]
 
 
@@ -74,13 +77,62 @@ def rotate(
         encrypt(data_dir, database_url)
 
 
+@app.command("erase")
+def erase_subject(
+    subject: Subject,
+    tenant: Tenant = None,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Erase a user: destroy their key, delete all that was said by and to them, and keep on record that it was done."""
+    import asyncio
+
+    from handrail.cli.privacy_desk import erase_subject
+    from handrail.core.json import dumps
+
+    done = asyncio.run(erase_subject(_settings(data_dir, database_url), subject, tenant))
+    key = "their key is destroyed" if done["key_destroyed"] else "there was no key: nothing is encrypted"
+    lines = [f"erased: {done['conversations']} conversations of {subject!r}; {key}", "What can't be promised:"]
+    typer.echo(dumps(done) if as_json else "\n".join([*lines, *(f"- {each}" for each in done["remains"])]))
+
+
+@app.command("export")
+def export_subject(
+    subject: Subject,
+    tenant: Tenant = None,
+    out: Annotated[Path | None, typer.Option("--out", help="A new file, for you alone, instead of the screen.")] = None,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Write all that is stored of a user as JSON lines: a conversation a line, with what was said and done in it."""
+    import asyncio
+    import os
+
+    from handrail.cli.privacy_desk import export_subject
+
+    lines = asyncio.run(export_subject(_settings(data_dir, database_url), subject, tenant))
+    text = "".join(f"{line}\n" for line in lines)
+    if out is None:
+        typer.echo(text, nl=False)
+        return
+    with open(os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        file.write(text)
+    typer.echo(f"{out}: {len(lines)} conversations of {subject!r}")
+
+
+def _settings(data_dir: Path | None, database_url: str | None) -> "Settings":
+    from handrail.settings import read_settings
+
+    return read_settings(data_dir=data_dir, database_url=database_url)
+
+
 def _run(job: str, data_dir: Path | None, database_url: str | None) -> dict[str, int]:
     import asyncio
 
     from handrail.cli.privacy_desk import run_job
-    from handrail.settings import read_settings
 
-    return asyncio.run(run_job(read_settings(data_dir=data_dir, database_url=database_url), job))
+    return asyncio.run(run_job(_settings(data_dir, database_url), job))
 
 
 def _rows(data: Path | None) -> "Iterator[Row]":

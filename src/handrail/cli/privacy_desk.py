@@ -2,14 +2,17 @@
 
 import asyncio
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from handrail.bootstrap import services_from
 from handrail.cli.local_server import LocalServer, held_by
 from handrail.core.errors import HandrailError
 from handrail.core.ids import new_id
 from handrail.core.jobs import DEPLOYMENT, Task
+from handrail.flows.access_request import told_of
+from handrail.flows.erasure import erase
 from handrail.flows.jobs import JOBS
+from handrail.protection.auth import LOCAL_OPERATOR
 from handrail.settings import Settings
 
 LOOK_SECONDS = 0.3
@@ -32,6 +35,27 @@ async def run_job(settings: Settings, name: str) -> Body:
             while not state.get("done"):
                 state = dict(await job.page(services, task, state))
             return state["report"].get(DEPLOYMENT, {})
+
+
+async def erase_subject(settings: Settings, subject: str, tenant: str | None) -> Body:
+    """Erase a user, as the local operator."""
+    async with held_by(settings) as server:
+        if server is not None:
+            body = {"subject": subject} | ({"tenant": tenant} if tenant else {})
+            return await server.ask("POST", "/v1/erasures", body, seconds=600.0)
+        async with services_from(settings) as services:
+            return (await erase(services, LOCAL_OPERATOR, subject, tenant)).body()
+
+
+async def export_subject(settings: Settings, subject: str, tenant: str | None) -> list[str]:
+    """All that is stored of a user, a conversation a line."""
+    async with held_by(settings) as server:
+        if server is not None:
+            query = urlencode({"subject": subject} | ({"tenant": tenant} if tenant else {}))
+            return await server.lines(f"/v1/subjects/export?{query}")
+        async with services_from(settings) as services:
+            told = await told_of(services, LOCAL_OPERATOR, subject, tenant)
+            return [line.decode().rstrip("\n") async for line in told]
 
 
 async def _run_there(server: LocalServer, name: str) -> Body:

@@ -6,7 +6,8 @@ from handrail.core.jobs import Engine, NoEngine
 from handrail.db.jobs import Executors, JobRuns, Outbox
 from handrail.oversight.approvals import ApprovalRetention
 from handrail.oversight.escalations import EscalationRetention
-from handrail.serving.conversations import ConversationExport, ConversationRetention, ExportFolder
+from handrail.protection.encryption import ErasureLog
+from handrail.serving.conversations import ConversationExport, ConversationRetention, ExportFolder, SubjectRecords
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,5 +32,7 @@ class Background:
     escalations: EscalationRetention
     export: ConversationExport
     exports: ExportFolder
+    subjects: SubjectRecords
+    erasures: ErasureLog
     kept: KeptDays = KeptDays()
     engine: Engine = field(default_factory=NoEngine)

@@ -95,7 +95,7 @@ DATA_CLASSES: Mapping[str, Columns] = {
         "cached_tokens milliseconds finish_reason cost_micros created_at"
     ),
     "api_key": Columns(
-        "id tenant_id role scopes teams prefix hash created_at expires_at revoked_at last_used_at",
+        "id tenant_id role scopes teams prefix hash created_at expires_at revoked_at last_used_at replaced_by",
         subject="subject",
         staff="note",
     ),
@@ -103,6 +103,7 @@ DATA_CLASSES: Mapping[str, Columns] = {
         "id tenant_id roles scopes teams key_id hash created_at seen_at expires_at", staff="subject"
     ),
     "sign_in_link": Columns("id tenant_id roles hash created_at expires_at used_at", staff="subject"),
+    "erasure": Columns("tenant_id erased_at", derived="owner"),
     "audit_record": Columns("id tenant_id at action outcome actor target seq leaf", derived="body"),
     "audit_checkpoint": Columns("number size root previous at key_id signature frontier"),
     "audit_key": Columns("key_id public first_used_at"),

@@ -32,6 +32,7 @@ from handrail.http.routes import (
     health,
     jobs,
     keys,
+    privacy,
     releases,
     switches,
 )
@@ -47,6 +48,7 @@ _ROUTES = (
     jobs,
     keys,
     audit,
+    privacy,
     health,
     websocket,
 )

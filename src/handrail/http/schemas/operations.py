@@ -263,6 +263,18 @@ class AuditLine(Resource):
     type: Literal["header", "record", "leaf", "checkpoint"]
 
 
+class Erasure(Resource):
+    """What was erased of a user."""
+
+    object: Literal["erasure"]
+    tenant: str
+    subject_hash: str = Field(description="How the audit log and the list of erasures know them.")
+    conversations: int = Field(ge=0)
+    key_destroyed: bool
+    remains: list[str] = Field(description="What can't be promised.")
+    erased_at: At
+
+
 class Health(Resource):
     """The process answers."""
 

@@ -20,6 +20,7 @@ _FIND = Prepared(scoped(_e).where(_e.c.id == bindparam("id")))
 _NEWEST = scoped(_e).where(_e.c.id < bindparam("before")).order_by(_e.c.id.desc()).limit(bindparam("limit"))
 _LIST = Prepared(_NEWEST)
 _LIST_BY_STATUS = Prepared(_NEWEST.where(_e.c.status == bindparam("status")))
+_OF_CONVERSATION = Prepared(scoped(_e).where(_e.c.conversation_id == bindparam("conversation_id")).order_by(_e.c.id))
 _UNRESOLVED = Prepared(
     scoped(_e).where(_e.c.conversation_id == bindparam("conversation_id"), _e.c.status != "resolved").limit(1)
 )
@@ -147,6 +148,11 @@ class EscalationStore:
         """Whether people have this conversation, or will take it up."""
         wanted = {"tenant_id": tenant_id, "conversation_id": conversation_id}
         return await self._db.fetch_one(_UNRESOLVED, wanted) is not None
+
+    async def of_conversation(self, tenant_id: str, conversation_id: str) -> Sequence[Escalation]:
+        """All of one conversation, oldest first."""
+        rows = await self._db.scan(_OF_CONVERSATION, {"tenant_id": tenant_id, "conversation_id": conversation_id})
+        return [Escalation.stored(row) for row in rows]
 
     async def list(
         self, tenant_id: str, status: EscalationStatus | None = None, *, before: str | None = None, limit: int = 50

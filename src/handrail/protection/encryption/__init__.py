@@ -10,6 +10,7 @@ written, and what can't be opened is not shown.
 
 from handrail.protection.encryption.encryption import Encryption
 from handrail.protection.encryption.envelope import ContentUnreadable, DataKey, is_sealed
+from handrail.protection.encryption.erasure_log import ErasureLog
 from handrail.protection.encryption.key_store import Erasure, KeyStore, StoredKey
 from handrail.protection.encryption.master import (
     KeyUnavailable,
@@ -25,6 +26,7 @@ __all__ = [
     "DataKey",
     "Encryption",
     "Erasure",
+    "ErasureLog",
     "KeyStore",
     "KeyUnavailable",
     "LocalMasterKeys",

@@ -7,10 +7,19 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.schema import CreateIndex, CreateSchema, CreateTable
 from sqlalchemy.sql.schema import SchemaConst
 
-from handrail.db import Prepared
+from handrail.db import Prepared, metadata
 
 POSTGRES_SCHEMA = "handrail_keys"
 _metadata = MetaData()
+
+# In the main database: which erasures it has carried out. Who they were of, only the key store's secret tells.
+erasure = Table(
+    "erasure",
+    metadata,
+    Column("tenant_id", Text, primary_key=True),
+    Column("owner", Text, primary_key=True),
+    Column("erased_at", BigInteger, primary_key=True, autoincrement=False),
+)
 
 # One row a version; the newest of a subject that is not retired seals, the others still open.
 _data_key = Table(
@@ -59,10 +68,9 @@ class KeyTables:
 
     @classmethod
     def at(cls, schema: str | None) -> "KeyTables":
-        metadata = MetaData(schema=schema)
+        own = MetaData(schema=schema)
         data_key, erasure, secret = (
-            each.to_metadata(metadata, schema=schema or SchemaConst.RETAIN_SCHEMA)
-            for each in (_data_key, _erasure, _secret)
+            each.to_metadata(own, schema=schema or SchemaConst.RETAIN_SCHEMA) for each in (_data_key, _erasure, _secret)
         )
         dialect = postgresql.dialect() if schema else sqlite.dialect()
         made = [CreateSchema(schema, if_not_exists=True)] if schema else []

@@ -34,6 +34,7 @@ from handrail.serving.conversations.store import (
     IdempotencyScope,
 )
 from handrail.serving.conversations.stream import Streams, TurnStream, encode_sse
+from handrail.serving.conversations.subjects import SubjectRecords
 from handrail.serving.conversations.transcript import as_messages
 
 __all__ = [
@@ -53,6 +54,7 @@ __all__ = [
     "StoredMessage",
     "StoredToolCall",
     "Streams",
+    "SubjectRecords",
     "Turn",
     "TurnEnd",
     "TurnStatus",

@@ -73,6 +73,10 @@ class ExportFolder:
     def path(self, name: str) -> Path:
         return self._folder / f"{name}.jsonl"
 
+    def files(self) -> list[Path]:
+        """What lies here."""
+        return list(self._folder.glob("*.jsonl*")) if self._folder.is_dir() else []
+
     def holds(self, name: str, size: int) -> bool:
         """Whether the part that is written so far is here; another machine's disk does not have it."""
         part = self._part(name)

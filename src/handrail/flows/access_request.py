@@ -1,0 +1,50 @@
+"""All that is stored of one user, in the form they can be given: what they said, what was said and done for them."""
+
+from collections.abc import AsyncIterator
+
+from handrail.core import json
+from handrail.core.principal import Principal
+from handrail.flows.erasure import tenant_for
+from handrail.flows.services import Services
+from handrail.protection.audit import AuditEntry
+from handrail.serving.conversations import Conversation
+
+PAGE = 100
+
+
+async def told_of(
+    services: Services, principal: Principal, subject: str, tenant: str | None = None
+) -> AsyncIterator[bytes]:
+    """A line of JSON for each conversation, with its messages, tool calls, approvals and escalations; audited first.
+
+    Raises:
+        PermissionDenied: not an admin of that tenant.
+    """
+    tenant_id = tenant_for(principal, tenant)
+    entry = AuditEntry(tenant_id, "subject.exported", "done", "subject:one", principal, subject=subject)
+    async with services.db.batch() as batch:
+        services.audit.record(batch, entry)
+    return _lines(services, tenant_id, subject)
+
+
+async def _lines(services: Services, tenant_id: str, subject: str) -> AsyncIterator[bytes]:
+    until, after = services.clock.micros(), ""
+    while found := await services.background.subjects.page(tenant_id, subject, until=until, after=after, limit=PAGE):
+        for conversation in found:
+            yield await _line(services, conversation)
+        after = found[-1].id
+
+
+async def _line(services: Services, conversation: Conversation) -> bytes:
+    body = json.loads(await services.background.export.line(conversation))
+    turns = dict.fromkeys(each["turn_id"] for each in body["messages"])
+    now = services.clock.micros()
+    body["approvals"] = [
+        {name: value for name, value in each.body(now).items() if name not in ("decided_by", "approvers")}
+        for turn_id in turns
+        for each in await services.approvals.of_turn(conversation.tenant_id, turn_id)
+    ]
+    body["escalations"] = [
+        each.body() for each in await services.escalations.of_conversation(conversation.tenant_id, conversation.id)
+    ]
+    return json.dumps(body).encode() + b"\n"
