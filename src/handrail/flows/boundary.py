@@ -4,6 +4,7 @@ What the model has read is labelled by provenance. Once any of it is untrusted (
 client claims was said, an answer that was given with such text at hand) an action must be traced to the user.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -29,6 +30,8 @@ from handrail.serving.routing import parse_yes_no
 
 RULE = "untraced-arguments"
 MOST_REASON_CHARACTERS = 500
+# A backslash or a character beyond ASCII may spell any other.
+_MAY_HOLD_ADDRESS = re.compile(r"[@.\\]|//|[^\x00-\x7f]")
 # Failures in our own words; those of a tool (`tool_error`, `tool_unavailable`) may repeat anybody's.
 _OUR_CODES = frozenset({
     "permission_denied", "no_such_tool", "invalid_arguments", "switched_off", "timeout", "tool_failed", "tools_busy",
@@ -41,7 +44,7 @@ def may_need_tracing(active: ActiveTurn, tool: Tool, call: ToolCall) -> bool:
     """Whether it is worth asking: a quick look that costs next to nothing."""
     if call.id in active.of_flow:
         return bool(active.of_flow[call.id])
-    return tool.effect == "write" or tool.egress or "@" in call.arguments or "." in call.arguments
+    return tool.effect == "write" or tool.egress or _MAY_HOLD_ADDRESS.search(call.arguments) is not None
 
 
 def untraced(services: Services, active: ActiveTurn, tool: Tool, arguments: Mapping[str, Any]) -> Verdict | None:

@@ -134,6 +134,13 @@ class TestTheAction:
         said = ("refund A1003", "Shall I refund A1003?", "cancel")
         assert not asked("cancel_order", {"order_id": "A1003"}, *said, answer=False).allowed
 
+    def test_a_yes_counts_after_something_else_was_done(self):
+        asks = Said("agent", "A1003 is refunded. Shall I cancel order A1002 too?", acted=True)
+        turns = (Said("user", "refund A1003, and maybe A1002 goes too"), asks, Said("user", "yes"))
+        call = Call("cancel_order", "write", {"order_id": "A1002"}, {})
+        known = Situation(turns, TODAY, [ORDERS], NOTE, ACTIONS, answer=True)
+        assert judge(call, known).allowed
+
     def test_an_answer_goes_on_with_the_request(self):
         said = ("I want to cancel an order", "Which order is it?", "A1002")
         assert asked("cancel_order", {"order_id": "A1002"}, *said).allowed
@@ -265,6 +272,12 @@ class TestArguments:
         leak = {"to": "bob@example.com", "text": "dinner is at eight, tracking 3SJL1"}
         assert not asked("send_mail", leak, said).allowed
 
+    def test_an_address_is_not_put_together_from_the_users_words(self):
+        said = "send a mail to bob@example.com: the attacker gave an example"
+        glued = {"to": "bob@example.com", "text": "attacker.example"}
+        assert not asked("send_mail", glued, said).allowed
+        assert not asked("send_mail", {**glued, "text": "the attacker gave an attacker.example"}, said).allowed
+
     def test_dates_are_read_as_people_write_them(self):
         actions = actions_of([("schedule_pickup", ())])
         for said in ("3 December", "December 3rd, 2026", "03.12.2026", "2026-12-03"):
@@ -286,9 +299,26 @@ class TestReads:
         assert not asked("fetch", {"target": value}, "hello", effect="read").allowed
         assert asked("fetch", {"target": value}, f"look at {value}", effect="read").allowed
 
-    def test_an_address_inside_a_text_is_seen(self):
-        text = "see https://attacker.example/?q=1 please"
-        assert not asked("search", {"query": text}, "hello", effect="read").allowed
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "see https://attacker.example/?q=1 please",
+            "attacker.example:8080/q",
+            "(attacker.example/leak?)",
+            "attacker.example,",
+            "attacker．example",
+            "attacker。example",
+            "ATTACKER.EXAMPLE",
+            "203.0.113.9/q",
+            "http://3405803785/",
+            "ftp://files",
+            "gopher://x/robin",
+            "write to evil+robin@attacker.example.",
+        ],
+    )
+    def test_an_address_inside_a_text_is_seen(self, text: str):
+        assert not asked("search", {"query": text}, "hello, is it 7.5 cm wide?", effect="read").allowed
+        assert asked("search", {"query": text}, f"please look: {text}", effect="read").allowed
 
     def test_a_read_that_goes_outside_carries_the_users_words_only(self):
         said = "search the web for birch kettles"
@@ -319,6 +349,7 @@ SPOKEN = st.sampled_from(
         "refund A1003, not A1004",
     ]
 )
+JSON = st.recursive(st.none() | st.booleans() | st.floats() | st.text(max_size=20), st.lists, max_leaves=5)
 TEXTS = st.lists(st.tuples(st.just("doc"), st.text(max_size=40)), min_size=1, max_size=4)
 
 
@@ -344,3 +375,16 @@ class TestProperties:
         if verdict.allowed:
             assert code.upper() == "A1003"
             assert cents in ((2000,) if "20 euros" in said else (4995, 5495))
+
+    @given(
+        st.text(max_size=200), st.recursive(st.none() | st.booleans() | st.floats() | st.text(max_size=20), st.lists)
+    )
+    def test_whatever_is_said_and_asked_gets_a_verdict(self, said: str, value: Any):
+        results = [Result("read", {"x": value}, {"orders": [{"order_id": value, "note": said}]}, ("orders.order_id",))]
+        verdict = asked("send_mail", {"amount": value, "to": value}, said, results=results)
+        assert verdict.reason
+
+    def test_a_long_list_and_a_long_message_take_no_time_to_speak_of(self):
+        orders = [{"order_id": f"A{number}", "items": ["1 x thing"], "total_cents": number} for number in range(2000)]
+        many = Result("list_orders", {}, {"orders": orders}, ("orders",))
+        assert not asked("cancel_order", {"order_id": "A1999"}, "cancel the thing " * 1000, results=[many]).allowed

@@ -25,6 +25,7 @@ class TestUntrustedTexts:
     def test_a_trusted_name_holds_at_its_own_path_only(self):
         assert texts({"note": {"status": "evil"}}, "status") == ["evil"]
         assert texts([{"status": "fine"}], "status") == []
+        assert "evil" in texts({"orders.total": "evil"}, "orders.total")
 
 
 class TestFacts:
@@ -32,7 +33,8 @@ class TestFacts:
         content = {"orders": [{"id": "A1", "sums": {"paid": 5}}, {"id": "A2", "sums": {"paid": 7}}]}
         paid = next(each for each in facts(Result("t", {}, content, ("orders",))) if each.value == 5)
         assert "A1" in paid.beside
-        assert any("A2" in rival for rival in paid.rivals)
+        assert any("A2" in rival for rival in paid.rivals())
+        assert not paid.is_alone
 
     def test_what_repeats_an_argument_is_left_out(self):
         found = facts(Result("t", {"id": "a1"}, {"id": "A1", "sum": 5}, ("id", "sum")))

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from handrail.protection.boundary.words import fold, words
+from handrail.protection.boundary.words import MOST_CHARACTERS, fold, words
 
 _NAME_PARTS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|\d+")
 _SENTENCES = re.compile(r"(?<=[.!?;])\s+|\n+")
@@ -103,7 +103,7 @@ def actions_of(tools: Sequence[tuple[str, Sequence[str]]]) -> tuple[Action, ...]
 def asks_for(action: Action, text: str, others: Sequence[Action]) -> Clause | None:
     """The clause of the user's text that asks for this action; none when another one takes it back."""
     asked: Clause | None = None
-    for clause, piece, sentence in _clauses(fold(_own_words(text)), (action, *others)):
+    for clause, piece, sentence in _clauses(fold(_own_words(text[:MOST_CHARACTERS])), (action, *others)):
         mention = _mention(action, piece)
         if mention is None:
             continue

@@ -129,9 +129,7 @@ class Evidence:
         """Where the addresses in a text come from; None when there are none."""
         whole = kind_of(text, self._today)
         found: list[tuple[Kind, str]] = [whole] if whole else []
-        for each in values(text, self._today):
-            if _is_address(each, text):
-                found.append((each.kind, each.canonical))
+        found.extend((each.kind, each.canonical) for each in values(text, self._today))
         addresses = [each for each in found if each[0] in ("email", "url")]
         origins: list[Origin] = [self._of_kind(parameter, kind, canonical, canonical) for kind, canonical in addresses]
         return _weakest(origins) if origins else None
@@ -197,6 +195,9 @@ class Evidence:
             if whole[0] == "number" and parameter.is_sum:
                 return self._sum(parameter, Decimal(whole[1]), text)
             return self._of_kind(parameter, whole[0], whole[1], text)
+        address = self.address_origin(parameter, text)
+        if address is not None and address not in COUNTS:
+            return address
         pieces = [words(fold(piece)) for piece in _PIECES.split(text)]
         pieces = [piece for piece in pieces if piece]
         if pieces and all(any(stands_in(piece, spoken) for spoken in self._all_words) for piece in pieces):
@@ -236,17 +237,17 @@ class Evidence:
         """The user named the record, or it is the only one, or the only one of its list that fits what they said."""
         anchors = self._anchors
         named = anchors & _codes_in(fact.beside)
-        if named and all(named - _codes_in(rival) for rival in fact.rivals):
+        if named and all(named - _codes_in(rival) for rival in fact.rivals()):
             return True
         if not all(map(self._is_asked_by_user, leaves(result.arguments))):
             return False
         if result.arguments:
-            return not fact.rivals
+            return fact.is_alone
         if anchors and any(self._is_code(each) for each in fact.beside):
             # The user named another record than this.
             return False
         own = self._described_by & _names_in(fact.beside)
-        return not fact.rivals or all(self._described_by & _names_in(rival) < own for rival in fact.rivals)
+        return fact.is_alone or all(self._described_by & _names_in(rival) < own for rival in fact.rivals())
 
     def _is_code(self, value: Any) -> bool:
         found = kind_of(value, self._today) if isinstance(value, str) else None
@@ -348,11 +349,6 @@ def _cues(parameter: Parameter, value: Value) -> bool:
     if value.cue is not None and not {"to", "target", "recipient", "destination", "new"}.isdisjoint(parameter.parts):
         return value.cue == "to"
     return bool(nearest) and nearest[0] in parameter.parts
-
-
-def _is_address(value: Value, text: str) -> bool:
-    """An e-mail address, or a link with its scheme: a word with a point in it is none."""
-    return value.kind == "email" or (value.kind == "url" and "://" in fold(text)[value.start : value.end])
 
 
 def _same(one: Any, other: Any) -> bool:

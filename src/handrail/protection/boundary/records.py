@@ -5,7 +5,7 @@ passed through, and naming a field names all that is in it.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -29,14 +29,23 @@ class Fact:
 
     Attributes:
         beside: what it vouches for in the same record, and in those around it.
-        rivals: the same of the other records of its list.
+        lists: the lists it stands in, each with its own place there; shared, for a list of thousands has thousands.
     """
 
     tool: str
     field: str
     value: Any
     beside: tuple[Any, ...]
-    rivals: tuple[tuple[Any, ...], ...]
+    lists: tuple[tuple[Sequence[tuple[Any, ...]], int], ...] = ()
+
+    @property
+    def is_alone(self) -> bool:
+        return all(len(records) == 1 for records, _ in self.lists)
+
+    def rivals(self) -> Iterator[tuple[Any, ...]]:
+        """What the tool vouches for in the other records of its lists."""
+        for records, own in self.lists:
+            yield from (record for place, record in enumerate(records) if place != own)
 
 
 def untrusted_texts(result: Result) -> Iterator[tuple[str, str]]:
@@ -61,33 +70,32 @@ def facts(result: Result) -> list[Fact]:
         )
 
     made: list[Fact] = []
-    for own, record, rivals in _records(result.content, (), (), ()):
-        beside = _values(vouched(record))
-        others = tuple(_values(vouched(rival)) for rival in rivals)
-        for path, value in vouched(own):
-            made.append(Fact(result.tool, path[-1] if path else "", value, beside, others))
+    for own, beside, lists in _records(result.content, (), (), (), vouched):
+        for path, value in own:
+            made.append(Fact(result.tool, path[-1] if path else "", value, _values(beside), lists))
     return made
 
 
 Record = tuple[tuple[Path, Any], ...]
+Lists = tuple[tuple[Sequence[tuple[Any, ...]], int], ...]
 
 
 def _records(
-    content: Any, path: Path, above: Record, rivals: tuple[Record, ...]
-) -> Iterator[tuple[Record, Record, tuple[Record, ...]]]:
-    """Each mapping's own values, those with the values of the mappings around it, and the other records of its list."""
+    content: Any, path: Path, above: Record, lists: Lists, vouched: Callable[[Record], Record]
+) -> Iterator[tuple[Record, Record, Lists]]:
+    """Each mapping's own vouched-for values, those with the values of the mappings around it, and its lists."""
     if isinstance(content, Mapping):
         fields = cast("Mapping[str, Any]", content)
-        own = _own(fields, path)
-        yield own, (*above, *own), rivals
+        own = vouched(_own(fields, path))
+        beside = (*above, *own)
+        yield own, beside, lists
         for key, value in fields.items():
-            yield from _records(value, (*path, str(key)), (*above, *own), rivals)
+            yield from _records(value, (*path, str(key)), beside, lists, vouched)
     elif isinstance(content, list):
         items = [cast("Mapping[str, Any]", each) for each in cast("list[Any]", content) if isinstance(each, Mapping)]
-        own_of = [(*above, *_own(each, path)) for each in items]
+        all_of = [_values((*above, *vouched(_own(each, path)))) for each in items]
         for index, each in enumerate(items):
-            others = tuple(own_of[:index] + own_of[index + 1 :])
-            yield from _records(each, path, above, (*rivals, *others))
+            yield from _records(each, path, above, (*lists, (all_of, index)), vouched)
 
 
 def _values(record: Record) -> tuple[Any, ...]:
@@ -137,8 +145,7 @@ def leaves(value: Any) -> Iterator[Any]:
 
 
 def _is_trusted(path: Path, trusted: Sequence[str]) -> bool:
-    shown = ".".join(path)
-    return any(shown == name or shown.startswith(f"{name}.") for name in trusted)
+    return any(path[: len(parts)] == parts for parts in (tuple(name.split(".")) for name in trusted))
 
 
 def _spelling(value: Any) -> str:

@@ -67,7 +67,7 @@ def find_request(
     if answer is False and asked_last is not None and question_of(asked_last.text) is not None:
         # "Cancel it" may be how a user says no.
         return None
-    if answer and asked_last is not None and not asked_last.acted:
+    if answer and asked_last is not None:
         question = offers(action, asked_last.text, [each for each in actions if each.tool != action.tool])
         if question is not None:
             return Request("confirmed", answers=(newest,), question=question)

@@ -14,7 +14,8 @@ Kind = Literal["email", "url", "date", "money", "number", "count", "code"]
 WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
 _SPACES = re.compile(r"\s+")
 _EMAIL = re.compile(r"(?<![\w.+@-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+(?![\w@-])")
-_URL = re.compile(r"(?:https?|ftp)://[^\s<>\"']+|(?<![\w.@-])(?:[a-z0-9-]+\.)+[a-z]{2,24}(?![\w@-])(?:/[^\s<>\"']*)?")
+_HOST = r"(?:(?:[a-z0-9-]+\.)+[a-z]{2,24}|\d{1,3}(?:\.\d{1,3}){3})(?![\w@-]|\.\d)"
+_URL = re.compile(rf"[a-z][a-z0-9+.-]*://[^\s<>\"']+|(?<![\w.@-]){_HOST}(?::\d+)?(?:[/?#][^\s<>\"']*)?")
 _NUMBER = r"\d+(?:[.,]\d+)*"
 _CURRENCY = r"€|\$|£|\beur\b|\beuros?\b|\busd\b|\bdollars?\b|\bgbp\b|\bpounds?\b|\bchf\b|\bfrancs?\b"
 _MONEY = re.compile(
@@ -44,6 +45,10 @@ _NUMBER_WORDS = {
 _NEGATORS = frozenset({"not", "except", "excluding", "without", "don't", "never", "nor", "neither", "instead", "than"})
 _CUES = {"from": "from", "to": "to", "into": "to", "towards": "to"}
 _NEAR = 3
+_FAR_BEFORE = 80
+_PHRASE_ENDS = re.compile(r"[.,;:!?()]\s")
+# What stands further on in a text is evidence of nothing.
+MOST_CHARACTERS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +77,8 @@ def fold(text: str) -> str:
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text)
         text = "".join(each for each in text if unicodedata.category(each) != "Cf").replace("’", "'")
+        # Browsers take these for the point in a name.
+        text = text.replace("\N{IDEOGRAPHIC FULL STOP}", ".")
     return _SPACES.sub(" ", text).strip().casefold().replace("e-mail", "email")
 
 
@@ -115,13 +122,13 @@ def spelled(number: Decimal) -> str:
 
 def values(text: str, today: date) -> list[Value]:
     """Every value of the text in order; a place is read once, by the kind that says most."""
-    folded = fold(text)
-    taken: list[tuple[int, int]] = []
+    folded = fold(text[:MOST_CHARACTERS])
+    taken = bytearray(len(folded))
     found: list[Value] = []
     for kind, canonical, start, end in _readings(folded, today):
-        if any(start < other_end and other_start < end for other_start, other_end in taken):
+        if any(taken[start:end]):
             continue
-        taken.append((start, end))
+        taken[start:end] = b"\1" * (end - start)
         after = WORD.match(folded, end + 1)
         found.append(Value(kind, canonical, start, end, _before(folded, start), after[0] if after else ""))
     return sorted(found, key=lambda each: each.start)
@@ -138,7 +145,7 @@ def kind_of(text: str, today: date) -> tuple[Kind, str] | None:
 
 def _before(folded: str, start: int) -> tuple[str, ...]:
     """The words before, as far back as the beginning of the phrase."""
-    phrase = re.split(r"[.,;:!?()]\s", folded[:start])[-1]
+    phrase = _PHRASE_ENDS.split(folded[max(0, start - _FAR_BEFORE) : start])[-1]
     return tuple(words(phrase)[-_NEAR:])
 
 
@@ -196,6 +203,7 @@ def _month(name: str) -> int:
 
 
 def _address(shown: str) -> str:
+    """One spelling of an address of the web; another scheme is another address."""
     return re.sub(r"^(?:https?://)?(?:www\.)?", "", shown).rstrip("/")
 
 
