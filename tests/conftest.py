@@ -9,6 +9,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from hypothesis import settings
 
 from handrail.core.clock import FrozenClock
 from handrail.db import Database
@@ -23,6 +24,9 @@ def pytest_configure(config: pytest.Config) -> None:
     plugins = config.pluginmanager
     if plugins.has_plugin("looptime_plugin") and not plugins.has_plugin("asyncio"):
         plugins.unregister(name="looptime_plugin")
+    # How long an example takes says more about the machine than about the code.
+    settings.register_profile("handrail", deadline=None)
+    settings.load_profile("handrail")
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -323,6 +323,14 @@ class TestSecurity:
             missing += [test for test in tests if not (ROOT / test).exists()]
         assert missing == []
 
+    def test_every_parser_of_untrusted_input_names_its_code_and_a_test_that_throws_anything_at_it(self) -> None:
+        section = (ROOT / "docs/security.md").read_text().partition("## Parsers of untrusted input")[2]
+        rows = re.findall(r"^\| (.+) \| `(\S+)` \| `(\S+)` \|$", section.partition("\n## ")[0], re.MULTILINE)
+        assert len(rows) >= 20
+        assert [place for _, place, _ in rows if not (ROOT / "src/handrail" / place).exists()] == []
+        generates = re.compile(r"@given|as_strategy")
+        assert [test for *_, test in rows if not generates.search((ROOT / test).read_text())] == []
+
     def test_every_risk_of_the_two_lists_has_a_control_or_is_said_to_have_none(self) -> None:
         risks = {f"{kind}{number:02}" for kind in ("LLM", "ASI") for number in range(1, 11)}
         held = {code for row in self.ROWS for code in row[3].split()}

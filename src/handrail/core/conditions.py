@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
-from handrail.core.cel import cel
+from handrail.core.cel import cel, program_of
 from handrail.core.principal import Principal
 from handrail.core.tools import Tool
 from handrail.core.trial import trial
@@ -131,7 +131,7 @@ def is_judgeable(arguments: Mapping[str, Any]) -> bool:
 def _program(source: str) -> "cel.Program | str":
     """The compiled condition, or what is wrong with it."""
     try:
-        return cel.compile(source)
+        return program_of(source)
     except ValueError as error:
         reason = str(error).partition("ERROR: ")[2].partition("\n")[0] or str(error)
         return f"the condition {source!r} is not valid CEL: {reason}; mend the expression"

@@ -53,6 +53,10 @@ class Document:
         return Problem(self.file, self.line(path), message)
 
 
+# References stand for what they name, so that a few lines can spell out millions of values.
+MOST_VALUES = 100_000
+
+
 class _Loader(yaml.SafeLoader):
     """Safe loading that refuses a key given twice: the second would silently win."""
 
@@ -76,7 +80,8 @@ def parse_yaml(file: str, text: str) -> Document:
     except RecursionError as error:
         message = "this contains itself or is nested too deeply; write it out"
         raise ProjectError([Problem(file, 0, message)]) from error
-    except ValueError as error:
+    except (ValueError, ArithmeticError, LookupError, AttributeError, TypeError) as error:
+        # A tag such as `!!bool` on a value that is none: the loader looks it up and fails in its own ways.
         raise ProjectError([Problem(file, 0, f"this has a value that can't be read: {error}")]) from error
 
 
@@ -110,6 +115,9 @@ def _short(value: object) -> str:
 
 def _walk(node: yaml.Node, path: Path, lines: dict[Path, int], problems: list[Problem], file: str) -> None:
     lines[path] = node.start_mark.line + 1
+    if len(lines) > MOST_VALUES:
+        message = f"this spells out more than {MOST_VALUES} values; use fewer references"
+        raise ProjectError([Problem(file, node.start_mark.line + 1, message)])
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:

@@ -12,6 +12,8 @@ from handrail.core.errors import HandrailError, UsageError
 from handrail.db.revisions import require_known, revision_of
 
 MOST_PROBLEMS = 20
+# Of one problem: SQLite tells of a damaged page cell by cell.
+MOST_SAID = 300
 
 
 class BackupFailed(HandrailError):
@@ -139,7 +141,7 @@ def _keep_aside(target: Path, aside: Path) -> Path | None:
 def file_problems(connection: sqlite3.Connection) -> list[str]:
     """What SQLite finds wrong with a file: its pages, and rows that refer to nothing."""
     try:
-        said = [str(row[0]) for row in connection.execute(f"PRAGMA integrity_check({MOST_PROBLEMS})")]
+        said = [str(row[0])[:MOST_SAID] for row in connection.execute(f"PRAGMA integrity_check({MOST_PROBLEMS})")]
         problems = [] if said == ["ok"] else said
         for table, row, parent, _ in connection.execute("PRAGMA foreign_key_check").fetchmany(MOST_PROBLEMS):
             problems.append(f"row {row} of {table!r} refers to a {parent!r} that is not there")

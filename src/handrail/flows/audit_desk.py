@@ -159,7 +159,7 @@ def read_export(lines: Iterable[str]) -> Export:
     for number, line in enumerate(lines, 1):
         try:
             began = _take(export, json.loads(line)) or began
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
             raise NotAnExport(f"line {number} is not of an audit export: {error}") from error
     if not began:
         raise NotAnExport("this is not an audit export: its first line is no header; `handrail audit export` makes one")
@@ -171,17 +171,32 @@ def _take(export: Export, line: Body) -> bool:
     if kind == "header":
         if line["format"] != FORMAT:
             raise ValueError(f"format {line['format']!r} is not {FORMAT!r}")
-        export.public_keys, export.unsealed = dict(line["public_keys"]), int(line["unsealed"])
+        keys = {str(name): str(key) for name, key in dict(line["public_keys"]).items()}
+        export.public_keys, export.unsealed = keys, int(line["unsealed"])
         return True
     if kind == "record":
-        export.records.append(AuditRecord(**{name: line[name] for name in _COLUMNS}))
+        export.records.append(_record(line))
     elif kind == "leaf":
-        export.records.append(AuditRecord("", "", 0, "", "", "", "", "", int(line["seq"]), str(line["leaf"])))
+        export.records.append(AuditRecord("", "", 0, "", "", "", "", "", int(line["seq"]), _hash(line["leaf"])))
     elif kind == "checkpoint":
         export.checkpoints.append(Checkpoint.parse(line))
     else:
         raise ValueError(f"type {kind!r} is unknown")
     return False
+
+
+def _record(line: Body) -> AuditRecord:
+    wrong = [name for name in _COLUMNS if not isinstance(line[name], int if name in ("at", "seq") else str)]
+    wrong += [] if wrong or line["body"] else ["body"]
+    if wrong:
+        raise ValueError(f"{wrong[0]!r} has the value {str(line[wrong[0]])[:60]!r}")
+    return AuditRecord(**{name: line[name] for name in _COLUMNS})
+
+
+def _hash(text: object) -> str:
+    if not isinstance(text, str) or len(bytes.fromhex(text)) != 32:
+        raise ValueError(f"{str(text)[:60]!r} is no hash")
+    return text
 
 
 def read_checkpoints(lines: Iterable[str]) -> list[Checkpoint]:

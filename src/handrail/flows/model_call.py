@@ -252,7 +252,7 @@ def _storable(event: ModelEvent) -> ModelEvent:
             )
             for call in event.tool_calls
         )
-        return replace(event, text=_clean(event.text), tool_calls=calls)
+        return replace(event, text=_clean(event.text), tool_calls=calls, model=_clean(event.model))
     if isinstance(event, Restarted):
         return event
     return replace(event, text=_clean(event.text)) if "\0" in event.text else event

@@ -126,7 +126,7 @@ def parse_event_id(text: str | None) -> tuple[int, int] | None:
     if not text:
         return None
     epoch, dot, seq = text.partition(".")
-    if not (dot and epoch.isascii() and epoch.isdigit() and seq.isascii() and seq.isdigit() and len(text) < 40):
+    if not (dot and all(len(each) <= 18 and each.isascii() and each.isdigit() for each in (epoch, seq))):
         raise ApiError(
             "invalid_request", f"Last-Event-ID {text!r} is not of the form <epoch>.<seq>", param="Last-Event-ID"
         )
@@ -135,6 +135,6 @@ def parse_event_id(text: str | None) -> tuple[int, int] | None:
 
 def limit_of(request: Request, *, most: int = 200, default: int = 50) -> int:
     text = request.query_params.get("limit", str(default))
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= most):
+    if not (text.isascii() and text.isdigit() and len(text) <= 9 and 1 <= int(text) <= most):
         raise ApiError("invalid_request", f"limit {text!r} is not a number from 1 to {most}", param="limit")
     return int(text)

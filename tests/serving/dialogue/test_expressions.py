@@ -1,6 +1,10 @@
 """Templates and conditions, with data they were and were not written for."""
 
+from typing import Any
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from handrail.serving.dialogue.expressions import (
     ExpressionFailed,
@@ -11,6 +15,7 @@ from handrail.serving.dialogue.expressions import (
     text_template,
     value_template,
 )
+from tests.declared import only
 
 VALUES = {
     "slots": {"count": 3, "note": None},
@@ -105,3 +110,52 @@ def test_money_is_written_from_cents(cents: int, currency: str, written: str) ->
 
 def test_a_day_is_written_as_people_say_it() -> None:
     assert day("2026-12-03") == "3 December 2026"
+
+
+class TestAnyCondition:
+    """A condition comes with a release; whatever it is, the process stays and the error has a name."""
+
+    @given(
+        st.text(max_size=40)
+        | st.text(alphabet="a.b()[]{}+-*/%!<>=&|?:,'\" 019\\", max_size=40)
+        | st.sampled_from(["1/a", "1%a", "b[9]", "9223372036854775807+a", "uint(-1)", "int(1e300)", "-b", "a ? b : c"]),
+        st.dictionaries(st.sampled_from(["a", "b", "slots"]), st.none() | st.integers() | st.text(max_size=3)),
+    )
+    def test_any_text_compiles_or_not_and_gives_true_or_false_or_not(self, source: str, values: dict[str, Any]) -> None:
+        with only(ExpressionInvalid, ExpressionFailed):
+            assert isinstance(condition(source).evaluate(values), bool)
+
+    @pytest.mark.parametrize(
+        "source",
+        ["1/a == 1", "1%a == 1", "b[9] == 1", "9223372036854775807 + 1 > a", "int(1e300) == a", "uint(-1) == 1u"],
+    )
+    def test_arithmetic_that_can_t_be_done_is_an_error_with_a_name(self, source: str) -> None:
+        with pytest.raises(ExpressionFailed):
+            condition(source).evaluate({"a": 0, "b": [1]})
+
+    @pytest.mark.parametrize(
+        "source", ["1+" * 20_000 + "1==1", "a" + ".b" * 20_000, "(" * 5_000, "!" * 9_000 + "a", "a" + "[0]" * 20_000]
+    )
+    def test_one_that_would_overrun_the_stack_is_refused_by_its_length(self, source: str) -> None:
+        with pytest.raises(ExpressionInvalid) as refused:
+            condition(source)
+        assert len(str(refused.value)) < 500
+
+
+class TestAnyTemplate:
+    @given(
+        st.text(max_size=40)
+        | st.text(alphabet="a.b()[]{}%+-*/|~,:'\" 019#", max_size=30).map(lambda inner: f"{{{{ {inner} }}}}"),
+        st.dictionaries(st.sampled_from(["a", "b", "slots"]), st.none() | st.integers(0, 99) | st.text(max_size=3)),
+    )
+    def test_any_text_is_a_template_or_not_and_gives_text_or_not(self, source: str, values: dict[str, Any]) -> None:
+        for compiled in (text_template, value_template):
+            with only(ExpressionInvalid, ExpressionFailed):
+                compiled(source).text(values)
+
+    @pytest.mark.parametrize(
+        "inner", ["(" * 2_000 + ")" * 2_000, "[" * 300 + "]" * 300, "1" * 5_000, "a" + ".b" * 3_000]
+    )
+    def test_one_that_is_bottomless_is_refused_or_fails_by_name(self, inner: str) -> None:
+        with pytest.raises((ExpressionInvalid, ExpressionFailed)):
+            text_template(f"{{{{ {inner} }}}}").text({"a": {}})

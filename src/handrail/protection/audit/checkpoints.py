@@ -11,6 +11,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from handrail.protection.audit.merkle import EMPTY_ROOT
 
 ORIGIN = "handrail-audit/1"
+# The end of the year 9999; no number of ours is larger.
+LAST_MICROS = 253_402_300_799_999_999
 FIRST_PREVIOUS = "0" * 64
 
 
@@ -63,8 +65,9 @@ class Checkpoint:
         """Raises `ValueError` when this is not an exported checkpoint."""
         try:
             texts = [str(body[name]) for name in ("root", "previous", "key_id", "signature")]
-            return cls(int(body["number"]), int(body["size"]), texts[0], texts[1], int(body["at"]), *texts[2:])
-        except (KeyError, TypeError) as error:
+            number, size, at = (_whole(name, int(body[name])) for name in ("number", "size", "at"))
+            return cls(number, size, texts[0], texts[1], at, *texts[2:])
+        except (KeyError, TypeError, OverflowError, RecursionError) as error:
             raise ValueError(f"this is not a checkpoint: {error}") from error
 
 
@@ -83,6 +86,12 @@ class SigningKey:
         unsigned = Checkpoint(number, size, root.hex(), previous, at, self.key_id)
         signature = base64.b64encode(self._private.sign(unsigned.text)).decode()
         return Checkpoint(number, size, unsigned.root, previous, at, self.key_id, signature)
+
+
+def _whole(name: str, value: int) -> int:
+    if not 0 <= value <= LAST_MICROS:
+        raise ValueError(f"its {name!r} is not a number from 0 to {LAST_MICROS}")
+    return value
 
 
 def key_id_of(public: str) -> str:

@@ -54,31 +54,31 @@ class _Log:
         self._wanted = set(sizes)
         self._found = found
         self._tree = Tree()
+        # The place of the next record; more than the tree's size once records are missing.
+        self.size = 0
         self.roots = {0: root_of_nothing()}
 
     def take(self, record: AuditRecord) -> None:
         found, where = self._found, f"record {record.seq} ({record.id})"
-        if record.seq != self._tree.size:
-            found.report(where, f"the record of place {self._tree.size} is missing")
-            # Go on from there, so that the first hole does not hide what else is wrong.
-            self._tree = self._tree.grown(b"\0" * 32 for _ in range((record.seq or 0) - self._tree.size))
+        if record.seq != self.size:
+            found.report(where, f"the record of place {self.size} is missing")
+            # Go on from there, so that the first hole does not hide what else is wrong. No root fits any more.
+            self.size = max(self.size, record.seq or 0)
+            self._tree = self._tree.grown([bytes(32)])
         if not record.is_leaf_only:
             self._check_text(record, where)
         leaf = record.leaf or "" if record.is_leaf_only else record.leaf_of_body
         self._tree = self._tree.grown([bytes.fromhex(leaf)])
+        self.size += 1
         found.records += 1
-        if self._tree.size in self._wanted:
-            self.roots[self._tree.size] = self._tree.root.hex()
+        if self.size in self._wanted:
+            self.roots[self.size] = self._tree.root.hex()
 
     def _check_text(self, record: AuditRecord, where: str) -> None:
         if record.leaf != record.leaf_of_body:
             self._found.report(where, "its text was changed after it was sealed")
         if (column := record.contradicts_body()) is not None:
             self._found.report(where, f"its searchable column {column!r} was changed")
-
-    @property
-    def size(self) -> int:
-        return self._tree.size
 
 
 async def verify(

@@ -210,15 +210,16 @@ def _of_jwk(entry: Mapping[str, Any] | Any) -> SigningKey | None:
     if not isinstance(entry, dict) or cast(dict[str, Any], entry).get("kty") not in ("RSA", "EC", "OKP"):
         return None
     fields = cast(dict[str, Any], entry)
-    if fields.get("use", "sig") != "sig" or "verify" not in fields.get("key_ops", ["verify"]):
+    operations = fields.get("key_ops", ["verify"])
+    if fields.get("use", "sig") != "sig" or not isinstance(operations, list) or "verify" not in operations:
         return None
     try:
         key = import_key({name: value for name, value in fields.items() if name not in ("key_ops", "alg")})
-    except (ValueError, TypeError, KeyError, JoseError):
+    except (ValueError, TypeError, LookupError, AttributeError, JoseError):
         return None
     algorithms = _algorithms(key)
     if "alg" in fields:
-        algorithms &= {fields["alg"]}
+        algorithms = frozenset(each for each in algorithms if each == fields["alg"])
     kid = fields.get("kid")
     return SigningKey(key, algorithms, kid if isinstance(kid, str) else None) if algorithms else None
 

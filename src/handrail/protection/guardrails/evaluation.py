@@ -83,9 +83,9 @@ def parse_row(where: str, value: object, channel: Channel | None = None) -> Row:
         raise RowUnreadable(f'{where}: {str(value)[:80]!r} has no text; write {{"id": 1, "text": "where is my order"}}')
     label, own = value.get("label"), value.get("channel", "user")
     if label not in (None, 0, 1):
-        raise RowUnreadable(f"{where}: label is {label!r}; write 1 for an attack, 0 for harmless text")
+        raise RowUnreadable(f"{where}: label is {repr(label)[:80]}; write 1 for an attack, 0 for harmless text")
     if own not in CHANNELS:
-        raise RowUnreadable(f"{where}: channel is {own!r}; write user or tool")
+        raise RowUnreadable(f"{where}: channel is {repr(own)[:80]}; write user or tool")
     chosen = channel or own
     return Row(value["text"], value.get("id"), label, chosen, str(value.get("source", "")))
 

@@ -61,8 +61,13 @@ def parse_row(where: str, value: object) -> Row:
         raise RowUnreadable(f'{where}: {str(value)[:80]!r} has no text; write {{"id": 1, "text": "call me on ..."}}')
     previous = value.get("previous")
     if previous is not None and not isinstance(previous, str):
-        raise RowUnreadable(f"{where}: previous is {previous!r}; give the question before the text, or leave it out")
-    labels = tuple(_label(where, span, value["text"]) for span in value.get("spans") or ())
+        raise RowUnreadable(
+            f"{where}: previous is {str(previous)[:80]!r}; give the question before the text, or leave it out"
+        )
+    spans = value.get("spans") or ()
+    if not isinstance(spans, list | tuple):
+        raise RowUnreadable(f"{where}: spans is {str(spans)[:80]!r}; write a list of [start, end, kind]")
+    labels = tuple(_label(where, span, value["text"]) for span in spans)
     return Row(value["text"], previous, labels, value.get("id"))
 
 
@@ -72,7 +77,7 @@ def _label(where: str, span: object, text: str) -> tuple[int, int, str]:
             return start, end, kind
         case _:
             raise RowUnreadable(
-                f"{where}: {span!r} is no span inside the {len(text)} characters; write [start, end, type]"
+                f"{where}: {str(span)[:80]} is no span inside the {len(text)} characters; write [start, end, type]"
             )
 
 

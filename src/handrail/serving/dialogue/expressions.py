@@ -15,9 +15,10 @@ from jinja2.defaults import DEFAULT_NAMESPACE
 from jinja2.meta import find_undeclared_variables
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from handrail.core.cel import cel
+from handrail.core.cel import program_of
 from handrail.core.errors import HandrailError
 
+MOST_SHOWN = 200
 _CURRENCIES = {"EUR": "€", "GBP": "£", "USD": "$"}
 _INSIDE = re.compile(r"\{\{[-+]?(.*?)[-+]?\}\}", re.DOTALL)
 _CEL_BOUND = re.compile(r"\.(?:all|exists|exists_one|map|filter)\(\s*(\w+)\s*,")
@@ -84,10 +85,11 @@ def literal(value: Any) -> Expression:
 def condition(source: str) -> Expression:
     """A CEL condition. Raises `ExpressionInvalid`."""
     try:
-        program = cel.compile(source)
+        program = program_of(source)
     except ValueError as error:
         reason = str(error).partition("ERROR: ")[2].partition("\n")[0] or str(error)
-        raise ExpressionInvalid(f"the condition {source!r} is not valid CEL: {reason}; mend the expression") from error
+        said = f"the condition {_short(source)} is not valid CEL: {reason}; mend the expression"
+        raise ExpressionInvalid(said) from error
 
     # Every value handed over is converted, so only what the condition reads is.
     reads = program.variables()
@@ -95,7 +97,7 @@ def condition(source: str) -> Expression:
     def evaluate(values: Mapping[str, Any]) -> bool:
         try:
             outcome = program.execute({name: values[name] for name in reads if name in values})
-        except (RuntimeError, TypeError, ValueError, KeyError) as error:
+        except (RuntimeError, TypeError, ValueError, ArithmeticError, LookupError) as error:
             raise ExpressionFailed(f"the condition {source!r} failed: {error}") from error
         if not isinstance(outcome, bool):
             raise ExpressionFailed(f"the condition {source!r} gave {outcome!r}, not true or false; compare it")
@@ -123,7 +125,7 @@ def _template(source: str, tree: nodes.Template, render: Callable[..., Any]) -> 
     def evaluate(values: Mapping[str, Any]) -> Any:
         try:
             return render(values)
-        except (TemplateError, TypeError, ValueError, ArithmeticError) as error:
+        except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, RecursionError) as error:
             raise ExpressionFailed(f"the template {source!r} failed: {error}") from error
 
     slots = frozenset(
@@ -140,8 +142,14 @@ def _parse(environment: "_Sandbox", source: str) -> nodes.Template:
         tree = environment.parse(source)
         environment.compile(tree)
         return environment.parse(source)
-    except TemplateError as error:
-        raise ExpressionInvalid(f"the template {source!r} does not compile: {error}; mend it") from error
+    except (TemplateError, ValueError, SyntaxError, RecursionError, MemoryError) as error:
+        # Python's own compiler speaks up where the nesting is too deep or a number too long.
+        raise ExpressionInvalid(f"the template {_short(source)} does not compile: {error}; mend it") from error
+
+
+def _short(source: str) -> str:
+    text = repr(source)
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
 
 
 def _is_one_expression(tree: nodes.Template) -> bool:

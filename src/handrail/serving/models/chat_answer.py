@@ -15,6 +15,7 @@ from handrail.serving.models.server_sent_events import EventDecoder, EventTooLar
 MAX_ANSWER_CHARACTERS = 1_000_000
 MAX_EVENT_BYTES = 4_000_000
 MAX_TOOL_CALLS = 32
+MAX_NAME_CHARACTERS = 200
 
 _FINISH_REASONS = {
     "length": "length",
@@ -124,13 +125,13 @@ class AnswerReader:
                 return
             try:
                 self._chunk(orjson.loads(payload))
-            except (ValueError, TypeError, AttributeError, LookupError):
+            except (ValueError, TypeError, AttributeError, LookupError, RecursionError):
                 # One guard around the whole reading is cheaper than a schema for every token.
                 self._malformed(f"sent what is no part of an answer: {payload[:80].decode(errors='replace')!r}")
 
     def _chunk(self, chunk: Mapping[str, Any]) -> None:
-        if self._reported_model is None and (model := chunk.get("model")):
-            self._reported_model = str(model)
+        if self._reported_model is None and isinstance(model := chunk.get("model"), str) and model:
+            self._reported_model = model[:MAX_NAME_CHARACTERS]
         if usage := chunk.get("usage"):
             self._usage = usage
         if choices := chunk.get("choices"):

@@ -121,7 +121,10 @@ def _error_message(body: bytes) -> str:
     error = parsed.get("error", parsed) if isinstance(parsed, dict) else parsed
     if isinstance(error, dict):
         error = error.get("message") or error.get("detail") or error
-    return str(error)
+    try:
+        return str(error)
+    except RecursionError:
+        return "something that is nested too deeply to be read"
 
 
 def _status_in(error: Mapping[str, Any]) -> int | None:
