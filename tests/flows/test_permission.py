@@ -11,6 +11,7 @@ from handrail.core.principal import Principal, Role
 from handrail.db import Database
 from handrail.delivery.releases import Sources
 from handrail.flows.approval import decide
+from handrail.flows.sender import sender_of
 from handrail.oversight.approvals import Approval
 from handrail.protection.audit import AuditQuery
 from handrail.serving.models import calls
@@ -134,6 +135,41 @@ class TestAfterAnApproval:
         await decided(world, approval, "edit", arguments={"order": "A1002"})
         assert desk.seen == []
         assert error_of(world)["code"] == "permission_denied"
+
+
+class TestWhoeverGoesOn:
+    async def test_has_the_rights_of_who_sent_the_message_no_more_and_no_less(self, world: World, desk: Desk):
+        operator = Principal("default", "otto", frozenset({Role.OPERATOR}))
+        world.script(calls(("close_account", {})), "Closed.", repeats=False)
+        desk.acts["close_account"] = lambda: {"closed": True}
+        conversation = await world.open(operator)
+        result = await world.say(conversation, "close it", operator)
+        turn = await world.stored(result["id"])
+        assert sender_of(turn, conversation) == operator
+        ana = await world.open()
+        world.script("Hello.")
+        turn = await world.stored((await world.say(ana, "hello"))["id"])
+        assert (sender_of(turn, ana), turn.roles) == (ANA, ())
+
+    async def test_of_an_operator_is_no_end_user_after_a_pause(
+        self, sqlite_db: Database, clock: FrozenClock, desk: Desk
+    ):
+        policies = (
+            "permissions: {close_account: {roles: [operator]}}\n"
+            "approvals:\n- {name: closing, tools: [close_account], risk: high, expires_after: 2h}\n"
+        )
+        world = await world_over(sqlite_db, clock, project={**PROJECT, "policies.yaml": policies})
+        operator = Principal("default", "otto", frozenset({Role.OPERATOR}))
+        world.script(calls(("close_account", {}), ("get_stock", {"item": "x"})), "Settled.", repeats=False)
+        result = await world.say(await world.open(operator), "close it", operator)
+        (approval,) = await world.services.approvals.of_turn("default", result["id"])
+        desk.clear()
+        await decided(world, approval)
+        assert ("close_account", operator) in [
+            (name, context.principal) for (name, _), context in zip(desk.seen, desk.contexts, strict=True)
+        ]
+        assert "get_stock" not in desk.names(), "without a rule that is for end users"
+        await closed(world)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from handrail.db import Conflict
 from handrail.flows.elsewhere import from_elsewhere
 from handrail.flows.guardrails import count, judged, message_tripped
 from handrail.flows.releases import LoadedRelease
+from handrail.flows.sender import roles_of, sender_of
 from handrail.flows.services import ActiveTurn, Services
 from handrail.protection.guardrails import InvalidMessage, Judgement, admit_text
 from handrail.serving.conversations import (
@@ -104,6 +105,7 @@ async def begin(
             moved_from=None if release.id == conversation.release_id else conversation.release_id,
             epoch=1 if status is TurnStatus.RUNNING else 0,
             created_at=at,
+            roles=roles_of(principal),
             tripped=judgement.stored(),
         )
         try:
@@ -260,7 +262,7 @@ async def _claimed(services: Services, turn: Turn, release: LoadedRelease) -> Ac
     messages = await services.conversations.turn_messages(turn.tenant_id, turn.id)
     text = next(message.content for message in messages if message.position == 0)
     waited = services.waiting.pop(turn.id, None)
-    principal = waited.principal if waited else Principal(turn.tenant_id, conversation.subject)
+    principal = waited.principal if waited else sender_of(turn, conversation)
     return active_turn(services, principal, conversation, release, running, text)
 
 

@@ -16,6 +16,7 @@ from handrail.flows.approval_desk import voter_of
 from handrail.flows.audit import approval_voted
 from handrail.flows.question import ask_requester
 from handrail.flows.resume import go_on
+from handrail.flows.sender import sender_of
 from handrail.flows.services import Services
 from handrail.oversight.approvals import (
     Approval,
@@ -179,7 +180,7 @@ async def _edit(
         raise DecisionInvalid(f"the arguments don't fit {call.tool!r}: {error.message}", param="arguments") from error
     conversation = await services.conversations.find(call.tenant_id, call.conversation_id)
     turn = await services.conversations.find_turn(call.tenant_id, call.turn_id)
-    requester = Principal(call.tenant_id, call.requester)
+    requester = sender_of(turn, conversation) if turn else Principal(call.tenant_id, call.requester)
     facts = CallFacts(call.tool, arguments, requester, conversation, turn.intent if turn else None)
     requirement: Requirement | None = None
     for each in await services.releases.protection(call.tenant_id, release):

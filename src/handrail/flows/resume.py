@@ -9,11 +9,11 @@ from functools import partial
 
 from handrail.core.answers import Awaiting
 from handrail.core.errors import HandrailError
-from handrail.core.principal import Principal
 from handrail.db import Conflict
 from handrail.flows.admission import active_turn
 from handrail.flows.audit import approval_used
 from handrail.flows.give_up import give_up, owners_since_a_pause
+from handrail.flows.sender import sender_of
 from handrail.flows.services import ActiveTurn, Services
 from handrail.flows.turn import run
 from handrail.oversight.approvals import Approval
@@ -105,7 +105,7 @@ async def _restored(services: Services, turn: Turn) -> ActiveTurn:
     messages = await services.conversations.turn_messages(turn.tenant_id, turn.id)
     calls = await services.conversations.turn_calls(turn.tenant_id, turn.id)
     text = next(message.content for message in messages if message.position == 0)
-    active = active_turn(services, Principal(turn.tenant_id, conversation.subject), conversation, release, turn, text)
+    active = active_turn(services, sender_of(turn, conversation), conversation, release, turn, text)
     if turn.parked is not None:
         # It begins where the conversation stood then, whatever was said since.
         then = turn.parked["awaiting"]

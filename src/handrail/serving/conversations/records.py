@@ -72,7 +72,8 @@ class Turn:
     """One user message and all that follows. `epoch` fences every write of an owner that lost the lease.
 
     `moved_from` is the release that the conversation left with this turn, because it was switched off. `tripped` are
-    the guardrails that its message tripped, each with what was done.
+    the guardrails that its message tripped, each with what was done. `roles` are those of who sent it; none for an end
+    user, whom nearly every turn is of.
     """
 
     id: str
@@ -92,6 +93,7 @@ class Turn:
     event_seq: int = 0
     awaiting: str | None = None
     escalation_id: str | None = None
+    roles: tuple[str, ...] = ()
     parked: Mapping[str, Any] | None = None
     ladder: Sequence[Mapping[str, Any]] = ()
     tripped: Sequence[Mapping[str, Any]] = ()
@@ -122,6 +124,7 @@ class Turn:
             event_seq=row["event_seq"],
             awaiting=row["awaiting"],
             escalation_id=row["escalation_id"],
+            roles=tuple(json.loads(row["roles"])) if row["roles"] else (),
             parked=json.loads(row["parked"]) if row["parked"] else None,
             ladder=json.loads(row["ladder"]) if row["ladder"] else (),
             tripped=json.loads(row["tripped"]) if row["tripped"] else (),

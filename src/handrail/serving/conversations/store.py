@@ -353,6 +353,7 @@ class ConversationStore:
                 "latency_class": None,
                 "awaiting": None,
                 "escalation_id": None,
+                "roles": json.dumps(turn.roles) if turn.roles else None,
                 "parked": None,
                 "ladder": None,
                 "tripped": json.dumps(list(turn.tripped)) if turn.tripped else None,

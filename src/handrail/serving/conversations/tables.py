@@ -57,6 +57,7 @@ turn = Table(
     Column("event_seq", Integer, nullable=False),
     Column("awaiting", Text),
     Column("escalation_id", Text),
+    json_text("roles"),
     json_text("parked"),
     json_text("ladder"),
     json_text("tripped"),
