@@ -75,6 +75,8 @@ class TestActions:
         approval = await waiting(shop, await obeys(shop, said, wanted))
         assert desk.names() == ["get_order"]
         assert (approval.risk, approval.rules) == (Risk.HIGH, ("untraced-arguments",))
+        page = shop.services.metrics.render().decode()
+        assert f'untraced_calls_total{{action="approve",agent="shop",tool="{wanted[0]}"}} 1.0' in page
 
     async def test_the_approver_sees_where_an_argument_comes_from(self, shop: World):
         approval = await waiting(shop, await obeys(shop, "please refund A1001", ("refund", {"order": "A9999"})))

@@ -85,6 +85,7 @@ async def admitted(services: Services, active: ActiveTurn, call: ToolCall) -> To
     verdict = None if traced else _untraced(services, active, tool, call, arguments)
     if verdict is not None:
         boundary = strictest_boundary(each.policies.boundary for each in releases)
+        services.metrics.untraced_call(active.turn.agent, call.name, boundary.untraced)
         if boundary.untraced == "refuse":
             tool_call_denied(services, active, call, "untraced_arguments")
             return refused(call, "untraced_arguments", f"{UNTRACED}: {verdict.reason}")

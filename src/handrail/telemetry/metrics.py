@@ -111,6 +111,12 @@ class Metrics:
         self._approvals_asked = _Counters(
             self._registry, "approvals_asked", "Tool calls that wait for people.", ("agent", "tool")
         )
+        self._untraced_calls = _Counters(
+            self._registry,
+            "untraced_calls",
+            "Tool calls that could not be traced to the user while untrusted text was about.",
+            ("agent", "tool", "action"),
+        )
         self._approvals_decided = _Counters(
             self._registry, "approvals_decided", "Approvals that were decided or expired.", ("agent", "status")
         )
@@ -239,6 +245,10 @@ class Metrics:
 
     def approval_asked(self, agent: str, tool: str) -> None:
         self._approvals_asked.of(agent, tool).inc()
+
+    def untraced_call(self, agent: str, tool: str, action: str) -> None:
+        """A call that a person was asked about (`approve`), or that was refused."""
+        self._untraced_calls.of(agent, tool, action).inc()
 
     def approval_decided(self, agent: str, status: str, seconds: float) -> None:
         """An approval was decided or ran out of time, so long after it was asked for."""
