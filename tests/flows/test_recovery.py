@@ -254,6 +254,7 @@ class TestTheKeepers:
 
     async def test_store_the_end_that_the_database_did_not_take(self, pair: list[World], clock: FrozenClock):
         world = pair[0]
+        world.alone()
         world.script("Hello.")
 
         def down(writes: list[str]) -> None:

@@ -117,6 +117,8 @@ class TestIntentRow:
         assert (result["status"], result["error"]["code"]) == ("failed", "store_unavailable")
 
     async def test_without_a_result_stays_when_the_result_can_t_be_stored(self, world: World, desk: Desk):
+        world.alone()
+
         def full(writes: list[str]) -> None:
             if "update tool_call" in writes:
                 raise StoreUnavailable("the disk is full")

@@ -14,7 +14,9 @@ from handrail.core.models import ModelRefused, ModelUnavailable
 from handrail.core.principal import Principal, Role
 from handrail.core.usage import Usage
 from handrail.db import StoreUnavailable
+from handrail.flows.admission import follow_turn
 from handrail.flows.cancel import cancel_turn
+from handrail.flows.leases import sweep
 from handrail.flows.services import ShuttingDown
 from handrail.protection.auth import PermissionDenied
 from handrail.protection.guardrails import InvalidMessage
@@ -384,6 +386,7 @@ class TestStoreFailure:
         assert (await world.say(conversation, "hello"))["status"] == "completed"
 
     async def test_when_the_answer_can_t_be_stored_the_client_is_told(self, world: World):
+        world.alone()
         conversation = await world.open()
 
         def full(writes: list[str]) -> None:
@@ -397,6 +400,7 @@ class TestStoreFailure:
         assert (await events_of(stream))[-1].name == "turn.failed"
 
     async def test_when_the_answer_could_not_be_stored_the_conversation_goes_on_once_it_can(self, any_world: World):
+        any_world.alone()
         conversation = await any_world.open()
 
         def full(writes: list[str]) -> None:
@@ -409,6 +413,26 @@ class TestStoreFailure:
         result = await any_world.say(conversation, "are you there?")
         assert result["status"] == "completed"
         assert (await any_world.stored(lost["id"])).status is TurnStatus.FAILED
+
+    async def test_of_one_process_of_several_claims_no_failure_that_another_may_make_untrue(
+        self, any_world: World, clock: FrozenClock
+    ):
+        def down(writes: list[str]) -> None:
+            if "insert message" in writes and "insert turn" not in writes:
+                raise StoreUnavailable("the server is restarted")
+
+        any_world.db.before_commit = down
+        any_world.script("Hello.", "Hello again.")
+        stream = await any_world.send(await any_world.open(), "hello")
+        with pytest.raises(StoreUnavailable, match="follow its events"):
+            await asyncio.wait_for(stream.wait(), 2)
+        await any_world.settle(stream.turn_id)
+        assert "turn.failed" not in [each.name for each in await events_of(stream)]
+        any_world.db.before_commit = None
+        following = await follow_turn(any_world.services, ANA, stream.turn_id, (1, stream.seq))
+        await sweep(any_world.services)
+        seen = [event async for batch in following for event in batch]
+        assert seen[-1].name == f"turn.{(await any_world.stored(stream.turn_id)).status.value}"
 
     async def test_that_passes_while_the_answer_is_stored_ends_as_a_recorded_failure(self, world: World):
         conversation = await world.open()

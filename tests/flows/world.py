@@ -256,6 +256,10 @@ class World:
         await self.settle(stream.turn_id)
         return result
 
+    def alone(self) -> None:
+        """From here on this process is the only one over its database."""
+        self.services.limits = replace(self.services.limits, sole_owner=True)
+
     async def end_elsewhere(self, turn_id: str) -> None:
         """What another process does that takes a turn over and ends it."""
         services, turn = self.services, await self.stored(turn_id)

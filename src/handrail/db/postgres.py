@@ -22,6 +22,8 @@ SCRUB_SECONDS = 600.0
 _LOST = (
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    # Of a connection that broke in the middle of an operation and is given back.
+    asyncpg.InternalClientError,
     # The server is stopped, restarted, or has become a replica.
     asyncpg.OperatorInterventionError,
     asyncpg.ReadOnlySQLTransactionError,

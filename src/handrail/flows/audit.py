@@ -11,6 +11,7 @@ from handrail.flows.keepers import every
 from handrail.flows.services import ActiveTurn, Services
 from handrail.oversight.approvals import Approval
 from handrail.protection.audit import AuditEntry, Outcome
+from handrail.serving.resilience import EVERYWHERE
 from handrail.telemetry.logging import logger
 
 FLUSH_SECONDS = 0.25
@@ -80,7 +81,7 @@ class Switched(Protocol):
     @property
     def id(self) -> str: ...
     @property
-    def tenant_id(self) -> str | None: ...
+    def tenant_id(self) -> str: ...
     @property
     def kind(self) -> str: ...
     @property
@@ -88,9 +89,10 @@ class Switched(Protocol):
 
 
 def switched(services: Services, batch: Batch, operator: Principal, switch: Switched, action: str) -> None:
-    """An operator switched something off, or on again; recorded with the switch."""
+    """An operator switched something off, or on again; recorded with the switch, and of one that holds everywhere in
+    the operator's own tenant, where somebody reads it."""
     details = (("kind", switch.kind), ("name", switch.name))
-    tenant = switch.tenant_id or operator.tenant_id
+    tenant = operator.tenant_id if switch.tenant_id == EVERYWHERE else switch.tenant_id
     services.audit.record(batch, AuditEntry(tenant, action, "done", f"switch:{switch.id}", operator, details=details))
 
 

@@ -7,7 +7,7 @@ from functools import partial
 
 from handrail.core import events
 from handrail.core.errors import HandrailError
-from handrail.db import Conflict
+from handrail.db import Conflict, StoreUnavailable
 from handrail.flows.gate import ApprovalPending
 from handrail.flows.park import park
 from handrail.flows.record import record_early_end, show_stored_end
@@ -16,6 +16,11 @@ from handrail.flows.services import ActiveTurn, Services
 from handrail.flows.wording import WENT_WRONG
 from handrail.serving.conversations import Fenced, TurnStatus
 from handrail.telemetry.logging import logger
+
+AGAIN_SECONDS = 2.0
+UNKNOWN_END = (
+    "the end of this turn could not be stored, and it may go on; follow its events, or send it again by its key"
+)
 
 
 async def end_fenced(services: Services, active: ActiveTurn) -> None:
@@ -54,4 +59,8 @@ async def end_early(
         if not await show_stored_end(services, active):
             again = partial(record_early_end, services, active, route, TurnStatus.FAILED, code, "")
             services.unrecorded[active.turn.conversation_id] = again
-            active.stream.finish(events.FAILED, active.unrecorded(code, WENT_WRONG))
+            if services.limits.sole_owner or known is not None:
+                active.stream.finish(events.FAILED, active.unrecorded(code, WENT_WRONG))
+            else:
+                # Another process may take the turn over first and complete it: nobody is told what may not hold.
+                active.stream.abandon(StoreUnavailable(UNKNOWN_END, retry_after_seconds=AGAIN_SECONDS))
