@@ -95,6 +95,7 @@ class Shop:
         switch = await self.post("/v1/switches", {"kind": "tool", "name": "refund", "reason": "twice"}, by="admin")
         delegation = await self.post("/v1/delegations", {"to": "dora", "days": 1}, by="olga")
         spare = await self.post("/v1/keys", {"subject": "eve"}, by="admin")
+        replaced = await self.post("/v1/keys", {"subject": "eve"}, by="admin")
         await self.post("/v1/jobs/retention/runs", by="operator")
         self.api.world.services.breakers.force_open(tool_key("shop", "opening_hours"), "it is being moved")
         await self.api.world.services.audit.flush()
@@ -136,6 +137,7 @@ class Shop:
             "POST /v1/releases/{release_id}/use": Request("operator"),
             "POST /v1/jobs/{name}/runs": Request("operator"),
             "POST /v1/keys": Request(body={"subject": "eve", "role": "viewer"}),
+            "POST /v1/keys/{key_id}/rotate": Request(path={"key_id": replaced["id"]}, body={"grace_seconds": 60}),
             "POST /v1/sign-in-links": Request("local operator", body={}),
         }
 
