@@ -3,7 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handrail.protection.privacy import Span, find_personal_data
+from handrail.protection.privacy import Span, find_personal_data, find_structured
+
+find_personal_data("the head is read before anything is timed")
 
 PERSONAL = st.sampled_from(
     [
@@ -37,10 +39,8 @@ def test_equal_texts_give_equal_spans(text: str, previous: str | None) -> None:
 
 @given(PERSONAL.filter(lambda value: any(map(str.isdigit, value)) and "order" not in value), PLAIN, PLAIN)
 def test_plain_words_around_change_nothing(value: str, before: str, after: str) -> None:
-    alone = [
-        span for span in find_personal_data(value) if span.score >= 0.95 and span.kind not in ("PERSON", "ADDRESS")
-    ]
+    alone = [span for span in find_structured(value) if span.score >= 0.95 and span.kind not in ("PERSON", "ADDRESS")]
     start = len(before) + 2
     moved = [span._replace(start=span.start + start, end=span.end + start) for span in alone]
 
-    assert [span for span in find_personal_data(f"{before}: {value} , {after}") if span in moved] == moved
+    assert [span for span in find_structured(f"{before}: {value} , {after}") if span in moved] == moved

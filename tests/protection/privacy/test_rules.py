@@ -2,11 +2,11 @@
 
 import pytest
 
-from handrail.protection.privacy import Kind, find_personal_data
+from handrail.protection.privacy import Kind, find_structured
 
 
 def found(text: str, previous: str | None = None) -> list[tuple[str, str]]:
-    return [(span.kind.value, text[span.start : span.end]) for span in find_personal_data(text, previous)]
+    return [(span.kind.value, text[span.start : span.end]) for span in find_structured(text, previous)]
 
 
 class TestFinds:
@@ -140,5 +140,5 @@ class TestAdversaries:
         "piece", ["1 ", "1.", "a@", "a.", "(0", "+1 ", "::", "AA11 ", "ssn ", "eyJa.", " at ", "\u200b"]
     )
     def test_long_texts_of_one_piece_end(self, piece: str) -> None:
-        for span in find_personal_data(piece * (4_000 // len(piece))):
+        for span in find_structured(piece * (4_000 // len(piece))):
             assert 0 <= span.start < span.end

@@ -49,3 +49,8 @@ def cue_of_question(previous: str | None) -> str | None:
         return None
     named = {found.lastgroup for found in _CUE.finditer(previous[-_MOST_QUESTION:])}
     return next((cue for cue in _QUESTION_CUES if cue in named), None)
+
+
+def cues_in(text: str) -> list[tuple[int, int, str]]:
+    """Every cue of the text in order: where it starts, where it ends, what it is."""
+    return [(found.start(), found.end(), found.lastgroup or "") for found in _CUE.finditer(text)]

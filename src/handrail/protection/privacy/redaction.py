@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from handrail.protection.privacy.checks import passes_luhn
-from handrail.protection.privacy.detector import find_personal_data
+from handrail.protection.privacy.detector import find_structured
 from handrail.protection.privacy.spans import Kind
 
 # Fields that hold what people said or what tools were given: they don't belong in a log at all.
@@ -49,7 +49,7 @@ def redact_text(text: str, most: int = MOST_CHARACTERS) -> str:
 
 
 def _mask(text: str) -> str:
-    for span in reversed(find_personal_data(text)):
+    for span in reversed(find_structured(text)):
         text = text[: span.start] + MASKS[span.kind] + text[span.end :]
     return text
 

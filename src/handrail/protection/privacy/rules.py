@@ -179,6 +179,17 @@ def _phones(text: str, asked: str | None) -> Found:
             yield Span(found.start(), found.end(), Kind.PHONE, CUED)
 
 
+_PASSWORD = re.compile(
+    r"\b(?:pass ?(?:word|code|phrase)|pwd|pw)(?: is| ?[:=])? {1,2}(?P<word>(?=\S{0,40}[0-9])[^\s,;]{4,64})",
+    re.IGNORECASE,
+)
+
+
+def _passwords(text: str, _asked: str | None) -> Found:
+    for found in _PASSWORD.finditer(text):
+        yield Span(found.start("word"), found.end("word"), Kind.PASSWORD, CUED)
+
+
 _DIGIT = re.compile("[0-9]")
 RULES: Sequence[Rule] = (
     Rule(
@@ -195,6 +206,7 @@ RULES: Sequence[Rule] = (
     Rule(re.compile("[0-9]{4}"), _ssns),
     Rule(re.compile(r"[0-9]\.[0-9]|[0-9A-Fa-f]:[0-9A-Fa-f:]"), _ips),
     Rule(re.compile("[0-9](?:[ ./()-]{0,2}[0-9]){6}"), _phones),
+    Rule(re.compile("pass|pwd|pw", re.IGNORECASE), _passwords),
 )
 
 

@@ -15,6 +15,8 @@ class Kind(StrEnum):
     SSN = "SSN"
     IP = "IP"
     PHONE = "PHONE"
+    ACCOUNT = "ACCOUNT"
+    PASSWORD = "PASSWORD"  # noqa: S105 - the name of a kind
     PERSON = "PERSON"
     ADDRESS = "ADDRESS"
 
