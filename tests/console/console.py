@@ -7,7 +7,7 @@ import httpx2
 from handrail.flows.services import Services
 
 ORIGIN = "http://127.0.0.1:8080"
-REPLY = "<script>alert('said by the model')</script> & so on"
+REPLY = "<b title='said by the model'>bold</b> & so on"
 
 
 @dataclass

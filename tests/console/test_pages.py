@@ -9,7 +9,7 @@ from handrail.core.principal import Role
 from tests.console.console import REPLY, Console
 
 PAGES = ["/console/chat", "/console/approvals", "/console/switches", "/docs", "/console/status"]
-ESCAPED_REPLY = "&lt;script&gt;alert(&#39;said by the model&#39;)&lt;/script&gt; &amp; so on"
+ESCAPED_REPLY = "&lt;b title=&#39;said by the model&#39;&gt;bold&lt;/b&gt; &amp; so on"
 
 
 class Markup(HTMLParser):

@@ -3,6 +3,7 @@
 What each route expects is declared here; a route that is not declared fails the test.
 """
 
+from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -12,15 +13,20 @@ import pytest
 import websockets
 from fastapi import FastAPI
 from fastapi.routing import APIRoute, APIWebSocketRoute
+from joserfc import jwt
+from joserfc.jwk import OctKey
 from starlette.routing import BaseRoute, Route
 
-from handrail.core.clock import FrozenClock
+from handrail.core.clock import Clock, FrozenClock
 from handrail.core.principal import Principal, Role
 from handrail.flows.delegation import delegate
 from handrail.flows.switches import SwitchWanted, switch_off
 from handrail.http.app import create_app
 from handrail.oversight.approvals import Approval, Clause, GuardedCall, Question, Requirement, Risk, opened
-from handrail.protection.auth import Scope
+from handrail.protection.auth import Authenticator, Scope
+from handrail.protection.auth.signing_keys import SharedSecret
+from handrail.protection.auth.tokens import TokenVerifier
+from handrail.settings import AuthSettings
 from tests.flows.world import OPERATOR_TOKEN, World
 from tests.http.api import ORIGIN, PORT, Api
 
@@ -384,6 +390,52 @@ async def test_what_is_open_shows_nothing_of_anybody(building: Building, route: 
         assert answer.status_code < 500
         assert "plum" not in answer.text
         assert "demo-customer" not in answer.text
+
+
+SECRET = OctKey.import_key(b"s" * 32)
+
+
+def token(clock: Clock, subject: str, tenant: str = "default", *roles: str, secret: OctKey = SECRET) -> str:
+    """What an identity provider says of somebody."""
+    claims = {
+        "iss": "https://login.example", "aud": "handrail", "sub": subject, "org": tenant, "roles": list(roles),
+        "exp": clock.micros() // 1_000_000 + 600,
+    }  # fmt: skip
+    return jwt.encode({"alg": "HS256"}, claims, secret)
+
+
+@pytest.fixture
+async def with_tokens(building: Building) -> Building:
+    """The same building, whose callers may also come with tokens."""
+    services = building.api.world.services
+    names = AuthSettings(
+        secret="s", issuer="https://login.example", audience="handrail", tenant_claim="org", roles_claim="roles"
+    )
+    verifier = TokenVerifier(SharedSecret(b64encode(b"s" * 32).decode()), names, services.clock)
+    services.authenticator = Authenticator(services.keys, services.clock, OPERATOR_TOKEN, verifier)
+    return building
+
+
+@pytest.mark.parametrize("route", GUARDED)
+async def test_a_token_gets_in_where_its_subject_and_roles_do_and_nowhere_else(with_tokens: Building, route: str):
+    clock, who = with_tokens.api.world.services.clock, EXPECTATIONS[route].who
+    forged = token(clock, "ana", "default", "admin", secret=OctKey.import_key(b"x" * 32))
+    assert (await with_tokens.ask(route, forged)).status_code == 401
+    foreign = await with_tokens.ask(route, token(clock, "ana", "evil", *(role.value for role in STAFF)))
+    assert "plum" not in foreign.text
+    assert with_tokens.names["conversation_id"] not in foreign.text or foreign.status_code == 404
+    if who == "owner":
+        assert foreign.status_code == 404
+        assert (await with_tokens.ask(route, token(clock, "bob"))).status_code == 404
+        assert (await with_tokens.ask(route, token(clock, "ana"))).status_code in (200, 409)
+    elif who != "any key":
+        low = (role for role in STAFF if role not in LET_IN.get(who, ()))
+        for roles in ([], ["superuser"], ["end_user"], *([role.value] for role in low)):
+            refused = await with_tokens.ask(route, token(clock, "ana", "default", *roles))
+            assert refused.status_code == 403, roles
+    if who == "local operator":
+        everything = token(clock, "local-operator", "default", *(role.value for role in STAFF))
+        assert (await with_tokens.ask(route, everything)).status_code == 401, "a reserved name"
 
 
 SCOPED = [route for route in SCOPES if not route.startswith("WEBSOCKET")]
