@@ -12,8 +12,10 @@ from handrail.core.jobs import DEPLOYMENT, Task
 from handrail.db import Database, Prepared
 from handrail.flows.data_classes import SEALED
 from handrail.flows.encryption import renew_page, rewrap_page, seal_page
+from handrail.flows.erasure import erase, replay
 from handrail.flows.jobs import Page
 from handrail.flows.readiness import readiness
+from handrail.protection.auth import LOCAL_OPERATOR
 from handrail.protection.encryption import Encryption, LocalMasterKeys, MasterKeyProblem, is_sealed
 from tests.flows.desk import Desk
 from tests.flows.world import ANA, World, closed, world_over
@@ -135,3 +137,19 @@ class TestStart:
     async def test_readiness_says_what_is_off(self, sealed: World, world: World) -> None:
         assert "encryption_at_rest" not in (await readiness(sealed.services))[1]["off"]
         assert "encryption_at_rest" in (await readiness(world.services))[1]["off"]
+
+
+class TestErasing:
+    async def test_on_both_databases_the_key_and_the_rows_are_gone_and_a_start_repeats_nothing(
+        self, sealed: World, db: Database
+    ) -> None:
+        await run(sealed, seal_page)
+        store = await sealed.services.encryption.store()
+        erased = await erase(sealed.services, LOCAL_OPERATOR, ANA.subject)
+        assert (erased.conversations, erased.is_sealed) == (1, True)
+        assert await store.counts() == {}
+        assert await sealed.services.conversations.newest(ANA) == []
+        assert await replay(sealed.services) == 0
+        again = await sealed.open()
+        await sealed.say(again, "hello once more")
+        assert await lying_readable(db) == []
