@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+from contextlib import suppress
 from typing import Any
 
 import websockets.sync.client
@@ -89,14 +90,14 @@ async def test_no_bytes_end_the_server(live: Api):
     @given(REQUESTS)
     def sent(pieces: list[bytes]) -> None:
         with socket.create_connection(("127.0.0.1", port), timeout=10) as raw:
-            raw.sendall(b"".join(pieces).replace(b"LONG", b"a" * 70_000))
-            raw.shutdown(socket.SHUT_WR)
             answer = b""
-            try:
+            # The server may have hung up in the middle of what it was sent.
+            with suppress(OSError):
+                raw.sendall(b"".join(pieces).replace(b"LONG", b"a" * 70_000))
+                raw.shutdown(socket.SHUT_WR)
+            with suppress(ConnectionError):
                 while piece := raw.recv(65536):
                     answer += piece
-            except ConnectionError:
-                return
         assert not answer or answer.startswith(b"HTTP/1.1 ")
         assert b" 500 " not in answer.partition(b"\r\n")[0]
 
