@@ -244,6 +244,25 @@ def _require_origin(text: str) -> None:
         raise ValueError(f"{text!r} is no origin; name each site as https://app.example.com, and never '*'")
 
 
+class TlsSettings(BaseModel):
+    """`HANDRAIL_TLS__...`: certificate files; without them the server speaks plain HTTP."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    cert: Path | None = Field(default=None, description="PEM file: the certificate and what leads to its root.")
+    key: Path | None = Field(default=None, description="PEM file: its private key, not encrypted.")
+
+    @model_validator(mode="after")
+    def _is_a_pair(self) -> "TlsSettings":
+        if (self.cert is None) != (self.key is None):
+            raise ValueError("TLS needs both HANDRAIL_TLS__CERT and HANDRAIL_TLS__KEY")
+        return self
+
+    @property
+    def is_on(self) -> bool:
+        return self.cert is not None
+
+
 class Settings(BaseSettings):
     """Everything a deployment sets."""
 
@@ -265,6 +284,7 @@ class Settings(BaseSettings):
     encryption: EncryptionSettings = EncryptionSettings()
     console: ConsoleSettings = ConsoleSettings()
     http: HttpSettings = HttpSettings()
+    tls: TlsSettings = TlsSettings()
     egress: EgressSettings = EgressSettings()
     store: StoreSettings = StoreSettings()
     admission: AdmissionSettings = AdmissionSettings()

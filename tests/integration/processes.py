@@ -84,7 +84,7 @@ class Process:
         watchdog.start()
         try:
             for line in self._process.stdout:
-                if " on http://" in line:
+                if " on http" in line:
                     return line.rpartition(" on ")[2].strip()
         finally:
             watchdog.cancel()

@@ -61,12 +61,15 @@ def serve(
         list[str] | None, typer.Option(help="Serve it to this tenant; repeatable (default: default).")
     ] = None,
     workers: Annotated[int, typer.Option(min=1, max=256, help="Processes that answer; several need PostgreSQL.")] = 1,
+    tls_cert: Annotated[Path | None, typer.Option(help="PEM file of the certificate: speak TLS.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="PEM file of its private key.")] = None,
 ) -> None:
     """Serve the agent project in a folder: make a release of what is on disk, use it, and answer."""
     from handrail.cli.serve import serve_project
     from handrail.settings import read_settings
 
-    settings = read_settings(host=host, port=port, data_dir=data_dir, database_url=database_url)
+    files = {name: path for name, path in (("cert", tls_cert), ("key", tls_key)) if path is not None}
+    settings = read_settings(host=host, port=port, data_dir=data_dir, database_url=database_url, tls=files or None)
     serve_project(project, settings, tenants=tenant or ["default"], workers=workers)
 
 

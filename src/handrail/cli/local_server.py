@@ -1,12 +1,17 @@
 """The server that holds this data folder, asked in the name of the local operator."""
 
 import asyncio
+import hashlib
+import hmac
 import http.client
+import ssl
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
+from handrail.cli.certificate import pin_in
 from handrail.core import json
 from handrail.core.errors import HandrailError, UsageError
 from handrail.db.owner import AlreadyServed, OwnerLock
@@ -38,7 +43,7 @@ async def held_by(settings: Settings) -> AsyncGenerator["LocalServer | None"]:
     except AlreadyServed as held:
         if held.address is None:
             raise
-        yield LocalServer(held.address, operator_token(settings.data_dir))
+        yield LocalServer(held.address, operator_token(settings.data_dir), pin_in(settings.data_dir))
         return
     try:
         yield None
@@ -49,9 +54,10 @@ async def held_by(settings: Settings) -> AsyncGenerator["LocalServer | None"]:
 class LocalServer:
     """A running server on this machine."""
 
-    def __init__(self, address: str, token: str) -> None:
+    def __init__(self, address: str, token: str, pin: bytes | None = None) -> None:
         self._address = address
         self._token = token
+        self._pin = pin
 
     @property
     def address(self) -> str:
@@ -91,7 +97,7 @@ class LocalServer:
     def _send(self, method: str, path: str, body: Body | None, seconds: float) -> tuple[int, bytes]:
         # http.client and not urllib.request: that one would hand the operator's token to a proxy of the environment.
         parts = urlsplit(self._address)
-        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        kind = partial(_Pinned, self._pin) if parts.scheme == "https" else http.client.HTTPConnection
         connection = kind(parts.hostname or "", parts.port, timeout=seconds)
         headers = {"authorization": f"Bearer {self._token}"}
         if body is not None:
@@ -106,3 +112,23 @@ class LocalServer:
             ) from error
         finally:
             connection.close()
+
+
+class _Pinned(http.client.HTTPSConnection):
+    """TLS with the very certificate that the server wrote into its data folder, whatever name it is for."""
+
+    def __init__(self, pin: bytes | None, host: str, port: int | None, *, timeout: float) -> None:
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        # The pin says more than any authority could.
+        context.verify_mode = ssl.CERT_NONE
+        super().__init__(host, port, timeout=timeout, context=context)
+        self._pin = pin
+
+    def connect(self) -> None:
+        super().connect()
+        assert isinstance(self.sock, ssl.SSLSocket)
+        shown = hashlib.sha256(self.sock.getpeercert(binary_form=True) or b"").digest()
+        if self._pin is None or not hmac.compare_digest(shown, self._pin):
+            self.close()
+            raise OSError("its certificate is not the one that the server of this data folder wrote down")

@@ -16,10 +16,10 @@ from pathlib import Path
 from types import FrameType
 
 import uvicorn
-import uvloop
 
 import handrail
 from handrail.bootstrap import services_from
+from handrail.cli.certificate import Certificate, ServerLoop
 from handrail.cli.workers import READY, Job, Supervisor, prepare
 from handrail.core.errors import UsageError
 from handrail.core.principal import Principal
@@ -42,7 +42,7 @@ from handrail.protection.auth import LOCAL_OPERATOR
 from handrail.protection.privacy import redact_event
 from handrail.serving.routing import TrainingReport
 from handrail.settings import Settings
-from handrail.telemetry.logging import configure
+from handrail.telemetry.logging import configure, logger
 
 SAMPLE_SECONDS = 1.0
 # Of glibc, malloc.h.
@@ -75,6 +75,7 @@ def serve_project(
         ProjectError: the project can't be used; every problem with its file and line.
     """
     _share_memory()
+    certificate = Certificate.of(settings)
     os.environ["HANDRAIL_DATA_DIR"] = str(settings.data_dir.resolve())
     configure(redact_event, level=settings.log_level)
     if workers > 1:
@@ -84,15 +85,21 @@ def serve_project(
     if lock is not None:
         lock.acquire()
     try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(project, settings, lock, tenants, welcome=welcome))
+        with asyncio.Runner(loop_factory=ServerLoop) as runner:
+            runner.run(_serve(project, settings, lock, tenants, certificate, welcome=welcome))
     finally:
         if lock is not None:
             lock.release()
 
 
 async def _serve(
-    project: Path, settings: Settings, lock: OwnerLock | None, tenants: Sequence[str], *, welcome: bool
+    project: Path,
+    settings: Settings,
+    lock: OwnerLock | None,
+    tenants: Sequence[str],
+    certificate: Certificate | None,
+    *,
+    welcome: bool,
 ) -> None:
     async with services_from(settings) as services:
         _require_safe_binding(settings, services)
@@ -105,14 +112,17 @@ async def _serve(
         _say_hello(address, release.agent, release.id, services, welcome=welcome)
         link = await link_at_start(services)
         _say_link(address, link.body()["path"] if link else "")
-        await _answer(services, listener, settings)
+        await _answer(services, listener, settings, certificate)
 
 
-async def _answer(services: Services, listener: socket.socket, settings: Settings) -> None:
+async def _answer(
+    services: Services, listener: socket.socket, settings: Settings, certificate: Certificate | None
+) -> None:
     """Take turns until a signal, and let them end."""
-    server = _Server(services, listener.getsockname()[1], settings)
+    server = _Server(services, listener.getsockname()[1], settings, certificate)
     async with running_jobs(services, settings):
         _settle_memory()
+        _warn_of_plain_text(settings)
         if services.limits.sole_owner:
             await recover(services)
         keepers = [*keep(services), *keep_audit(services), keep_keys(services)]
@@ -132,7 +142,7 @@ async def _supervise(project: Path, settings: Settings, tenants: Sequence[str], 
             "or leave --workers out"
         )
     listener = _listen(settings.host, settings.port)
-    given = settings.model_dump(mode="json", include={"host", "data_dir", "database_url", "log_level"})
+    given = settings.model_dump(mode="json", include={"host", "data_dir", "database_url", "log_level", "tls"})
     job = Job(str(project), list(tenants), given, listener.fileno(), 0)
     made = await prepare(job)
     address = _address(settings, listener)
@@ -165,7 +175,7 @@ async def serve_as_worker(listener: socket.socket, settings: Settings, agent: st
         sampling = asyncio.get_running_loop().create_task(_sample(services))
         sys.stdout.buffer.write(READY)
         sys.stdout.flush()
-        await _answer(services, listener, settings)
+        await _answer(services, listener, settings, Certificate.of(settings))
         sampling.cancel()
 
 
@@ -176,7 +186,8 @@ async def _sample(services: Services) -> None:
 
 
 def _address(settings: Settings, listener: socket.socket) -> str:
-    return f"http://{'[::1]' if settings.host == '::1' else settings.host}:{listener.getsockname()[1]}"
+    scheme = "https" if settings.tls.is_on else "http"
+    return f"{scheme}://{'[::1]' if settings.host == '::1' else settings.host}:{listener.getsockname()[1]}"
 
 
 def _share_memory() -> None:
@@ -215,6 +226,15 @@ def _require_safe_binding(settings: Settings, services: Services) -> None:
         raise UsageError(
             f"host {settings.host!r} can be reached from other machines and there are no API keys, so anybody could "
             "use the agent; make a key with `handrail keys create` first, or bind to 127.0.0.1"
+        )
+
+
+def _warn_of_plain_text(settings: Settings) -> None:
+    if settings.host not in LOOPBACK and not settings.tls.is_on and not settings.http.proxies:
+        logger().warning(
+            "keys and conversations cross the network unencrypted; give --tls-cert and --tls-key, "
+            "or declare the proxy that speaks TLS by HANDRAIL_HTTP__TRUSTED_PROXIES",
+            host=settings.host,
         )
 
 
@@ -279,7 +299,9 @@ def _say_link(address: str, path: str) -> None:
 class _Server(uvicorn.Server):
     """uvicorn that stops admitting turns at the first signal and ends at once at the second."""
 
-    def __init__(self, services: Services, port: int, settings: Settings) -> None:
+    def __init__(
+        self, services: Services, port: int, settings: Settings, certificate: Certificate | None = None
+    ) -> None:
         drain_seconds = settings.turn.drain_seconds
         config = uvicorn.Config(
             create_app(
@@ -303,9 +325,11 @@ class _Server(uvicorn.Server):
             # The turns that the drain stops at its end still have their clients to tell.
             timeout_graceful_shutdown=round(drain_seconds) + 2,
             ws_max_size=256 * 1024,
+            ssl_context_factory=certificate.for_server if certificate else None,
         )
         super().__init__(config)
         self._services = services
+        self._certificate = certificate
         self._drain_seconds = drain_seconds
         self._draining: asyncio.Task[None] | None = None
         self._hurry = asyncio.Event()
@@ -315,10 +339,12 @@ class _Server(uvicorn.Server):
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self.handle_exit, number, None)
+        if self._certificate is not None:
+            loop.add_signal_handler(signal.SIGHUP, self._certificate.renew)
         try:
             yield
         finally:
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in (signal.SIGINT, signal.SIGTERM, *((signal.SIGHUP,) if self._certificate else ())):
                 loop.remove_signal_handler(number)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:

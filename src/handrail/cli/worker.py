@@ -9,8 +9,6 @@ import threading
 from pathlib import Path
 from typing import Any
 
-import uvloop
-
 from handrail.cli.workers import Job
 from handrail.core import json
 from handrail.core.errors import HandrailError
@@ -26,11 +24,12 @@ def main() -> None:
             _share_metrics(job.index)
             threading.Thread(target=_end_with_supervisor, daemon=True).start()
         # Only now: metrics look for their files when they are first imported.
+        from handrail.cli.certificate import ServerLoop
         from handrail.cli.serve import prepare_releases, serve_as_worker
         from handrail.settings import read_settings
 
         settings = read_settings(**job.settings)
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        with asyncio.Runner(loop_factory=ServerLoop) as runner:
             if what == "prepare":
                 made = runner.run(prepare_releases(Path(job.project), settings, job.tenants))
                 print(json.dumps(made), flush=True)

@@ -81,6 +81,8 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._stop)
+        if self._job.settings.get("tls", {}).get("cert"):
+            loop.add_signal_handler(signal.SIGHUP, self._tell, signal.SIGHUP)
         keeping = [loop.create_task(self._keep(index)) for index in range(self._workers)]
         try:
             await self._any_ready()
@@ -107,9 +109,12 @@ class Supervisor:
 
     def _stop(self) -> None:
         self._stopping.set()
+        self._tell(signal.SIGTERM)
+
+    def _tell(self, what: signal.Signals) -> None:
         for process in self._processes.values():
             with contextlib.suppress(ProcessLookupError):
-                process.send_signal(signal.SIGTERM)
+                process.send_signal(what)
 
     async def _keep(self, index: int) -> None:
         """One worker after another in this place."""

@@ -21,4 +21,5 @@ class Edge:
     def of(cls, settings: Settings) -> "Edge":
         """The border as the settings draw it."""
         http = settings.http
-        return cls(Proxies(http.proxies), Cors(http.origins))
+        tls = settings.tls.is_on
+        return cls(Proxies(http.proxies), Cors(http.origins), tls, SecurityHeaders(tls=tls))
