@@ -36,7 +36,7 @@ from handrail.protection.auth import (
 from handrail.protection.encryption import Encryption, ErasureLog, master_keys
 from handrail.protection.guardrails import Detector, KnownStrings, OutputScanner, read_thresholds
 from handrail.protection.privacy import personal_in
-from handrail.protection.rate_limits import RateLimiter, SharedRateLimiter
+from handrail.protection.rate_limits import Rate, RateLimiter, SharedRateLimiter
 from handrail.serving.context import extract
 from handrail.serving.conversations import (
     ConversationExport,
@@ -75,6 +75,7 @@ if TYPE_CHECKING:
     from handrail.protection.auth.tokens import TokenVerifier
 
 STORE_KEY = "store"
+CONVERSATIONS_A_TURN = 10
 SIGN_INS = "attempts to sign in from one address"
 
 
@@ -109,10 +110,10 @@ async def services_from(settings: Settings, clock: Clock | None = None) -> Async
         keys=keys,
         sessions=SessionStore(db, SessionLimits(settings.console.idle_minutes * 60, settings.console.hours * 3600)),
         links=SignInLinks(db),
-        sign_in_rates=RateLimiter(
-            clock, per_minute=settings.console.sign_ins_per_minute, burst=settings.console.sign_ins_burst, what=SIGN_INS
-        ),
+        sign_in_rates=_rate(clock, _sign_ins(settings)),
         rate_limits=_rate_limits(settings, clock),
+        conversation_rates=_rate(clock, _conversations(settings)),
+        token_rates=_rate(clock, tokens) if (tokens := _tokens_a_minute(settings)) else None,
         conversations=ConversationStore(db),
         leases=LeaseStore(db),
         streams=Streams(shared.streams.tap if shared else None),
@@ -186,6 +187,20 @@ class _Shared:
             burst=settings.rate_limit.burst,
             on_degraded=lambda: services.metrics.shared_state_lost("rates"),
         )
+        for rate, wanted in (
+            (services.sign_in_rates, _sign_ins(settings)),
+            (services.conversation_rates, _conversations(settings)),
+            (services.token_rates, _tokens_a_minute(settings)),
+        ):
+            if rate is not None and wanted is not None:
+                rate.shared = SharedRateLimiter(
+                    self.valkey,
+                    rate.local,
+                    per_minute=wanted.per_minute,
+                    burst=wanted.burst,
+                    what=wanted.what,
+                    on_degraded=lambda: services.metrics.shared_state_lost("rates"),
+                )
         self.bus.on_connected = services.look.set
         await self.valkey.start()
         await self.bus.start()
@@ -234,6 +249,35 @@ def _tokens(settings: AuthSettings, clock: Clock, egress: Egress) -> "TokenVerif
         reader(settings.keys, egress), clock, keep_seconds=settings.keep_seconds, stale_seconds=settings.stale_seconds
     )
     return TokenVerifier(keys, settings, clock)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """One rate, as the settings have it."""
+
+    what: str
+    per_minute: float
+    burst: int
+
+
+def _rate(clock: Clock, wanted: _Wanted) -> Rate:
+    return Rate(RateLimiter(clock, per_minute=wanted.per_minute, burst=wanted.burst, what=wanted.what))
+
+
+def _sign_ins(settings: Settings) -> _Wanted:
+    return _Wanted(SIGN_INS, settings.console.sign_ins_per_minute, settings.console.sign_ins_burst)
+
+
+def _conversations(settings: Settings) -> _Wanted:
+    limits = settings.rate_limit
+    per_minute = limits.conversations_per_minute or CONVERSATIONS_A_TURN * limits.turns_per_minute
+    return _Wanted("conversations", per_minute, limits.conversations_burst or CONVERSATIONS_A_TURN * limits.burst)
+
+
+def _tokens_a_minute(settings: Settings) -> _Wanted | None:
+    tokens = settings.rate_limit.tokens_per_minute
+    # A minute's tokens at once: one long answer must not wait for its own end.
+    return _Wanted("tokens", tokens, tokens) if tokens else None
 
 
 def _rate_limits(settings: Settings, clock: Clock) -> RateLimiter:

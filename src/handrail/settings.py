@@ -35,6 +35,13 @@ class RateLimitSettings(BaseModel):
 
     turns_per_minute: float = Field(default=60.0, gt=0, description="Turns a principal may begin a minute, on average.")
     burst: int = Field(default=20, ge=1, description="Turns a principal may begin at once.")
+    conversations_per_minute: float | None = Field(
+        default=None, gt=0, description="Conversations a principal may begin a minute; ten times the turns by default."
+    )
+    conversations_burst: int | None = Field(default=None, ge=1, description="Of these, at once.")
+    tokens_per_minute: int | None = Field(
+        default=None, ge=1, description="Tokens of models a principal may use a minute; unlimited when left out."
+    )
 
 
 class ToolSettings(BaseModel):

@@ -11,7 +11,7 @@ from handrail.flows.sign_in import LinkWanted, link_at_start, make_link
 from handrail.http.app import create_app
 from handrail.protection.audit import AuditQuery
 from handrail.protection.auth import LOCAL_OPERATOR, CreatedKey
-from handrail.protection.rate_limits import RateLimiter
+from handrail.protection.rate_limits import Rate, RateLimiter
 from tests.console.console import ORIGIN, Console
 
 OURS = {"sec-fetch-site": "same-origin", "origin": ORIGIN}
@@ -125,8 +125,8 @@ class TestByKey:
 
     async def test_attempts_are_limited_for_each_address(self, console: Console, browser: Browser):
         key = await key_of(console, Role.VIEWER)
-        console.services.sign_in_rates = RateLimiter(
-            console.services.clock, per_minute=1, burst=3, what="attempts to sign in from one address"
+        console.services.sign_in_rates = Rate(
+            RateLimiter(console.services.clock, per_minute=1, burst=3, what="attempts to sign in from one address")
         )
         for _ in range(3):
             assert (await browser.post("/console/sign-in", key="hr_x")).status_code == 401

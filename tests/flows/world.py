@@ -30,7 +30,7 @@ from handrail.oversight.escalations import EscalationRetention, EscalationStore
 from handrail.protection.audit import AuditKeys, AuditStore, AuditTrail
 from handrail.protection.auth import Authenticator, KeyStore, SessionStore, SignInLinks
 from handrail.protection.encryption import Encryption, ErasureLog
-from handrail.protection.rate_limits import RateLimiter
+from handrail.protection.rate_limits import Rate, RateLimiter
 from handrail.serving.context import extract
 from handrail.serving.conversations import (
     Conversation,
@@ -345,7 +345,7 @@ async def world_over(
         keys=keys,
         sessions=SessionStore(counting),
         links=SignInLinks(counting),
-        sign_in_rates=RateLimiter(clock, per_minute=600, burst=1000),
+        sign_in_rates=Rate(RateLimiter(clock, per_minute=600, burst=1000)),
         rate_limits=RateLimiter(clock, per_minute=60, burst=burst),
         conversations=ConversationStore(counting),
         leases=LeaseStore(counting),

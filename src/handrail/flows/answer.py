@@ -58,6 +58,7 @@ async def _filtered(services: Services, active: ActiveTurn, route: Route) -> Out
                     stream.restart(before + output.take_back(event.characters))
                 elif isinstance(event, ModelCalled):
                     active.calls.append(event)
+                    services.charge_tokens(active.principal, event.usage)
                     services.metrics.model_call(active.turn.agent, event)
                 else:
                     outcome = event

@@ -22,6 +22,7 @@ async def open_conversation(
     Raises:
         NotFound: no such agent.
         UsageError: several agents and none named.
+        RateLimited: this principal begins too many.
         SwitchedOff: an operator switched the agent, the tenant or the stable release off.
     """
     services.require_admitting()
@@ -33,6 +34,7 @@ async def open_conversation(
     if release_id is None:
         raise NotFound(f"there is no agent {name!r} here; GET /v1/models lists them", param="agent")
     services.switches.require_release(principal.tenant_id, name, release_id)
+    await services.require_conversation_rate(principal, name)
     conversation = Conversation(
         new_id("conv"), principal.tenant_id, principal.subject, name, release_id, channel, 0, 0, None, at, at
     )

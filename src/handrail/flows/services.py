@@ -12,6 +12,7 @@ from handrail.core.errors import HandrailError
 from handrail.core.messages import Message, Passage, ToolCall, ToolResult
 from handrail.core.principal import Principal
 from handrail.core.tools import ToolContext
+from handrail.core.usage import Usage
 from handrail.db import Database
 from handrail.flows.background import Background
 from handrail.flows.releases import LoadedRelease, Releases
@@ -22,7 +23,7 @@ from handrail.protection.audit import AuditTrail
 from handrail.protection.auth import Authenticator, KeyStore, SessionStore, SignInLinks
 from handrail.protection.encryption import Encryption
 from handrail.protection.guardrails import Detector, OutputFilter, OutputScanner
-from handrail.protection.rate_limits import RateDecision, RateLimited, RateLimiter, SharedRateLimiter
+from handrail.protection.rate_limits import Rate, RateDecision, RateLimited, RateLimiter, SharedRateLimiter
 from handrail.serving.conversations import (
     Conversation,
     ConversationStore,
@@ -122,7 +123,7 @@ class Services:
     keys: KeyStore
     sessions: SessionStore
     links: SignInLinks
-    sign_in_rates: RateLimiter
+    sign_in_rates: Rate
     rate_limits: RateLimiter
     conversations: ConversationStore
     leases: LeaseStore
@@ -148,6 +149,8 @@ class Services:
     valkey: Valkey | None = None
     bus: Bus = field(default_factory=LocalBus)
     shared_rates: SharedRateLimiter | None = None
+    conversation_rates: Rate | None = None
+    token_rates: Rate | None = None
     shared_streams: SharedStreams | None = None
     default_agent: str | None = None
     running: dict[str, "asyncio.Task[None]"] = field(default_factory=dict[str, "asyncio.Task[None]"])
@@ -172,12 +175,29 @@ class Services:
     async def require_rate(self, principal: Principal, agent: str) -> RateDecision:
         """Count one turn of this principal, for all processes when they share a server; raises `RateLimited`."""
         try:
+            if self.token_rates is not None:
+                await self.token_rates.check(principal)
             if self.shared_rates is None:
                 return self.rate_limits.require(principal)
             return await self.shared_rates.require(principal)
         except RateLimited:
             self.metrics.rate_limited(agent)
             raise
+
+    async def require_conversation_rate(self, principal: Principal, agent: str) -> None:
+        """Count one conversation; raises `RateLimited`."""
+        if self.conversation_rates is None:
+            return
+        try:
+            await self.conversation_rates.require(principal)
+        except RateLimited:
+            self.metrics.rate_limited(agent)
+            raise
+
+    def charge_tokens(self, principal: Principal, usage: Usage) -> None:
+        """Count what a model call used against the principal's tokens a minute, if there is such a limit."""
+        if self.token_rates is not None:
+            self.token_rates.charge(principal, (usage.input_tokens or 0) + (usage.output_tokens or 0))
 
     def tell_to_look(self) -> None:
         """Let every other process look now for what is stored; without a shared server they look twice a second."""

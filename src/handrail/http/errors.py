@@ -84,20 +84,20 @@ def respond(error: HandrailError) -> Response:
     if error.retry_after_seconds is not None:
         headers["retry-after"] = str(max(1, round(error.retry_after_seconds + 0.5)))
     if isinstance(error, RateLimited):
-        headers |= rate_headers(error.decision)
+        headers |= rate_headers(error.decision, error.name)
     if status == 401:
         headers["www-authenticate"] = "Bearer"
     return json_response(error_body(code, error.message, param=error.param), status, headers)
 
 
-def rate_headers(decision: RateDecision | None) -> dict[str, str]:
+def rate_headers(decision: RateDecision | None, name: str = "turns") -> dict[str, str]:
     """What is left of the caller's rate, and when more of it is back; nothing when no rate was looked at."""
     if decision is None:
         return {}
     wait = decision.reset_seconds if decision.allowed else decision.retry_after_seconds
     return {
-        "ratelimit": f'"turns";r={decision.remaining};t={max(1, round(wait + 0.5))}',
-        "ratelimit-policy": f'"turns";q={decision.limit}',
+        "ratelimit": f'"{name}";r={decision.remaining};t={max(1, round(wait + 0.5))}',
+        "ratelimit-policy": f'"{name}";q={decision.limit}',
     }
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from handrail.core.clock import SystemClock
 from handrail.core.principal import Principal
-from handrail.protection.rate_limits import RateDecision, RateLimited, RateLimiter, SharedRateLimiter
+from handrail.protection.rate_limits import Rate, RateDecision, RateLimited, RateLimiter, SharedRateLimiter
 from handrail.shared_state import Valkey
 from tests.servers import ValkeyServer
 
@@ -109,3 +109,42 @@ async def test_comes_back_as_time_goes_by(valkey_url: str):
         await limiter.require(ANA)
     finally:
         await valkey.close()
+
+
+@pytest.fixture(params=["in process", "valkey"])
+async def charged(request: pytest.FixtureRequest) -> AsyncIterator[list[Rate]]:
+    """What is known only afterwards, counted by one process or by several."""
+    tokens = RateLimiter(SystemClock(), per_minute=6, burst=100, what="tokens")
+    if request.param == "in process":
+        yield [Rate(tokens)] * 3
+        return
+    rates: list[Rate] = []
+    valkeys = [Valkey(request.getfixturevalue("valkey_url"), timeout_seconds=5.0) for _ in range(3)]
+    for each in valkeys:
+        await each.start()
+        rate = Rate(RateLimiter(SystemClock(), per_minute=6, burst=100, what="tokens"))
+        rate.shared = SharedRateLimiter(each, rate.local, per_minute=6, burst=100, what="tokens")
+        rates.append(rate)
+    yield rates
+    for each in valkeys:
+        await each.close()
+
+
+class TestWhatIsChargedAfterwards:
+    async def test_may_go_over_the_burst_once_and_then_nothing_is_left_anywhere(self, charged: list[Rate]):
+        assert (await charged[0].check(ANA)).remaining == 100
+        charged[0].charge(ANA, 60)
+        await charged[0].settled()
+        assert (await charged[1].check(ANA)).remaining == 40
+        charged[1].charge(ANA, 70)
+        await charged[1].settled()
+        with pytest.raises(RateLimited, match="too many tokens") as refused:
+            await charged[2].check(ANA)
+        # 30 over, and one more, at 10 seconds each.
+        assert refused.value.retry_after_seconds == pytest.approx(310, abs=10)
+        assert (await charged[2].check(BOB)).remaining == 100
+
+    async def test_is_no_turn_and_a_turn_is_none_of_it(self, charged: list[Rate], require: list[Require]):
+        charged[0].charge(ANA, 1000)
+        await charged[0].settled()
+        assert (await require[0](ANA)).remaining == BURST - 1

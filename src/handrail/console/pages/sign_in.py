@@ -124,7 +124,7 @@ def source_of(request: Request) -> str:
 
 
 async def _signed_in(services: Services, source: str, fields: Fields) -> SignedIn:
-    services.sign_in_rates.require(Principal("", source))
+    await services.sign_in_rates.require(Principal("", source))
     link = last_of(fields, "link")
     return await (sign_in_by_link(services, link) if link else sign_in_by_key(services, last_of(fields, "key").strip()))
 

@@ -1,12 +1,13 @@
-"""Rate limits: how many turns a principal may begin.
+"""Rate limits: how many turns and conversations a principal may begin, tokens it may use, attempts an address has.
 
-Acts when a message arrives, before anything of it is stored. With a Valkey server the count is exact over any number of
-processes. Open: without it, or while it does not answer, each process counts in its own memory, so that N replicas
-allow up to N times the rate; that is counted.
+Acts when a message arrives, before anything of it is stored; tokens are counted after each call of a model. With a
+Valkey server the count is exact over any number of processes. Open: without it, or while it does not answer, each
+process counts in its own memory, so that N replicas allow up to N times the rate; that is counted.
 """
 
 from handrail.protection.rate_limits.limiter import RateLimited, RateLimiter
 from handrail.protection.rate_limits.policy import RateDecision, decide
+from handrail.protection.rate_limits.rate import Rate
 from handrail.protection.rate_limits.shared import SharedRateLimiter
 
-__all__ = ["RateDecision", "RateLimited", "RateLimiter", "SharedRateLimiter", "decide"]
+__all__ = ["Rate", "RateDecision", "RateLimited", "RateLimiter", "SharedRateLimiter", "decide"]

@@ -5,14 +5,14 @@ from collections import OrderedDict
 from handrail.core.clock import Clock
 from handrail.core.errors import HandrailError
 from handrail.core.principal import Principal
-from handrail.protection.rate_limits.policy import RateDecision, decide
+from handrail.protection.rate_limits.policy import RateDecision, charged, decide, look
 
 MOST_PRINCIPALS = 100_000
 SWEPT_A_CALL = 2
 
 
 class RateLimited(HandrailError):
-    """The principal began too many turns; `decision` says when the next one may."""
+    """Too many of something, which `name` names; `decision` says when the next one may be."""
 
     code = "rate_limited"
     retryable = True
@@ -24,6 +24,7 @@ class RateLimited(HandrailError):
             retry_after_seconds=decision.retry_after_seconds,
         )
         self.decision = decision
+        self.name = "turns" if what == "messages" else what.replace(" ", "-")
 
 
 class RateLimiter:
@@ -65,10 +66,31 @@ class RateLimiter:
         decision, full_at = decide(self._full_at.get(key, now), now, self._interval, self._burst)
         if not decision.allowed:
             raise RateLimited(decision, self._per_minute, self._what)
+        self._keep(key, full_at, now)
+        return decision
+
+    def check(self, principal: Principal) -> RateDecision:
+        """Count nothing.
+
+        Raises:
+            RateLimited: nothing is left.
+        """
+        now = self._clock.monotonic()
+        full_at = self._full_at.get((principal.tenant_id, principal.subject), now)
+        decision = look(full_at, now, self._interval, self._burst)
+        if not decision.allowed:
+            raise RateLimited(decision, self._per_minute, self._what)
+        return decision
+
+    def charge(self, principal: Principal, amount: int) -> None:
+        """Count what was used, even beyond what was left."""
+        key, now = (principal.tenant_id, principal.subject), self._clock.monotonic()
+        self._keep(key, charged(self._full_at.get(key, now), now, self._interval, amount), now)
+
+    def _keep(self, key: tuple[str, str], full_at: float, now: float) -> None:
         self._full_at[key] = full_at
         self._full_at.move_to_end(key)
         self._sweep(now)
-        return decision
 
     def __len__(self) -> int:
         """Principals remembered now."""

@@ -37,3 +37,16 @@ def decide(full_at: float, now: float, interval: float, burst: int) -> tuple[Rat
         return RateDecision(False, burst, 0, start - now, after - now - most), full_at
     remaining = math.floor((most - (after - now) + ROUNDING) / interval)
     return RateDecision(True, burst, remaining, after - now, 0.0), after
+
+
+def look(full_at: float, now: float, interval: float, burst: int) -> RateDecision:
+    """Whether anything is left, for what is counted only once it is known how much it was."""
+    used, most = max(full_at - now, 0.0), burst * interval
+    if used >= most - ROUNDING:
+        return RateDecision(False, burst, 0, used, used - most + interval)
+    return RateDecision(True, burst, math.floor((most - used + ROUNDING) / interval), used, 0.0)
+
+
+def charged(full_at: float, now: float, interval: float, amount: int) -> float:
+    """The new `full_at` after `amount` was used; it may be more than was left, and then nothing is for longer."""
+    return max(full_at, now) + amount * interval

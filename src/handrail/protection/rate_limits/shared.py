@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from handrail.core.principal import Principal
 from handrail.protection.rate_limits.limiter import RateLimited, RateLimiter
-from handrail.protection.rate_limits.policy import RateDecision
+from handrail.protection.rate_limits.policy import RateDecision, look
 from handrail.shared_state import Unreachable, Valkey
 
 # `policy.decide` in the server's words, in microseconds: the time of the full burst moves on by an interval a turn.
@@ -20,6 +20,18 @@ if left > most then
 end
 redis.call('SET', KEYS[1], string.format('%.0f', full_at + interval), 'PX', math.ceil(left / 1000))
 return {1, math.floor((most - left) / interval), left, 0}
+"""
+_LOOK = """
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+return math.max(tonumber(redis.call('GET', KEYS[1]) or now) - now, 0)
+"""
+_CHARGE = """
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local full_at = math.max(tonumber(redis.call('GET', KEYS[1]) or now), now) + tonumber(ARGV[1])
+redis.call('SET', KEYS[1], string.format('%.0f', full_at), 'PX', math.ceil((full_at - now) / 1000) + 1)
+return 0
 """
 MICROS = 1_000_000
 
@@ -38,6 +50,7 @@ class SharedRateLimiter:
         per_minute: float,
         burst: int,
         on_degraded: Callable[[], None] | None = None,
+        what: str = "messages",
     ) -> None:
         self._valkey = valkey
         self._local = local
@@ -45,6 +58,7 @@ class SharedRateLimiter:
         self._interval = round(60 * MICROS / per_minute)
         self._burst = burst
         self._on_degraded = on_degraded
+        self._what = what
 
     async def require(self, principal: Principal) -> RateDecision:
         """Count one turn.
@@ -54,19 +68,46 @@ class SharedRateLimiter:
         """
         try:
             allowed, remaining, reset, retry_after = await self._valkey.ask(
-                lambda client: client.eval(_SCRIPT, 1, _key(principal), self._interval, self._burst)
+                lambda client: client.eval(_SCRIPT, 1, self._key(principal), self._interval, self._burst)
             )
         except Unreachable:
-            if self._on_degraded is not None:
-                self._on_degraded()
+            self._degraded()
             return self._local.require(principal)
         decision = RateDecision(bool(allowed), self._burst, remaining, reset / MICROS, retry_after / MICROS)
         if not decision.allowed:
-            raise RateLimited(decision, self._per_minute)
+            raise RateLimited(decision, self._per_minute, self._what)
         return decision
 
+    async def check(self, principal: Principal) -> RateDecision:
+        """Count nothing.
 
-def _key(principal: Principal) -> str:
-    """Nobody's name: the server may be shared with others."""
-    text = f"{len(principal.tenant_id)}:{principal.tenant_id}{principal.subject}"
-    return f"handrail:rate:{hashlib.sha256(text.encode()).hexdigest()[:32]}"
+        Raises:
+            RateLimited: nothing is left.
+        """
+        try:
+            used = await self._valkey.ask(lambda client: client.eval(_LOOK, 1, self._key(principal)))
+        except Unreachable:
+            self._degraded()
+            return self._local.check(principal)
+        decision = look(used / MICROS, 0.0, 60 / self._per_minute, self._burst)
+        if not decision.allowed:
+            raise RateLimited(decision, self._per_minute, self._what)
+        return decision
+
+    async def charge(self, principal: Principal, amount: int) -> None:
+        """Count what was used; `local` counts it as well, for when the server is gone."""
+        micros = round(amount * 60 * MICROS / self._per_minute)
+        try:
+            await self._valkey.ask(lambda client: client.eval(_CHARGE, 1, self._key(principal), micros))
+        except Unreachable:
+            self._degraded()
+
+    def _degraded(self) -> None:
+        if self._on_degraded is not None:
+            self._on_degraded()
+
+    def _key(self, principal: Principal) -> str:
+        """Nobody's name: the server may be shared with others."""
+        text = f"{len(principal.tenant_id)}:{principal.tenant_id}{principal.subject}"
+        place = "rate" if self._what == "messages" else f"rate:{self._what.replace(' ', '-')}"
+        return f"handrail:{place}:{hashlib.sha256(text.encode()).hexdigest()[:32]}"
