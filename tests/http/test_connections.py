@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from handrail.core.addresses import networks_of
 from handrail.http.client_address import Proxies
 from handrail.http.connections import SWEEP_SECONDS, ConnectionLimits, Door
-from handrail.http.protocol import MOST_HEAD_BYTES, MOST_HEADERS
+from handrail.http.protocol import MOST_HEAD_BYTES, MOST_HEADERS, MOST_PIPELINED
 from handrail.serving.models import Reply
 from tests.flows.world import World
 from tests.http.api import Api, served
@@ -182,3 +182,19 @@ class TestAFlood:
             assert len(door) <= 8
             for _, writer in opened:
                 writer.close()
+
+    async def test_of_requests_on_one_connection_ends_with_it(self, live: Api):
+        async with raw(live) as (reader, writer):
+            writer.write(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n" * (MOST_PIPELINED + 2))
+            with contextlib.suppress(ConnectionError):
+                async with asyncio.timeout(PATIENCE):
+                    await reader.read()
+        assert (await live.get("/v1/conversations")).status_code == 200
+
+    async def test_of_large_bodies_is_read_a_few_at_a_time_and_all_are_answered(self, live: Api):
+        body = {"message": "x" * 200_000}
+        conversations = [await live.open() for _ in range(3)]
+        answers = await asyncio.gather(
+            *(live.post(f"/v1/conversations/{each}/turns", body) for each in conversations for _ in range(10))
+        )
+        assert {answer.json()["error"]["code"] for answer in answers} <= {"invalid_message", "rate_limited"}

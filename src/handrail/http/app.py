@@ -1,5 +1,6 @@
 """The application: routes, one error table, one guard."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
@@ -78,6 +79,7 @@ def create_app(
     app.state.port = port
     app.state.most_open = most_open
     app.state.edge = edge or Edge()
+    app.state.large_bodies = asyncio.Semaphore(LARGE_BODIES)
     app.state.followers = Followers(most_followers, most_streams)
     for module in _ROUTES:
         app.include_router(module.router)
@@ -87,6 +89,10 @@ def create_app(
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _request_error)
     return app
+
+
+# Bodies of 100,000 bytes and more that are read at once.
+LARGE_BODIES = 16
 
 
 class _Application(FastAPI):

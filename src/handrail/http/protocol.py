@@ -17,6 +17,8 @@ from handrail.http.security_headers import SecurityHeaders
 HEAD = b"HTTP/1.1 "
 MOST_HEAD_BYTES = 32 * 1024
 MOST_HEADERS = 100
+# Requests that wait on one connection for the answer before theirs; each costs memory.
+MOST_PIPELINED = 16
 HEAD_TOO_LARGE = (431, "head_too_large", f"a head has at most {MOST_HEADERS} headers and {MOST_HEAD_BYTES} bytes")
 REFUSAL_HEADERS = SecurityHeaders().lines
 
@@ -109,6 +111,9 @@ class Protocol(HttpToolsProtocol):
         if len(self.headers) > MOST_HEADERS or (self._fed + self._piece > MOST_HEAD_BYTES and self._is_large()):
             self._refusal = HEAD_TOO_LARGE
             raise ValueError("a head of this size is not read")
+        if len(self.pipeline) >= MOST_PIPELINED:
+            self.transport.abort()
+            raise ValueError("requests come faster than their answers are taken")
         self._awaits = "body"
         super().on_headers_complete()
 
@@ -159,6 +164,11 @@ class Protocol(HttpToolsProtocol):
     def _refuse(self, status: int, code: str, message: str) -> None:
         """Answer before there is a request, and close."""
         if self.transport.is_closing():
+            return
+        answer = self._last_answer()
+        if answer is not None and answer.response_started and not answer.response_complete:
+            # What we say now would be read as part of that answer.
+            self.transport.abort()
             return
         body = json.dumps(error_body(code, message, status=status)).encode()
         head = (
