@@ -33,6 +33,21 @@ class TestEveryAnswer:
         ):
             assert [name for name in NAMES if name not in answer.headers] == []
 
+    async def test_has_them_over_a_socket_and_nothing_of_how_they_got_there(self, live: Api):
+        conversation = await live.open()
+        body = {"message": "hello"}
+        for answer in (
+            await live.get("/v1/conversations"),
+            await live.get("/console/chat"),
+            await live.post(f"/v1/conversations/{conversation}/turns", body),
+            await live.post(f"/v1/conversations/{conversation}/turns", body, accept="text/event-stream"),
+            await live.get("/v1/conversations", host="evil.example"),
+        ):
+            names = [name for name, _ in answer.headers.multi_items()]
+            assert [name for name in NAMES if name not in names] == []
+            assert len(names) == len(set(names)), names
+            assert not any("handrail-headers" in name for name in names)
+
     async def test_is_kept_by_nobody_unless_it_says_so(self, api: Api):
         assert (await api.get("/v1/conversations")).headers["cache-control"] == "no-store"
         page = await api.get("/console/chat")

@@ -302,7 +302,7 @@ class _Server(uvicorn.Server):
     def __init__(
         self, services: Services, port: int, settings: Settings, certificate: Certificate | None = None
     ) -> None:
-        drain_seconds = settings.turn.drain_seconds
+        drain_seconds, edge = settings.turn.drain_seconds, Edge.of(settings)
         config = uvicorn.Config(
             create_app(
                 services,
@@ -310,10 +310,10 @@ class _Server(uvicorn.Server):
                 most_open=settings.admission.connections,
                 most_followers=settings.admission.followers_per_tenant,
                 most_streams=settings.http.streams_per_principal,
-                edge=Edge.of(settings),
+                edge=edge,
             ),
             loop="none",
-            http=partial(Protocol, door=_door(settings)),  # pyright: ignore[reportArgumentType] - called like a class
+            http=partial(Protocol, door=_door(settings), headers=edge.headers),  # pyright: ignore[reportArgumentType] - called like a class
             ws="websockets-sansio",
             lifespan="off",
             access_log=False,

@@ -8,6 +8,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from handrail.http.edge import Edge
 from handrail.http.errors import ApiError, error_body, json_response
+from handrail.http.security_headers import ONE_LINE
 from handrail.telemetry.trace import begin_trace
 
 MOST_BODY_BYTES = 1024 * 1024
@@ -40,6 +41,7 @@ class Guard:
     ) -> None:
         self.app = app
         self.edge = edge or Edge()
+        self._has_proxies, self._shares = bool(self.edge.proxies), bool(self.edge.cors)
         self.port = port
         self.has_keys = has_keys
         self.most_open = most_open
@@ -50,7 +52,7 @@ class Guard:
             await self.app(scope, receive, send)
             return
         if self.open >= self.most_open and scope["path"] not in ALWAYS_ANSWERED:
-            await _refuse(self._full(), scope, receive, self._secured(send), TRY_AGAIN_LATER)
+            await _refuse(self._full(), scope, receive, self._secured(scope, send), TRY_AGAIN_LATER)
             return
         self.open += 1
         try:
@@ -62,10 +64,10 @@ class Guard:
         # The first of a name counts.
         headers: Headers = dict(reversed(scope["headers"]))
         begin_trace(_text(headers, b"traceparent"))
-        if self.edge.proxies:
+        if self._has_proxies:
             self._look_behind_proxies(scope, headers)
-        refused = self._refusal(scope, headers) or self._preflight(scope, headers)
-        send = self._secured(send, headers.get(b"origin"))
+        refused = self._refusal(scope, headers) or (self._preflight(scope, headers) if self._shares else None)
+        send = self._secured(scope, send, headers.get(b"origin"))
         if refused is not None:
             await _refuse(refused, scope, receive, send)
             return
@@ -90,7 +92,7 @@ class Guard:
             scope["scheme"] = "wss" if scope["type"] == "websocket" else "https"
 
     def _preflight(self, scope: Scope, headers: Headers) -> Response | None:
-        if not self.edge.cors or scope["type"] == "websocket":
+        if scope["type"] == "websocket":
             return None
         allowed = self.edge.cors.preflight(scope["method"], headers)
         if allowed is None:
@@ -99,14 +101,14 @@ class Guard:
         response.raw_headers += allowed
         return response
 
-    def _secured(self, send: Send, origin: bytes | None = None) -> Send:
+    def _secured(self, scope: Scope, send: Send, origin: bytes | None = None) -> Send:
         shared = self.edge.cors.headers(origin) if origin is not None and self.edge.cors.allows(origin) else None
-        security = self.edge.headers
+        security, one_line = self.edge.headers, ONE_LINE in scope.get("extensions", ())
 
         # No coroutine of its own: this is passed by every piece of every stream.
         def secured(message: Message) -> Awaitable[None]:
             if message["type"] == "http.response.start":
-                message["headers"] = security.added_to(message["headers"])
+                message["headers"] = security.added_to(message["headers"], one_line=one_line)
                 if shared:
                     given = {name for name, _ in message["headers"]}
                     message["headers"] += [each for each in shared if each[0] not in given]

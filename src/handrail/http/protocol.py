@@ -12,7 +12,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from handrail.core import json
 from handrail.http.connections import ConnectionLimits, Door
 from handrail.http.errors import error_body
-from handrail.http.security_headers import SecurityHeaders
+from handrail.http.security_headers import MARK_LINE, ONE_LINE, SecurityHeaders
 
 HEAD = b"HTTP/1.1 "
 MOST_HEAD_BYTES = 32 * 1024
@@ -20,16 +20,24 @@ MOST_HEADERS = 100
 # Requests that wait on one connection for the answer before theirs; each costs memory.
 MOST_PIPELINED = 16
 HEAD_TOO_LARGE = (431, "head_too_large", f"a head has at most {MOST_HEADERS} headers and {MOST_HEAD_BYTES} bytes")
-REFUSAL_HEADERS = SecurityHeaders().lines
+EXTENSIONS: dict[str, dict[str, object]] = {ONE_LINE: {}}
 
 
 class JoinedHeads:
-    """A transport that keeps the head of an answer until more follows, at most to the end of the round."""
+    """A transport that keeps the head of an answer until more follows, at most to the end of the round.
 
-    __slots__ = ("_head", "_loop", "_transport")
+    Args:
+        lines: what stands in a head for the mark of all security headers.
+    """
 
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+    __slots__ = ("_head", "_lines", "_loop", "_transport", "is_closing", "pause_reading", "resume_reading")
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop, lines: bytes = b"") -> None:
         self._transport = transport
+        # Asked for with every request: the detour by `__getattr__` costs more than the answer.
+        self.is_closing = transport.is_closing
+        self.pause_reading, self.resume_reading = transport.pause_reading, transport.resume_reading
+        self._lines = lines
         self._loop = loop
         self._head = b""
 
@@ -38,7 +46,7 @@ class JoinedHeads:
             data, self._head = self._head + data, b""
         elif data.startswith(HEAD):
             # A piece of a body that looks like a head waits for a moment as well, and loses nothing.
-            self._head = data
+            self._head = data.replace(MARK_LINE, self._lines, 1)
             self._loop.call_soon(self._flush)
             return
         self._transport.write(data)
@@ -54,7 +62,7 @@ class JoinedHeads:
     def _flush(self) -> None:
         if self._head:
             head, self._head = self._head, b""
-            if not self._transport.is_closing():
+            if not self.is_closing():
                 self._transport.write(head)
 
     def __getattr__(self, name: str) -> Any:
@@ -64,8 +72,11 @@ class JoinedHeads:
 class Protocol(HttpToolsProtocol):
     """What `handrail serve` speaks: bounded heads, and no client that keeps it waiting for long."""
 
-    def __init__(self, *given: Any, door: Door | None = None, **named: Any) -> None:
+    def __init__(
+        self, *given: Any, door: Door | None = None, headers: SecurityHeaders | None = None, **named: Any
+    ) -> None:
         super().__init__(*given, **named)
+        self.lines = (headers or SecurityHeaders()).lines
         self.door = Door() if door is None else door
         self.peer = ""
         # What is awaited from the client, since when, and how many bytes of a head came in earlier pieces.
@@ -76,7 +87,7 @@ class Protocol(HttpToolsProtocol):
         self._refusal = (400, "invalid_request", "this is not HTTP/1.1")
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] - as uvicorn has it
-        super().connection_made(JoinedHeads(transport, self.loop))  # pyright: ignore[reportArgumentType] - it stands for one
+        super().connection_made(JoinedHeads(transport, self.loop, self.lines))  # pyright: ignore[reportArgumentType] - it stands for one
         self.peer = self.client[0] if self.client else ""
         self._since = self.loop.time()
         if not self.door.admit(self):
@@ -106,6 +117,7 @@ class Protocol(HttpToolsProtocol):
         if self._awaits == "nothing":
             self._await_head()
         super().on_message_begin()
+        self.scope["extensions"] = EXTENSIONS
 
     def on_headers_complete(self) -> None:
         if len(self.headers) > MOST_HEADERS or (self._fed + self._piece > MOST_HEAD_BYTES and self._is_large()):
@@ -173,7 +185,7 @@ class Protocol(HttpToolsProtocol):
         body = json.dumps(error_body(code, message, status=status)).encode()
         head = (
             b"HTTP/1.1 %d %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n%s\r\n"
-            % (status, HTTPStatus(status).phrase.encode(), len(body), REFUSAL_HEADERS)
+            % (status, HTTPStatus(status).phrase.encode(), len(body), self.lines)
         )
         self.transport.write(head + body)
         self.transport.close()
