@@ -49,6 +49,14 @@ class TestDoor:
         door.leave(first)
         assert door.admit(Guest())
 
+    async def test_one_network_of_ipv6_counts_as_one_address(self):
+        door = Door(ConnectionLimits(per_address=2))
+        assert all(door.admit(Guest(f"2001:db8::{number}")) for number in (1, 2))
+        assert not door.admit(Guest("2001:db8::3%eth0"))
+        assert door.admit(Guest("2001:db8:0:1::1"))
+        assert all(door.admit(Guest(peer)) for peer in ("::ffff:203.0.113.9", "203.0.113.9"))
+        assert not door.admit(Guest("203.0.113.9"))
+
     async def test_this_machine_and_declared_proxies_are_not_counted_by_address(self):
         door = Door(ConnectionLimits(per_address=1), Proxies(networks_of("10.0.0.0/8")))
         for peer in ("127.0.0.1", "::1", "10.0.0.7"):

@@ -243,7 +243,9 @@ def _door(settings: Settings) -> Door:
     return Door(
         ConnectionLimits(
             # What watches the server comes in beyond the requests that are answered.
-            most=min(settings.admission.connections + SPARE_CONNECTIONS, _allow_open_files() - SPARE_CONNECTIONS),
+            most=min(
+                settings.admission.connections + SPARE_CONNECTIONS, max(64, _allow_open_files() - SPARE_CONNECTIONS)
+            ),
             per_address=http.connections_per_address,
             head_seconds=http.head_seconds,
             body_seconds=http.body_seconds,

@@ -32,3 +32,13 @@ def address_of(text: str) -> Address | None:
 def is_within(address: Address, networks: tuple[Network, ...]) -> bool:
     """Whether one of the ranges holds the address."""
     return any(address.version == network.version and address in network for network in networks)
+
+
+def source_of(host: str) -> str:
+    """What a client is counted by: its address, and of IPv6 the /64 that one network is given to choose from."""
+    if ":" not in host:
+        return host
+    address = address_of(f"[{host}]")
+    if address is None or address.version == 4:
+        return host if address is None else str(address)
+    return str(ipaddress.ip_network((int(address), 64), strict=False))

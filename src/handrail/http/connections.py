@@ -5,6 +5,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Protocol
 
+from handrail.core.addresses import source_of
 from handrail.http.client_address import Proxies
 
 SWEEP_SECONDS = 1.0
@@ -56,13 +57,13 @@ class Door:
 
     def admit(self, connection: Connection) -> bool:
         """Whether there is room for it. Who keeps the server waiting longest makes room for who comes."""
-        peer = connection.peer
-        if self._of[peer] >= self.limits.per_address and self._is_counted(peer):
+        source = source_of(connection.peer)
+        if self._of[source] >= self.limits.per_address and self._is_counted(connection.peer):
             return False
         if len(self._open) >= self.limits.most and not self._make_room():
             return False
         self._open[connection] = None
-        self._of[peer] += 1
+        self._of[source] += 1
         if self._sweeper is None:
             self._sweeper = asyncio.get_running_loop().call_later(SWEEP_SECONDS, self._sweep)
         return True
@@ -72,10 +73,10 @@ class Door:
         if connection not in self._open:
             return
         del self._open[connection]
-        peer = connection.peer
-        self._of[peer] -= 1
-        if self._of[peer] <= 0:
-            del self._of[peer]
+        source = source_of(connection.peer)
+        self._of[source] -= 1
+        if self._of[source] <= 0:
+            del self._of[source]
 
     def _is_counted(self, peer: str) -> bool:
         return peer not in UNCOUNTED and not self._proxies.trusts(peer)

@@ -20,7 +20,7 @@ MOST_HEADERS = 100
 # Requests that wait on one connection for the answer before theirs; each costs memory.
 MOST_PIPELINED = 16
 HEAD_TOO_LARGE = (431, "head_too_large", f"a head has at most {MOST_HEADERS} headers and {MOST_HEAD_BYTES} bytes")
-EXTENSIONS: dict[str, dict[str, object]] = {ONE_LINE: {}}
+EXTENSIONS: dict[str, dict[object, object]] = {ONE_LINE: {}}
 
 
 class JoinedHeads:

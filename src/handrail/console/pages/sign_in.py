@@ -1,6 +1,5 @@
 """Signing in and out, and the page that says who one is and where one is signed in."""
 
-import ipaddress
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from handrail.console.door import (
     too_long,
 )
 from handrail.console.rendering import Renderer
+from handrail.core import addresses
 from handrail.core.clock import iso
 from handrail.core.errors import HandrailError, NotFound
 from handrail.core.principal import Principal
@@ -115,12 +115,7 @@ def onward_of(wanted: str) -> str:
 
 def source_of(request: Request) -> str:
     """The address that attempts are counted by; of IPv6 the part that one network is given."""
-    host = request.client.host if request.client else ""
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return host
-    return str(ipaddress.ip_network((host, 64), strict=False)) if address.version == 6 else host
+    return addresses.source_of(request.client.host) if request.client else ""
 
 
 async def _signed_in(services: Services, source: str, fields: Fields) -> SignedIn:
