@@ -27,3 +27,4 @@ def test_a_backup_that_is_older_than_a_kept_checkpoint_is_not_proved(tmp_path: P
     verified = run("audit", "verify", "--checkpoints", str(later), home=tmp_path)
     assert verified.returncode == 1, verified.stdout + verified.stderr
     assert "are not the ones it was signed over" in verified.stdout
+    assert "no checkpoint from elsewhere was given" not in verified.stdout

@@ -65,7 +65,7 @@ def checkpoint(data_dir: DataDir = None, database_url: DatabaseUrl = None) -> No
 
     found = newest(data_dir, database_url)
     if found is None:
-        typer.echo("nothing is recorded yet", err=True)
+        typer.echo("nothing is sealed yet; records are sealed within a second of being stored", err=True)
         raise typer.Exit(1)
     _print_json(found)
 
@@ -88,7 +88,7 @@ def verify(
     if as_json:
         _print_json(_body(found))
     else:
-        typer.echo("\n".join(_report(found)))
+        typer.echo("\n".join(_report(found, given=checkpoints is not None)))
     if not found.is_intact:
         raise typer.Exit(1)
 
@@ -100,7 +100,7 @@ def _line(record: dict[str, Any]) -> str:
     return f"{record['at']}  {record['outcome']:7}  {record['action']:20}  {record['target']}  by {who}{said}"
 
 
-def _report(found: "Verification") -> list[str]:
+def _report(found: "Verification", *, given: bool) -> list[str]:
     from handrail.core.clock import iso
 
     lines = [f"{each.where}: {each.what}" for each in found.findings]
@@ -108,7 +108,9 @@ def _report(found: "Verification") -> list[str]:
     lines.append(f"{found.records} records under {found.checkpoints} checkpoints: {state}")
     if found.unsealed:
         lines.append(f"{found.unsealed} records are not sealed yet (they are within a second of being stored)")
-    if found.proven_until is None:
+    if given and found.proven_until is None:
+        lines.append("no checkpoint that was given proves any of these records")
+    elif found.proven_until is None:
         lines.append(
             "no checkpoint from elsewhere was given: somebody who holds the database and the signing key could have "
             "rewritten all of it; keep the output of `handrail audit checkpoint` elsewhere and pass it as --checkpoints"
