@@ -61,14 +61,14 @@ def _fit(ids: Sequence[Ids], made: Sequence[Example], buckets: int) -> Linear:
     texts = np.zeros(buckets)
     for each in ids:
         texts[np.unique(each)] += 1
-    idf = (np.log((1 + len(ids)) / (1 + texts)) + 1).astype(np.float16).astype(np.float32)
+    idf = (np.log((1 + len(ids)) / (1 + texts)) + 1).astype(np.float16)
     weight = np.array([each.weight for each in made])
     model: Any = LogisticRegression(C=STRENGTH, solver="liblinear", random_state=SEED)
     model.fit(_matrix(ids, idf), np.array([each.label for each in made]), sample_weight=weight)
-    return Linear(idf, model.coef_[0].astype(np.float16).astype(np.float32), float(model.intercept_[0]))
+    return Linear(idf, model.coef_[0].astype(np.float16), float(model.intercept_[0]))
 
 
-def _matrix(ids: Sequence[Ids], idf: NDArray[np.float32]) -> Any:
+def _matrix(ids: Sequence[Ids], idf: NDArray[np.float16]) -> Any:
     rows = [weighted(each, idf) for each in ids]
     ends = np.cumsum([0, *(len(once) for once, _ in rows)])
     data = np.concatenate([weights for _, weights in rows])

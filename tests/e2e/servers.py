@@ -36,6 +36,8 @@ class LiveShop:
             "HANDRAIL_DATA_DIR": str(self._data_dir),
             "HANDRAIL_RATE_LIMIT__BURST": "1000",
             "HANDRAIL_RATE_LIMIT__TURNS_PER_MINUTE": "6000",
+            "HANDRAIL_CONSOLE__SIGN_INS_BURST": "1000",
+            "HANDRAIL_CONSOLE__SIGN_INS_PER_MINUTE": "6000",
             "PYTHONPATH": str(ROOT / "src"),
         }
         command = [sys.executable, "-m", "handrail.cli", "serve", "--project", str(self._project)]

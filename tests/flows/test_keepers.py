@@ -4,15 +4,14 @@ import asyncio
 from contextlib import suppress
 
 import pytest
+from structlog.testing import capture_logs
 
 from handrail.db import StoreUnavailable
 from handrail.flows.keepers import every
 
 
 @pytest.mark.parametrize("error", [StoreUnavailable("down"), ZeroDivisionError("a mistake of ours")])
-async def test_an_error_is_told_and_the_next_time_tries_anew(
-    error: Exception, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_an_error_is_told_and_the_next_time_tries_anew(error: Exception) -> None:
     tried, often = list[int](), asyncio.Event()
 
     async def work() -> None:
@@ -21,10 +20,11 @@ async def test_an_error_is_told_and_the_next_time_tries_anew(
             often.set()
         raise error
 
-    keeper = asyncio.create_task(every(0.001, work, "the leases"))
-    await asyncio.wait_for(often.wait(), 5)
-    assert not keeper.done()
-    keeper.cancel()
-    with suppress(asyncio.CancelledError):
-        await keeper
-    assert "the leases could not be looked after" in capsys.readouterr().out
+    with capture_logs() as lines:
+        keeper = asyncio.create_task(every(0.001, work, "the leases"))
+        await asyncio.wait_for(often.wait(), 5)
+        assert not keeper.done()
+        keeper.cancel()
+        with suppress(asyncio.CancelledError):
+            await keeper
+    assert {line["event"] for line in lines} == {"the leases could not be looked after"}

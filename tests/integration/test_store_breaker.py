@@ -29,7 +29,7 @@ async def test_a_dead_server_is_not_waited_for_by_every_request(
         async with services_from(settings, clock) as services:
             await services.conversations.ping()
             proxy.fault = HalfOpen()
-            ends = await asyncio.gather(*(services.conversations.ping() for _ in range(20)), return_exceptions=True)
+            ends = await asyncio.gather(*(services.conversations.ping() for _ in range(80)), return_exceptions=True)
             assert all(isinstance(end, StoreUnavailable) for end in ends)
             (status,) = [each for each in services.breakers.states() if each.key == "store"]
             assert status.state is BreakerState.OPEN

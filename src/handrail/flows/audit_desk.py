@@ -153,6 +153,10 @@ class Export:
     checkpoints: list[Checkpoint] = field(default_factory=list[Checkpoint])
 
 
+# Whoever wrote the line also wrote what the error quotes.
+_MOST_SAID = 200
+
+
 def read_export(lines: Iterable[str]) -> Export:
     """Raises `NotAnExport` naming the line that is wrong."""
     export, began = Export(), False
@@ -160,7 +164,7 @@ def read_export(lines: Iterable[str]) -> Export:
         try:
             began = _take(export, json.loads(line)) or began
         except (ValueError, KeyError, TypeError, OverflowError) as error:
-            raise NotAnExport(f"line {number} is not of an audit export: {error}") from error
+            raise NotAnExport(f"line {number} is not of an audit export: {str(error)[:_MOST_SAID]}") from error
     if not began:
         raise NotAnExport("this is not an audit export: its first line is no header; `handrail audit export` makes one")
     return export

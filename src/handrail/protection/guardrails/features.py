@@ -61,14 +61,14 @@ def character_ids(folded: str) -> Ids:
     return np.concatenate(blocks).astype(np.intp) if blocks else np.empty(0, dtype=np.intp)
 
 
-def weighted(ids: Ids, idf: NDArray[np.float32]) -> tuple[Ids, NDArray[np.float32]]:
+def weighted(ids: Ids, idf: NDArray[np.float16]) -> tuple[Ids, NDArray[np.float32]]:
     """Each bucket once, with its weight of sublinear tf x idf; together of length one."""
     if not len(ids):
         return ids, np.empty(0, dtype=np.float32)
     ids = np.sort(ids)
     starts = np.flatnonzero(np.concatenate(([True], ids[1:] != ids[:-1])))
     once = ids.take(starts)
-    weights = idf.take(once)
+    weights = idf.take(once).astype(np.float32)
     if len(once) < len(ids):
         counts = np.diff(starts, append=len(ids)).astype(np.float32)
         weights = weights * (1 + np.log(counts))

@@ -30,20 +30,21 @@ CHANNELS: tuple[Channel, ...] = get_args(Channel)
 FORMAT = 1
 _BUCKETS = {"words": WORD_BUCKETS, "characters": CHARACTER_BUCKETS}
 
-Floats = NDArray[np.float32]
+# Half as precise and half as large; what is looked up is calculated with in single precision.
+Halves = NDArray[np.float16]
 
 
 @dataclass(frozen=True, slots=True)
 class Linear:
     """One logistic regression over hashed n-grams."""
 
-    idf: Floats
-    weights: Floats
+    idf: Halves
+    weights: Halves
     bias: float
 
     def logit(self, ids: Ids) -> float:
         once, weights = weighted(ids, self.idf)
-        return float(weights.dot(self.weights.take(once))) + self.bias
+        return float(weights.dot(self.weights.take(once).astype(np.float32))) + self.bias
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +64,8 @@ class InjectionHead:
         bias: dict[str, float] = {}
         for channel, pair in self.parts.items():
             for kind, part in zip(_BUCKETS, pair, strict=True):
-                arrays[f"{channel}_{kind}_idf"] = part.idf.astype(np.float16)
-                arrays[f"{channel}_{kind}_weights"] = part.weights.astype(np.float16)
+                arrays[f"{channel}_{kind}_idf"] = part.idf
+                arrays[f"{channel}_{kind}_weights"] = part.weights
                 bias[f"{channel}_{kind}"] = part.bias
         header = {"format": FORMAT, "thresholds": dict(self.thresholds), "bias": bias}
         arrays["header"] = np.frombuffer(json.dumps(header).encode(), dtype=np.uint8)
@@ -87,7 +88,7 @@ class InjectionHead:
 
 
 def _part(arrays: Mapping[str, NDArray[Any]], header: Any, channel: Channel, kind: str) -> Linear:
-    idf, weights = (arrays[f"{channel}_{kind}_{name}"].astype(np.float32) for name in ("idf", "weights"))
+    idf, weights = (arrays[f"{channel}_{kind}_{name}"] for name in ("idf", "weights"))
     if not idf.shape == weights.shape == (_BUCKETS[kind],):
         raise ValueError(f"the head's {kind} have {idf.shape} buckets and {_BUCKETS[kind]} are read; train it again")
     return Linear(idf, weights, float(header["bias"][f"{channel}_{kind}"]))
