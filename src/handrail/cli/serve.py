@@ -23,6 +23,7 @@ from handrail.cli.certificate import Certificate, ServerLoop
 from handrail.cli.workers import READY, Job, Supervisor, prepare
 from handrail.core.errors import UsageError
 from handrail.core.principal import Principal
+from handrail.db.open import prepare_database
 from handrail.db.owner import OwnerLock
 from handrail.delivery.releases import Release
 from handrail.flows.audit import keep as keep_audit
@@ -101,6 +102,7 @@ async def _serve(
     *,
     welcome: bool,
 ) -> None:
+    await prepare_database(settings.url)
     async with services_from(settings) as services:
         _require_safe_binding(settings, services)
         release = await _make_releases(services, project, tenants)

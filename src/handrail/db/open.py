@@ -7,8 +7,22 @@ from handrail.core.clock import Clock
 from handrail.core.errors import UsageError
 from handrail.db.batch import Database
 from handrail.db.guard import StoreGuard, Unguarded
-from handrail.db.migrate import migrate
+from handrail.db.migrate import migrate, migrate_apart
 from handrail.db.sqlite import SqliteDatabase
+
+
+async def prepare_database(url: str) -> None:
+    """Bring the schema up to date before a server opens it, without loading into the server what does that."""
+    _make_file(url)
+    await migrate_apart(url)
+
+
+def _make_file(url: str) -> None:
+    """What users wrote is in it: nobody else on this machine may read it. SQLite's side files follow its mode."""
+    if url.startswith("sqlite:///"):
+        path = Path(url.removeprefix("sqlite:///"))
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
 
 
 async def open_database(url: str, clock: Clock, *, seconds: float = 10.0, guard: StoreGuard = Unguarded) -> Database:
@@ -22,12 +36,9 @@ async def open_database(url: str, clock: Clock, *, seconds: float = 10.0, guard:
         StoreUnavailable: it can't be reached.
     """
     if url.startswith("sqlite:///"):
-        path = Path(url.removeprefix("sqlite:///"))
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # What users wrote is in it: nobody else on this machine may read it. SQLite's side files follow its mode.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        _make_file(url)
         await migrate(url)
-        return SqliteDatabase(path, clock)
+        return SqliteDatabase(Path(url.removeprefix("sqlite:///")), clock)
     if url.startswith(("postgresql://", "postgresql+asyncpg://")):
         from handrail.db.postgres import PostgresDatabase  # asyncpg costs 40 ms: only who needs it pays
 
