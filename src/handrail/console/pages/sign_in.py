@@ -1,7 +1,6 @@
 """Signing in and out, and the page that says who one is and where one is signed in."""
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -140,16 +139,19 @@ def _status(error: HandrailError) -> int:
     return statuses.get(type(error), 503)
 
 
+def _minute(at: int) -> str:
+    return f"{iso(at)[:16].replace('T', ' ')} UTC"
+
+
 def _line(session: Session, visitor: Visitor) -> dict[str, Any]:
-    when: Callable[[int], str] = lambda at: f"{iso(at)[:16].replace('T', ' ')} UTC"  # noqa: E731
     return {
         "id": session.id,
         "subject": session.subject,
         "roles": ", ".join(sorted(role.value for role in session.roles)),
         "way": "a one-time link" if session.key_id.startswith("link_") else session.key_id,
-        "began": when(session.created_at),
-        "seen": when(session.seen_at),
-        "ends": when(session.expires_at),
+        "began": _minute(session.created_at),
+        "seen": _minute(session.seen_at),
+        "ends": _minute(session.expires_at),
         "is_this": visitor.session is not None and session.id == visitor.session.id,
     }
 
