@@ -22,6 +22,7 @@ from handrail.flows.erasure import replay
 from handrail.flows.releases import Releases
 from handrail.flows.services import LOOK, Services, TurnLimits
 from handrail.insight.costs import UsageStore
+from handrail.insight.scorecard import FactStore
 from handrail.oversight.approvals import ApprovalRetention, ApprovalStore
 from handrail.oversight.escalations import EscalationRetention, EscalationStore
 from handrail.protection.audit import AuditStore, AuditTrail, audit_keys
@@ -128,6 +129,7 @@ async def services_from(settings: Settings, clock: Clock | None = None) -> Async
         tool_runner=tools,
         escalations=EscalationStore(db),
         usage=UsageStore(db),
+        facts=FactStore(db),
         approvals=ApprovalStore(db),
         audit=audit,
         breakers=breakers,

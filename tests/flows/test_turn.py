@@ -46,7 +46,13 @@ class TestOrder:
         await any_world.say(conversation, "hello")
         begun, ended = any_world.db.commits
         assert begun == STORES_TURN
-        assert ended == ["update turn", "update conversation", "insert message", "insert model_usage"]
+        assert ended == [
+            "update turn",
+            "update conversation",
+            "insert message",
+            "insert model_usage",
+            "insert fact_change",
+        ]
 
     async def test_nothing_is_said_before_the_message_is_stored(self, world: World):
         conversation = await world.open()

@@ -25,6 +25,7 @@ from handrail.flows.releases import LoadedRelease, Releases
 from handrail.flows.services import Services, TurnLimits
 from handrail.flows.turn import take_turn
 from handrail.insight.costs import UsageStore
+from handrail.insight.scorecard import FactStore
 from handrail.oversight.approvals import ApprovalRetention, ApprovalStore
 from handrail.oversight.escalations import EscalationRetention, EscalationStore
 from handrail.protection.audit import AuditKeys, AuditStore, AuditTrail
@@ -356,6 +357,7 @@ async def world_over(
         tool_runner=ToolRunner(most_threads=4),
         escalations=EscalationStore(counting),
         usage=UsageStore(counting),
+        facts=FactStore(counting),
         approvals=ApprovalStore(counting),
         audit=audit,
         breakers=Breakers(clock, on_change=metrics.breaker_changed),

@@ -164,6 +164,8 @@ async def _record(services: Services, principal: Principal, outcome: Recorded) -
     async with services.db.batch() as batch:
         services.approvals.record(batch, outcome)
         approval_voted(services, batch, principal, outcome.after, outcome.vote.decision)
+        call = outcome.after.call
+        services.facts.changed(batch, call.tenant_id, call.conversation_id, at=services.clock.micros())
 
 
 async def _edit(

@@ -78,6 +78,7 @@ async def _cancel_parked(services: Services, turn: Turn) -> None:
         async with services.db.batch() as batch:
             services.approvals.withdraw(batch, turn.tenant_id, turn.id, "the turn was cancelled")
             services.conversations.cancel_parked(batch, turn, at=services.clock.micros())
+            services.facts.changed(batch, turn.tenant_id, turn.conversation_id, at=services.clock.micros())
     except Conflict as error:
         raise TurnOver(f"turn {turn.id!r} has just gone on or ended; ask for its state and try again") from error
 
@@ -86,6 +87,7 @@ async def _cancel_queued(services: Services, turn: Turn) -> None:
     try:
         async with services.db.batch() as batch:
             services.conversations.cancel_queued(batch, turn, at=services.clock.micros())
+            services.facts.changed(batch, turn.tenant_id, turn.conversation_id, at=services.clock.micros())
     except Conflict as error:
         raise TurnOver(f"turn {turn.id!r} has just begun or ended; ask for its state and try again") from error
     services.waiting.pop(turn.id, None)

@@ -26,6 +26,9 @@ class Columns:
     anchor: str = ""
 
 
+# What every sum is by.
+_ROLLED_UP = "tenant_id grain starts_at agent release_id intent channel"
+
 DATA_CLASSES: Mapping[str, Columns] = {
     "conversation": Columns(
         "id tenant_id agent release_id channel turn_count failures created_at updated_at",
@@ -94,6 +97,28 @@ DATA_CLASSES: Mapping[str, Columns] = {
         "id tenant_id turn_id conversation_id agent release_id intent provider model input_tokens output_tokens "
         "cached_tokens milliseconds finish_reason cost_micros created_at"
     ),
+    "fact_change": Columns("id tenant_id conversation_id created_at"),
+    "conversation_fact": Columns(
+        "conversation_id tenant_id agent release_id channel intent variant started_at last_at closes_at is_closed "
+        "turns failed_turns is_completed is_resolved is_escalated is_recontacted said_resolved escalation_reason "
+        "tool_calls tool_failures tripped refused side_effects approvals csat nps thumbs_up thumbs_down model_calls "
+        "input_tokens output_tokens cost_micros unpriced_calls value_micros latency_micros contribution version "
+        "updated_at",
+        subject="subject",
+    ),
+    "turn_rollup": Columns(
+        f"{_ROLLED_UP} latency_class turns completed failed cancelled parked handed_off clarified refused tripped "
+        "overhead_micros model_calls input_tokens output_tokens cost_micros unpriced_calls tool_calls tool_failures "
+        "side_effects approvals"
+    ),
+    "latency_rollup": Columns(f"{_ROLLED_UP} latency_class bucket turns"),
+    "conversation_rollup": Columns(
+        f"{_ROLLED_UP} conversations closed completed resolved escalated recontacted closed_turns closed_cost_micros "
+        "resolved_cost_micros turns cost_micros unpriced_calls value_micros csat_sum csat_count nps_promoters "
+        "nps_detractors nps_count thumbs_up thumbs_down"
+    ),
+    "reason_rollup": Columns(f"{_ROLLED_UP} kind reason count"),
+    "fact_folder": Columns("name owner expires_at"),
     "api_key": Columns(
         "id tenant_id role scopes teams prefix hash created_at expires_at revoked_at last_used_at replaced_by",
         subject="subject",

@@ -40,5 +40,6 @@ async def give_up(services: Services, turn: Turn) -> None:
         services.conversations.add_message(batch, turn, position, "assistant", text, "agent", at=at)
         services.conversations.end_calls_unknown(batch, turn, at=at)
         services.escalations.open(batch, case)
+        services.facts.changed(batch, turn.tenant_id, turn.conversation_id, at=at)
     logger().error("a turn is given up: its owners end one after another", turn_id=turn.id, epoch=turn.epoch)
     services.metrics.escalation(turn.agent, None)

@@ -122,6 +122,7 @@ async def _record(
             services.escalations.open(batch, escalation)
         if judgement.tripped:
             record_tripped(services, active, batch, judgement)
+        services.facts.changed(batch, turn.tenant_id, turn.conversation_id, at=at)
     count_output(services, active, judgement)
     body = turn_body(
         turn, status=status.value, message_id=active.message_id, content=stream.text, route=end.route, usage=usage,

@@ -85,6 +85,7 @@ async def go_on(services: Services, approval: Approval) -> bool:
                 services.leases.go_on(
                     batch, turn, owner=services.limits.owner, lease_micros=services.limits.lease_micros
                 )
+                services.facts.changed(batch, turn.tenant_id, turn.conversation_id, at=services.clock.micros())
     except Conflict:
         if waits:
             # Another turn of the conversation runs, here as a rule; the end of that one begins this one.

@@ -17,6 +17,7 @@ from handrail.db import Database
 from handrail.flows.background import Background
 from handrail.flows.releases import LoadedRelease, Releases
 from handrail.insight.costs import UsageStore
+from handrail.insight.scorecard import FactStore
 from handrail.oversight.approvals import ApprovalStore
 from handrail.oversight.escalations import EscalationStore
 from handrail.protection.audit import AuditTrail
@@ -132,6 +133,7 @@ class Services:
     tool_runner: ToolRunner
     escalations: EscalationStore
     usage: UsageStore
+    facts: FactStore
     approvals: ApprovalStore
     audit: AuditTrail
     breakers: Breakers

@@ -1,0 +1,144 @@
+"""What is counted about conversations: one row a conversation, and sums of them by time and by what they were about.
+
+Nothing in the sums names a person. Every key is one of the deployment's own names: agents, releases, intents of a
+release, channels, error codes; `''` stands for none.
+"""
+
+from sqlalchemy import BigInteger, Column, Index, Integer, PrimaryKeyConstraint, Table, Text, text
+
+from handrail.db import boolean, json_text, metadata, micros
+
+# What has to be counted anew. One row is written with whatever changed; it is gone once it is counted.
+fact_change = Table(
+    "fact_change",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("tenant_id", Text, nullable=False),
+    Column("conversation_id", Text, nullable=False),
+    micros("created_at"),
+    sqlite_with_rowid=False,
+)
+
+# No foreign keys: what was counted stays counted after a conversation is deleted, without its subject.
+conversation_fact = Table(
+    "conversation_fact",
+    metadata,
+    Column("conversation_id", Text, primary_key=True),
+    Column("tenant_id", Text, nullable=False),
+    Column("subject", Text),
+    Column("agent", Text, nullable=False),
+    Column("release_id", Text, nullable=False),
+    Column("channel", Text, nullable=False),
+    Column("intent", Text, nullable=False),
+    Column("variant", Text, nullable=False),
+    micros("started_at"),
+    micros("last_at"),
+    micros("closes_at", nullable=True),
+    boolean("is_closed"),
+    Column("turns", Integer, nullable=False),
+    Column("failed_turns", Integer, nullable=False),
+    boolean("is_completed"),
+    boolean("is_resolved"),
+    boolean("is_escalated"),
+    boolean("is_recontacted"),
+    boolean("said_resolved", nullable=True),
+    Column("escalation_reason", Text),
+    Column("tool_calls", Integer, nullable=False),
+    Column("tool_failures", Integer, nullable=False),
+    Column("tripped", Integer, nullable=False),
+    Column("refused", Integer, nullable=False),
+    Column("side_effects", Integer, nullable=False),
+    Column("approvals", Integer, nullable=False),
+    Column("csat", Integer),
+    Column("nps", Integer),
+    Column("thumbs_up", Integer, nullable=False),
+    Column("thumbs_down", Integer, nullable=False),
+    Column("model_calls", Integer, nullable=False),
+    Column("input_tokens", BigInteger, nullable=False),
+    Column("output_tokens", BigInteger, nullable=False),
+    Column("cost_micros", BigInteger, nullable=False),
+    Column("unpriced_calls", Integer, nullable=False),
+    Column("value_micros", BigInteger, nullable=False),
+    Column("latency_micros", BigInteger),
+    json_text("contribution", nullable=False),
+    Column("version", Integer, nullable=False),
+    micros("updated_at"),
+    Index("ix_conversation_fact_tenant_id_started_at", "tenant_id", "started_at"),
+    Index("ix_conversation_fact_tenant_id_last_at", "tenant_id", "last_at"),
+    Index("ix_conversation_fact_subject", "tenant_id", "subject", "started_at"),
+    Index(
+        "ix_conversation_fact_closes_at",
+        "closes_at",
+        sqlite_where=text("is_closed = 0"),
+        postgresql_where=text("is_closed = 0"),
+    ),
+)
+
+# The amounts of these tables are sums, so a change is added and what it replaces is taken off. `grain` is `minute`,
+# `hour` or `day` (UTC), and `starts_at` the beginning of that time. Minutes tell no intent, channel or class.
+_BY_AGENT = ("tenant_id", "grain", "starts_at", "agent", "release_id", "intent", "channel")
+
+
+def _keys(*more: str) -> list[Column[str] | Column[int]]:
+    return [micros(name) if name == "starts_at" else Column(name, Text, nullable=False) for name in (*_BY_AGENT, *more)]
+
+
+def _sums(names: str) -> list[Column[int]]:
+    return [Column(name, BigInteger, nullable=False) for name in names.split()]
+
+
+turn_rollup = Table(
+    "turn_rollup",
+    metadata,
+    *_keys("latency_class"),
+    *_sums(
+        "turns completed failed cancelled parked handed_off clarified refused tripped overhead_micros model_calls "
+        "input_tokens output_tokens cost_micros unpriced_calls tool_calls tool_failures side_effects approvals"
+    ),
+    PrimaryKeyConstraint(*_BY_AGENT, "latency_class"),
+    sqlite_with_rowid=False,
+)
+
+# The histogram of latencies: how many turns fell into each logarithmic bucket (`histogram.py`).
+latency_rollup = Table(
+    "latency_rollup",
+    metadata,
+    *_keys("latency_class"),
+    Column("bucket", Integer, nullable=False),
+    *_sums("turns"),
+    PrimaryKeyConstraint(*_BY_AGENT, "latency_class", "bucket"),
+    sqlite_with_rowid=False,
+)
+
+# A conversation counts in the hour in which it began.
+conversation_rollup = Table(
+    "conversation_rollup",
+    metadata,
+    *_keys(),
+    *_sums(
+        "conversations closed completed resolved escalated recontacted closed_turns closed_cost_micros "
+        "resolved_cost_micros turns cost_micros unpriced_calls value_micros csat_sum csat_count nps_promoters "
+        "nps_detractors nps_count thumbs_up thumbs_down"
+    ),
+    PrimaryKeyConstraint(*_BY_AGENT),
+    sqlite_with_rowid=False,
+)
+
+# `kind` is `error`, `escalation`, `guardrail`, `fallback` or `denied`.
+reason_rollup = Table(
+    "reason_rollup",
+    metadata,
+    *_keys("kind", "reason"),
+    *_sums("count"),
+    PrimaryKeyConstraint(*_BY_AGENT, "kind", "reason"),
+    sqlite_with_rowid=False,
+)
+
+# Which process counts, so that several do not do the same work. Counting twice is excluded without it.
+fact_folder = Table(
+    "fact_folder",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("owner", Text, nullable=False),
+    micros("expires_at"),
+)
