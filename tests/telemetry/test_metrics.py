@@ -8,7 +8,8 @@ from handrail.core.models import ModelUnavailable
 from handrail.core.usage import Usage
 from handrail.serving.resilience import BreakerChange, Retry
 from handrail.serving.resilience.breaker import Became
-from handrail.telemetry.metrics import LATENCY_BUCKETS, MOST_VALUES, OVERHEAD_BUCKETS, Metrics
+from handrail.telemetry.labelled import MOST_VALUES
+from handrail.telemetry.metrics import LATENCY_BUCKETS, OVERHEAD_BUCKETS, Metrics
 
 
 @pytest.fixture

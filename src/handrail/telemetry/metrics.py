@@ -4,16 +4,15 @@ Label values come from the agent project or are capped: never a tenant, a user, 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, Protocol
+from typing import Protocol
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
+from prometheus_client import CollectorRegistry, Gauge, disable_created_metrics, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from handrail.core.answers import ModelCalled
 from handrail.core.errors import HandrailError
+from handrail.telemetry.labelled import Counters, Gauges, Histograms, gauge
 
-MOST_VALUES = 64
-OTHER = "other"
 NONE = "none"
 
 # The three targets (0.5, 2 and 5 s) are bucket edges, so that a share within its target is read off exactly.
@@ -70,121 +69,132 @@ class Metrics:
         # A `..._created` series beside each counter doubles the page and no query of ours reads it.
         disable_created_metrics()
         self._registry = CollectorRegistry()
-        self._requests = _Counters(self._registry, "agent_requests", "Turns that ended.", ("agent", "intent"))
-        self._errors = _Counters(
+        self._count_turns()
+        self._count_models_and_tools()
+        self._count_people()
+        self._count_protection()
+        self._count_machinery()
+
+    def _count_turns(self) -> None:
+        self._requests = Counters(self._registry, "agent_requests", "Turns that ended.", ("agent", "intent"))
+        self._errors = Counters(
             self._registry, "agent_errors", "Turns that failed, by error code.", ("agent", "error_type")
         )
-        self._latency = _Histograms(
+        self._latency = Histograms(
             self._registry,
             "agent_latency_seconds",
             "From the message to the last word of the answer.",
             ("agent", "intent", "latency_class"),
             LATENCY_BUCKETS,
         )
-        self._overhead = _Histograms(
+        self._overhead = Histograms(
             self._registry,
             "handrail_overhead_seconds",
             "Time of a turn that was not spent waiting for a model or a tool.",
             ("agent",),
             OVERHEAD_BUCKETS,
         )
-        self._model_calls = _Counters(
+        self._rate_limited = Counters(self._registry, "rate_limited", "Turns refused by a rate limit.", ("agent",))
+        self._refused = Counters(
+            self._registry, "handrail_admission_refused", "Turns that found no place, by error code.", ("code",)
+        )
+        self._admission_running = gauge(self._registry, "handrail_admission_running", "Turns that have a place.", "sum")
+        self._admission_waiting = gauge(self._registry, "handrail_admission_waiting", "Turns that wait for one.", "sum")
+        self._taken_over = Counters(
+            self._registry, "turns_taken_over", "Turns of a process that was gone, gone on with here.", ("agent",)
+        )
+        self._rungs = Counters(
+            self._registry, "handrail_rungs", "Rungs of the degradation ladder that gave the answer.",
+            ("agent", "kind", "rung"),
+        )  # fmt: skip
+
+    def _count_models_and_tools(self) -> None:
+        self._model_calls = Counters(
             self._registry, "model_calls", "Model calls that gave an answer.", ("agent", "provider", "model")
         )
-        self._model_latency = _Histograms(
+        self._model_latency = Histograms(
             self._registry,
             "model_latency_seconds",
             "From the request to the end of the model's answer.",
             ("provider", "model"),
             LATENCY_BUCKETS,
         )
-        self._tokens = _Counters(
+        self._tokens = Counters(
             self._registry, "model_tokens", "Tokens as the provider counted them.", ("agent", "model", "kind")
         )
-        self._tool_calls = _Counters(
-            self._registry, "tool_calls", "Tool calls, by how they ended.", ("agent", "tool", "status")
-        )
-        self._rate_limited = _Counters(self._registry, "rate_limited", "Turns refused by a rate limit.", ("agent",))
-        self._fallbacks = _Counters(
+        self._fallbacks = Counters(
             self._registry, "model_fallbacks", "Answers taken from the next model.", ("model", "to", "error_type")
         )
-        self._approvals_asked = _Counters(
-            self._registry, "approvals_asked", "Tool calls that wait for people.", ("agent", "tool")
+        self._tool_calls = Counters(
+            self._registry, "tool_calls", "Tool calls, by how they ended.", ("agent", "tool", "status")
         )
-        self._untraced_calls = _Counters(
+        self._untraced_calls = Counters(
             self._registry,
             "untraced_calls",
             "Tool calls that could not be traced to the user while untrusted text was about.",
             ("agent", "tool", "action"),
         )
-        self._approvals_decided = _Counters(
+
+    def _count_people(self) -> None:
+        self._approvals_asked = Counters(
+            self._registry, "approvals_asked", "Tool calls that wait for people.", ("agent", "tool")
+        )
+        self._approvals_decided = Counters(
             self._registry, "approvals_decided", "Approvals that were decided or expired.", ("agent", "status")
         )
-        self._approval_seconds = _Histograms(
+        self._approval_seconds = Histograms(
             self._registry,
             "approval_decision_seconds",
             "From the asking to the decision, or to the end of the time for it.",
             ("agent", "status"),
             DECISION_BUCKETS,
         )
-        self._approvals_escalated = _Counters(
+        self._approvals_escalated = Counters(
             self._registry, "approvals_escalated", "Approvals that waited too long and went to more people.", ("agent",)
         )
-        self._taken_over = _Counters(
-            self._registry, "turns_taken_over", "Turns of a process that was gone, gone on with here.", ("agent",)
-        )
-        self._escalations = _Counters(
+        self._escalations = Counters(
             self._registry, "escalations", "Conversations handed to people.", ("agent", "team")
         )
-        self._breakers = _Gauges(
-            self._registry, "handrail_breaker_state", "0 closed, 0.5 half open, 1 open or forced open.", ("breaker",)
-        )
-        self._breaker_changes = _Counters(
-            self._registry, "handrail_breaker_changes", "What breakers became.", ("breaker", "became")
-        )
-        self._retries = _Counters(self._registry, "handrail_retries", "Calls that were made again.", ("breaker",))
-        self._rungs = _Counters(
-            self._registry, "handrail_rungs", "Rungs of the degradation ladder that gave the answer.",
-            ("agent", "kind", "rung"),
-        )  # fmt: skip
-        self._refused = _Counters(
-            self._registry, "handrail_admission_refused", "Turns that found no place, by error code.", ("code",)
-        )
-        self._job_runs = _Counters(self._registry, "job_runs", "Runs of jobs that ended.", ("job", "status"))
-        self._job_seconds = _Histograms(
-            self._registry, "job_seconds", "From the last start of a run to its end.", ("job",), JOB_BUCKETS
-        )
-        registry = self._registry
-        self._jobs_waiting = _gauge(registry, "jobs_waiting", "Runs in the outbox when it was last read.", "max")
-        self._lost = _Counters(
-            self._registry, "handrail_shared_state_lost", "What went on in this process alone: Valkey did not answer.",
-            ("what",),
-        )  # fmt: skip
-        self._shared_state = _gauge(registry, "handrail_shared_state_up", "1 while Valkey answers.", "min")
-        self._admission_running = _gauge(registry, "handrail_admission_running", "Turns that have a place.", "sum")
-        self._admission_waiting = _gauge(registry, "handrail_admission_waiting", "Turns that wait for one.", "sum")
-        self._count_protection()
 
     def _count_protection(self) -> None:
         self._claims_made: dict[str, tuple[int, int]] = {}
-        self._claims = _Counters(
+        self._claims = Counters(
             self._registry, "answer_claims", "Numbers, dates, ids, quotes and names in answers.", ("agent",)
         )
-        self._unsupported = _Counters(
+        self._unsupported = Counters(
             self._registry, "answer_claims_unsupported", "Claims that the model was not given.", ("agent", "kind")
         )
-        self._unsupported_rate = _Gauges(
+        self._unsupported_rate = Gauges(
             self._registry, "unsupported_claim_rate", "Share of those claims since the process began.", ("agent",)
         )
-        self._tripped = _Counters(
+        self._tripped = Counters(
             self._registry,
             "guardrails_tripped",
             "Guardrails that a text tripped, by what was done.",
             ("agent", "channel", "guardrail", "action"),
         )
-        self._denied = _Counters(
+        self._denied = Counters(
             self._registry, "handrail_denied", "Requests and tool calls that were refused for who asked.", ("code",)
         )
+
+    def _count_machinery(self) -> None:
+        self._breakers = Gauges(
+            self._registry, "handrail_breaker_state", "0 closed, 0.5 half open, 1 open or forced open.", ("breaker",)
+        )
+        self._breaker_changes = Counters(
+            self._registry, "handrail_breaker_changes", "What breakers became.", ("breaker", "became")
+        )
+        self._retries = Counters(self._registry, "handrail_retries", "Calls that were made again.", ("breaker",))
+        self._job_runs = Counters(self._registry, "job_runs", "Runs of jobs that ended.", ("job", "status"))
+        self._job_seconds = Histograms(
+            self._registry, "job_seconds", "From the last start of a run to its end.", ("job",), JOB_BUCKETS
+        )
+        self._jobs_waiting = gauge(self._registry, "jobs_waiting", "Runs in the outbox when it was last read.", "max")
+        self._lost = Counters(
+            self._registry, "handrail_shared_state_lost", "What went on in this process alone: Valkey did not answer.",
+            ("what",),
+        )  # fmt: skip
+        self._shared_state = gauge(self._registry, "handrail_shared_state_up", "1 while Valkey answers.", "min")
 
     def turn(
         self,
@@ -290,8 +300,8 @@ class Metrics:
 
     def sample(self) -> None:
         """Note for the other workers' pages what is asked for only here; call it once a second."""
-        for gauge, value in self._watched:
-            gauge.set(value())
+        for watched, value in self._watched:
+            watched.set(value())
 
     def job_ended(self, job: str, status: str, seconds: float) -> None:
         """A run of a job has ended in this process."""
@@ -315,56 +325,3 @@ class Metrics:
         together = CollectorRegistry()
         MultiProcessCollector(together, path=self._shared_folder)
         return generate_latest(together)
-
-
-def _gauge(registry: CollectorRegistry, name: str, help: str, together: Literal["min", "max", "sum"]) -> Gauge:
-    """One without labels; `together` is what it is of all workers."""
-    return Gauge(name, help, registry=registry, multiprocess_mode=together)
-
-
-class _Labelled:
-    """Children of one metric by their label values.
-
-    Kept here because the library's own `labels()` validates at every call, at several microseconds. Every label is
-    bounded: after `MOST_VALUES` different values a new one counts as `other`.
-    """
-
-    def __init__(self, metric: Any) -> None:
-        self._metric = metric
-        self._children: dict[tuple[str, ...], Any] = {}
-        self._seen: dict[int, set[str]] = {}
-
-    def of(self, *values: str) -> Any:
-        return self._children.get(values) or self._bounded(values)
-
-    def _bounded(self, values: tuple[str, ...]) -> Any:
-        kept = tuple(self._admit(place, value) for place, value in enumerate(values))
-        child = self._children.get(kept)
-        if child is None:
-            child = self._metric.labels(*kept)
-            self._children[kept] = child
-        return child
-
-    def _admit(self, place: int, value: str) -> str:
-        seen = self._seen.setdefault(place, set())
-        if value in seen or len(seen) < MOST_VALUES:
-            seen.add(value)
-            return value
-        return OTHER
-
-
-class _Counters(_Labelled):
-    def __init__(self, registry: CollectorRegistry, name: str, help: str, labels: Sequence[str]) -> None:
-        super().__init__(Counter(name, help, labels, registry=registry))
-
-
-class _Gauges(_Labelled):
-    def __init__(self, registry: CollectorRegistry, name: str, help: str, labels: Sequence[str]) -> None:
-        super().__init__(Gauge(name, help, labels, registry=registry, multiprocess_mode="max"))
-
-
-class _Histograms(_Labelled):
-    def __init__(
-        self, registry: CollectorRegistry, name: str, help: str, labels: Sequence[str], buckets: Sequence[float]
-    ) -> None:
-        super().__init__(Histogram(name, help, labels, registry=registry, buckets=buckets))
