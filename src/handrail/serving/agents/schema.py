@@ -5,6 +5,8 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, model_validator
 
+from handrail.serving.agents.success import Success
+
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]*$", max_length=63)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
@@ -71,6 +73,7 @@ class AgentConfig(_Strict):
     routing: RoutingThresholds = RoutingThresholds()
     limits: AgentLimits = AgentLimits()
     handoff: HandoffMessage = HandoffMessage()
+    success: Success = Success()
 
     @model_validator(mode="after")
     def _default_model_exists(self) -> Self:

@@ -1,0 +1,35 @@
+"""How much error budget is left, and when it burns too fast."""
+
+import pytest
+
+from handrail.insight.scorecard.objectives import ErrorBudget, burning
+
+
+class TestErrorBudget:
+    def test_is_used_up_by_exactly_what_the_objective_allows(self) -> None:
+        budget = ErrorBudget(0.99, total=1000, bad=10)
+        assert budget.left == pytest.approx(0)
+        assert budget.burn_rate == pytest.approx(1)
+
+    def test_goes_below_nought_when_the_objective_is_missed(self) -> None:
+        assert ErrorBudget(0.99, 1000, 30).left == pytest.approx(-2)
+
+    def test_is_unknown_when_nothing_happened(self) -> None:
+        assert ErrorBudget(0.99, 0, 0).left is None
+
+
+class TestBurning:
+    def test_needs_both_windows(self) -> None:
+        assert burning(0.995, {3600: (1000, 100), 300: (100, 0)}) is None
+        found = burning(0.995, {3600: (1000, 100), 300: (100, 10)})
+        assert found is not None
+        assert (found.long_seconds, found.factor) == (3600, 14.4)
+
+    def test_finds_a_slow_burn_that_the_fast_windows_miss(self) -> None:
+        windows = {3600: (100, 1), 300: (10, 0), 6 * 3600: (600, 20), 1800: (50, 2)}
+        found = burning(0.995, windows)
+        assert found is not None
+        assert found.factor == 6
+
+    def test_says_nothing_without_traffic(self) -> None:
+        assert burning(0.995, {3600: (0, 0), 300: (0, 0)}) is None
