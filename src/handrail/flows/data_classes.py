@@ -149,6 +149,21 @@ DATA_CLASSES: Mapping[str, Columns] = {
         staff="requested_by",
     ),
     "executor": Columns("id protocol beat_at"),
+    # Alerts hold names of agents and numbers, and of a user a pseudonym.
+    "alert": Columns(
+        "id tenant_id fingerprint rule severity labels state said numbers started_at fired_at ok_since resolved_at "
+        "flaps told told_at escalated_at notices acknowledged_at version",
+        staff="acknowledged_by note",
+    ),
+    "alert_silence": Columns(
+        "id tenant_id matchers starts_at ends_at created_at ended_at", staff="reason created_by ended_by"
+    ),
+    "alert_notice": Columns(
+        "id tenant_id channel kind severity alert_ids title body status attempts next_at created_at sent_at error"
+    ),
+    "alert_lease": Columns("name owner epoch expires_at"),
+    "alert_report": Columns("owner body reported_at"),
+    "alert_rule_state": Columns("tenant_id rule state said changed_at"),
 }
 
 SEALED = tuple(

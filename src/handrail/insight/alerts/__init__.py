@@ -1,0 +1,60 @@
+"""Alerts: what is wrong is said once, to those who can mend it, and again when it is over.
+
+Acts beside the turns and never in one: one process of a cluster looks at the rules every few seconds, and what it finds
+is stored in the same batch as the notices that tell of it. Open: no turn waits for it, and a source that can't be read
+leaves its alerts as they are. Without the database nothing is looked at, which the processes' own readiness tells.
+"""
+
+from handrail.insight.alerts.lifecycle import Alert, AlertState, Change, look
+from handrail.insight.alerts.notices import Delivery, Desk, Notice, Places, Silence, tell
+from handrail.insight.alerts.policy import judge
+from handrail.insight.alerts.schema import RULES, AlertsFile, Rules
+from handrail.insight.alerts.signals import (
+    WINDOWS,
+    AgentTraffic,
+    ApprovalQueue,
+    Budget,
+    ChannelHealth,
+    Dependency,
+    FailedJob,
+    Finding,
+    Gauge,
+    PrincipalActivity,
+    Quality,
+    Signals,
+    Traffic,
+)
+from handrail.insight.alerts.store import AlertLease, AlertStore, RuleState
+
+__all__ = [
+    "RULES",
+    "WINDOWS",
+    "AgentTraffic",
+    "Alert",
+    "AlertLease",
+    "AlertState",
+    "AlertStore",
+    "AlertsFile",
+    "ApprovalQueue",
+    "Budget",
+    "Change",
+    "ChannelHealth",
+    "Delivery",
+    "Dependency",
+    "Desk",
+    "FailedJob",
+    "Finding",
+    "Gauge",
+    "Notice",
+    "Places",
+    "PrincipalActivity",
+    "Quality",
+    "RuleState",
+    "Rules",
+    "Signals",
+    "Silence",
+    "Traffic",
+    "judge",
+    "look",
+    "tell",
+]
