@@ -34,7 +34,15 @@ from handrail.protection.auth import (
     SignInLinks,
     operator_token,
 )
-from handrail.protection.encryption import Encryption, ErasureLog, master_keys
+from handrail.protection.encryption import (
+    Encryption,
+    ErasureLog,
+    LocalAndService,
+    MasterKeys,
+    ServiceKeys,
+    master_keys,
+    service_named,
+)
 from handrail.protection.guardrails import Detector, KnownStrings, OutputScanner, read_thresholds
 from handrail.protection.privacy import personal_in
 from handrail.protection.rate_limits import Rate, RateLimiter, SharedRateLimiter
@@ -68,7 +76,14 @@ from handrail.serving.resilience import (
 )
 from handrail.serving.routing import train_apart
 from handrail.serving.tools import ToolRunner
-from handrail.settings import AdmissionSettings, AuthSettings, ResilienceSettings, Settings, StoreSettings
+from handrail.settings import (
+    AdmissionSettings,
+    AuthSettings,
+    EncryptionSettings,
+    ResilienceSettings,
+    Settings,
+    StoreSettings,
+)
 from handrail.shared_state import Bus, LocalBus, Valkey, ValkeyBus
 from handrail.telemetry.metrics import Metrics
 
@@ -217,13 +232,27 @@ class _Shared:
 async def _encryption(settings: Settings, db: Database, clock: Clock) -> Encryption:
     """The deployment's keys; a database that was opened for nothing is closed again."""
     try:
-        master = master_keys(settings.encryption.master_key, settings.encryption.key_file)
+        master = await _master_keys(settings.encryption)
         encryption = Encryption(db, settings.data_dir, master, clock)
         await encryption.start()
     except BaseException:
         await db.close()
         raise
     return encryption
+
+
+async def _master_keys(settings: EncryptionSettings) -> MasterKeys | None:
+    """Keys of the settings, a service's, or both; a service that does not answer is no start."""
+    local = master_keys(settings.master_key, settings.key_file)
+    if settings.kms is None:
+        return local
+    service = ServiceKeys(service_named(settings.kms), seconds=settings.kms_seconds)
+    try:
+        await service.probe()
+    except BaseException:
+        await service.close()
+        raise
+    return service if local is None else LocalAndService(local, service, service_wraps=settings.kms_wraps)
 
 
 def _turn_limits(settings: Settings, owner: str) -> TurnLimits:

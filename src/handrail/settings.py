@@ -124,7 +124,7 @@ class AuditSettings(BaseModel):
 
 
 class EncryptionSettings(BaseModel):
-    """`HANDRAIL_ENCRYPTION__...`: content is sealed in the database once one of the two is set."""
+    """`HANDRAIL_ENCRYPTION__...`: content is sealed in the database once one of these is set."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -132,6 +132,15 @@ class EncryptionSettings(BaseModel):
         default=None, description="32 bytes as base64; older ones that still unwrap after a comma."
     )
     key_file: Path | None = Field(default=None, description="A file with such keys, one a line, instead.")
+    kms: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$",
+        description="`package.module:factory` of a key management service of yours.",
+    )
+    kms_wraps: bool = Field(
+        default=True, description="With a key and a KMS: whether the KMS wraps, or only unwraps what it wrapped before."
+    )
+    kms_seconds: float = Field(default=5.0, gt=0, le=60, description="How long the KMS may take to answer.")
 
     @model_validator(mode="after")
     def _is_one(self) -> "EncryptionSettings":

@@ -1,5 +1,6 @@
 """What was written before there was a key is sealed while the agent answers; keys rotate and nothing is lost."""
 
+import base64
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from handrail.bootstrap import services_from
 from handrail.core.clock import FrozenClock
 from handrail.core.jobs import DEPLOYMENT, Task
 from handrail.db import Database, Prepared
@@ -16,7 +18,10 @@ from handrail.flows.erasure import erase, replay
 from handrail.flows.jobs import Page
 from handrail.flows.readiness import readiness
 from handrail.protection.auth import LOCAL_OPERATOR
-from handrail.protection.encryption import Encryption, LocalMasterKeys, MasterKeyProblem, is_sealed
+from handrail.protection.encryption import Encryption, KmsUnavailable, LocalMasterKeys, MasterKeyProblem, is_sealed
+from handrail.settings import read_settings
+from handrail.testing import FakeKms
+from tests.db.test_sealed import SECRET, write_conversation
 from tests.flows.desk import Desk
 from tests.flows.world import ANA, World, closed, world_over
 
@@ -153,3 +158,42 @@ class TestErasing:
         again = await sealed.open()
         await sealed.say(again, "hello once more")
         assert await lying_readable(db) == []
+
+
+KMS = FakeKms()
+
+
+def kms() -> FakeKms:
+    """What a deployment's setting names."""
+    return KMS
+
+
+class TestKms:
+    async def test_a_server_starts_on_it_moves_its_keys_there_and_goes_on_without_the_file(
+        self, tmp_path: Path
+    ) -> None:
+        key = base64.b64encode(OLD).decode()
+        service = {"kms": f"{__name__}:kms", "kms_seconds": 0.2}
+        for given in ({"master_key": key}, {"master_key": key, **service}, service):
+            settings = read_settings(data_dir=tmp_path / "data", encryption=given)
+            async with services_from(settings) as services:
+                if given == {"master_key": key}:
+                    await write_conversation(services.db, services.clock.micros(), "ann", "1")
+                if len(given) == 3:
+                    assert (await rewrap_page(services, TASK, {}))["rewrapped"] == 1
+                said = await services.conversations.turn_messages("default", "turn_1")
+                assert SECRET in said[0].content
+
+    async def test_without_its_service_it_does_not_start(self, tmp_path: Path) -> None:
+        settings = read_settings(
+            data_dir=tmp_path / "data", encryption={"kms": f"{__name__}:failing", "kms_seconds": 0.2}
+        )
+        with pytest.raises(KmsUnavailable, match="ConnectionError"):
+            async with services_from(settings):
+                pass
+
+
+def failing() -> FakeKms:
+    service = FakeKms()
+    service.fails = ConnectionError("no route")
+    return service

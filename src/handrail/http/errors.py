@@ -46,6 +46,7 @@ STATUS: Mapping[str, int] = {
     "model_error": 502,
     "store_unavailable": 503,
     "key_unavailable": 503,
+    "kms_unavailable": 503,
     "signing_keys_unavailable": 503,
     "switched_off": 503,
     "engine_unavailable": 503,

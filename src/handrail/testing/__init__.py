@@ -27,10 +27,12 @@ if TYPE_CHECKING:
         rate_limit_storm,
         server_error,
     )
+    from handrail.testing.kms import FakeKms
 
 __all__ = [
     "Answer",
     "CompromisedModel",
+    "FakeKms",
     "Fault",
     "FaultProxy",
     "FrozenClock",
@@ -51,6 +53,7 @@ __all__ = [
 
 _HOMES = {
     "CompromisedModel": "handrail.testing.compromised",
+    "FakeKms": "handrail.testing.kms",
     "FaultProxy": "handrail.testing.fault_proxy",
     "FrozenClock": "handrail.core.clock",
     "Reply": "handrail.serving.models",

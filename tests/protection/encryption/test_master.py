@@ -14,7 +14,7 @@ def _text(*keys: bytes) -> str:
 
 async def test_a_data_key_is_wrapped_and_unwrapped_at_its_place() -> None:
     keys = LocalMasterKeys([NEW])
-    wrapped = await keys.wrap(b"secret", "place")
+    _, wrapped = await keys.wrap(b"secret", "place")
     assert b"secret" not in wrapped
     assert await keys.unwrap(keys.current, wrapped, "place") == b"secret"
     with pytest.raises(KeyUnavailable, match="was changed"):
@@ -23,7 +23,7 @@ async def test_a_data_key_is_wrapped_and_unwrapped_at_its_place() -> None:
 
 async def test_an_older_key_still_unwraps_what_it_wrapped() -> None:
     old, both = LocalMasterKeys([OLD]), LocalMasterKeys([NEW, OLD])
-    wrapped = await old.wrap(b"secret", "place")
+    _, wrapped = await old.wrap(b"secret", "place")
     assert both.current != old.current
     assert await both.unwrap(old.current, wrapped, "place") == b"secret"
 
@@ -31,7 +31,7 @@ async def test_an_older_key_still_unwraps_what_it_wrapped() -> None:
 async def test_a_master_key_that_is_not_set_is_named() -> None:
     old, new = LocalMasterKeys([OLD]), LocalMasterKeys([NEW])
     with pytest.raises(KeyUnavailable, match=old.current):
-        await new.unwrap(old.current, await old.wrap(b"secret", "place"), "place")
+        await new.unwrap(*await old.wrap(b"secret", "place"), "place")
 
 
 def test_there_is_none_without_a_setting() -> None:

@@ -17,7 +17,15 @@ from handrail.protection.encryption.master import (
     LocalMasterKeys,
     MasterKeyProblem,
     MasterKeys,
+    Wrapped,
     master_keys,
+)
+from handrail.protection.encryption.service_keys import (
+    KeyService,
+    KmsUnavailable,
+    LocalAndService,
+    ServiceKeys,
+    service_named,
 )
 from handrail.protection.encryption.subject_keys import SubjectKeys
 
@@ -27,13 +35,19 @@ __all__ = [
     "Encryption",
     "Erasure",
     "ErasureLog",
+    "KeyService",
     "KeyStore",
     "KeyUnavailable",
+    "KmsUnavailable",
+    "LocalAndService",
     "LocalMasterKeys",
     "MasterKeyProblem",
     "MasterKeys",
+    "ServiceKeys",
     "StoredKey",
     "SubjectKeys",
+    "Wrapped",
     "is_sealed",
     "master_keys",
+    "service_named",
 ]

@@ -52,7 +52,7 @@ class Encryption:
                 await self.close()
                 raise MasterKeyProblem(
                     f"{sealed} data key(s) of this database are wrapped and no master key is set: set "
-                    "HANDRAIL_ENCRYPTION__MASTER_KEY or HANDRAIL_ENCRYPTION__KEY_FILE to the one they were wrapped with"
+                    "HANDRAIL_ENCRYPTION__MASTER_KEY, ...__KEY_FILE or ...__KMS to the one they were wrapped with"
                 )
 
     async def store(self) -> KeyStore:
@@ -73,7 +73,8 @@ class Encryption:
         """Raises `MasterKeyProblem` without a master key."""
         if self.keys is None:
             raise MasterKeyProblem(
-                "no master key is set, so nothing is sealed; set HANDRAIL_ENCRYPTION__MASTER_KEY or ...__KEY_FILE"
+                "no master key is set, so nothing is sealed; set HANDRAIL_ENCRYPTION__MASTER_KEY, ...__KEY_FILE "
+                "or ...__KMS"
             )
         return self.keys
 
@@ -84,6 +85,8 @@ class Encryption:
         return self._resealing
 
     async def close(self) -> None:
+        if self._master is not None:
+            await self._master.close()
         if self._store is not None and self._db.dialect != "postgresql":
             await self._store.close()
 

@@ -6,7 +6,7 @@ import os
 import stat
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -30,6 +30,13 @@ class KeyUnavailable(HandrailError):
     code = "key_unavailable"
 
 
+class Wrapped(NamedTuple):
+    """A data key under a master key, and under which."""
+
+    master_id: str
+    data: bytes
+
+
 class MasterKeys(Protocol):
     """Who wraps data keys: keys in this process, or a service that keeps them (a KMS)."""
 
@@ -38,12 +45,16 @@ class MasterKeys(Protocol):
         """The id of the master key that wraps from now on."""
         ...
 
-    async def wrap(self, secret: bytes, place: str) -> bytes:
+    async def wrap(self, secret: bytes, place: str) -> Wrapped:
         """Under the current one, bound to its place."""
         ...
 
     async def unwrap(self, master_id: str, wrapped: bytes, place: str) -> bytes:
         """Raises `KeyUnavailable` without that master key, or when what is stored was changed."""
+        ...
+
+    async def close(self) -> None:
+        """The process ends."""
         ...
 
 
@@ -58,9 +69,13 @@ class LocalMasterKeys:
     def current(self) -> str:
         return self._current
 
-    async def wrap(self, secret: bytes, place: str) -> bytes:
+    def holds(self, master_id: str) -> bool:
+        return master_id in self._ciphers
+
+    async def wrap(self, secret: bytes, place: str) -> Wrapped:
         nonce = os.urandom(NONCE_BYTES)
-        return nonce + self._ciphers[self._current].encrypt(nonce, secret, place.encode())
+        sealed = self._ciphers[self._current].encrypt(nonce, secret, place.encode())
+        return Wrapped(self._current, nonce + sealed)
 
     async def unwrap(self, master_id: str, wrapped: bytes, place: str) -> bytes:
         cipher = self._ciphers.get(master_id)
@@ -73,6 +88,9 @@ class LocalMasterKeys:
             return cipher.decrypt(wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:], place.encode())
         except (ValueError, InvalidTag) as error:
             raise KeyUnavailable(f"a wrapped data key was changed; restore the key store ({place!r})") from error
+
+    async def close(self) -> None:
+        """Nothing to let go of."""
 
 
 def master_keys(given: str | None, file: Path | None) -> LocalMasterKeys | None:

@@ -85,7 +85,7 @@ class SubjectKeys:
         found = await self._store.under_other_masters(self._master.current)
         for each in found:
             secret = await self._master.unwrap(each.master_id, each.wrapped, each.place)
-            await self._store.rewrap(each, self._master.current, await self._master.wrap(secret, each.place))
+            await self._store.rewrap(each, *await self._master.wrap(secret, each.place))
         return len(found)
 
     def forget(self) -> None:
@@ -107,7 +107,7 @@ class SubjectKeys:
 
     async def _wrapped(self, key: StoredKey) -> StoredKey:
         wrapped = await self._master.wrap(os.urandom(KEY_BYTES), key.place)
-        return replace(key, master_id=self._master.current, wrapped=wrapped, created_at=self._clock.micros())
+        return replace(key, master_id=wrapped.master_id, wrapped=wrapped.data, created_at=self._clock.micros())
 
     async def _unwrapped(self, stored: StoredKey) -> DataKey:
         if (known := self._fresh(self._by_id, (stored.id, stored.version))) is not None:
