@@ -116,6 +116,7 @@ class Shop:
         said = {"model": "shop", "messages": [{"role": "user", "content": "hello"}]}
         return {
             "POST /v1/conversations": Request("ana", body={}),
+            "POST /v1/scorecard/baselines": Request(body={"measures": {"csat": {"value": 4, "n": 10}}}),
             "GET /v1/conversations/{conversation_id}": Request("ana"),
             "POST /v1/conversations/{conversation_id}/turns": Request("ana", body={"message": "hello"}),
             "GET /v1/turns/{turn_id}": Request("ana"),

@@ -18,6 +18,7 @@ from handrail.cli import (
     privacy,
     release,
     schema,
+    scorecard,
     switch,
 )
 
@@ -39,6 +40,7 @@ app.add_typer(jobs.app, name="jobs", help="Show and run what happens in the back
 app.add_typer(guard.app, name="guard", help="Scan texts for prompt injection, set the threshold, and measure.")
 app.add_typer(intents.app, name="intents", help="Train and evaluate intent classifiers.")
 app.add_typer(privacy.app, name="privacy", help="Find personal data, and measure how well it is found.")
+app.add_typer(scorecard.app, name="scorecard", help="Show the success measures, and keep baselines.")
 app.command("init")(init.init)
 app.command("schema")(schema.schema)
 app.command("drill", short_help="Check the fault matrix: fail every part, see what happens.")(drill.drill)

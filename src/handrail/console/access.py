@@ -32,6 +32,11 @@ class Visitor:
         """Whether they may switch off and on."""
         return self._may(Scope.SWITCHES_WRITE, Role.OPERATOR, Role.ADMIN)
 
+    @property
+    def keeps_baselines(self) -> bool:
+        """Whether they may keep a baseline."""
+        return self._may(Scope.INSIGHT_WRITE, Role.OPERATOR, Role.ADMIN)
+
     def _may(self, scope: Scope, *roles: Role) -> bool:
         principal = self.principal
         return principal.has_role(*roles) and (not principal.scopes or scope in principal.scopes)

@@ -101,6 +101,14 @@ def job_requested(principal: Principal, run_id: str, job: str) -> AuditEntry:
     return AuditEntry(principal.tenant_id, "job.requested", "done", f"run:{run_id}", principal, details=(("job", job),))
 
 
+def baseline_recorded(principal: Principal, baseline_id: str, agent: str) -> AuditEntry:
+    """What an agent is compared with from now on; recorded with it."""
+    details = (("agent", agent),)
+    return AuditEntry(
+        principal.tenant_id, "baseline.recorded", "done", f"baseline:{baseline_id}", principal, details=details
+    )
+
+
 def exported(services: Services, batch: Batch, tenant_id: str, run_id: str, conversations: int) -> None:
     """All conversations of a tenant are about to be in a file; who asked is on record under the same run."""
     details = (("conversations", conversations),)

@@ -2,13 +2,13 @@
 
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 from handrail.core import json
 from handrail.core.clock import iso
 from handrail.core.errors import UsageError
 from handrail.core.principal import Principal
+from handrail.core.times import micros_of
 from handrail.flows.services import Services
 from handrail.protection.audit import (
     AuditEntry,
@@ -48,16 +48,8 @@ class Filter:
     def of(cls, given: Mapping[str, str]) -> "Filter":
         """From texts; times are RFC 3339. Raises `UsageError` for a time that is none."""
         texts = {name: value for name, value in given.items() if name not in ("since", "until")}
-        times = {name: _micros(name, given[name]) for name in ("since", "until") if name in given}
+        times = {name: micros_of(name, given[name]) for name in ("since", "until") if name in given}
         return cls(**texts, **times)  # pyright: ignore[reportArgumentType]
-
-
-def _micros(name: str, text: str) -> int:
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        raise UsageError(f"{name} {text!r} is not a time such as 2026-11-27T08:00:00Z", param=name) from None
-    return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1_000_000)
 
 
 class AuditDesk:

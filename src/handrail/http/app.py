@@ -35,6 +35,7 @@ from handrail.http.routes import (
     keys,
     privacy,
     releases,
+    scorecard,
     switches,
 )
 
@@ -45,6 +46,7 @@ _ROUTES = (
     approvals,
     delegations,
     releases,
+    scorecard,
     switches,
     jobs,
     keys,

@@ -5,6 +5,8 @@ after the turn, in the background: a turn leaves one row that says "count this c
 can't be counted now is counted later, and no turn waits for it.
 """
 
+from handrail.insight.scorecard.baselines import Baseline, BaselineStore, InvalidBaseline, given
+from handrail.insight.scorecard.measures import MEASURES, Line, Measure, judged
 from handrail.insight.scorecard.objectives import WINDOWS, Burning, ErrorBudget, burning
 from handrail.insight.scorecard.statistics import (
     FEWEST,
@@ -21,15 +23,23 @@ from handrail.insight.scorecard.store import FactStore
 
 __all__ = [
     "FEWEST",
+    "MEASURES",
     "NOTHING",
     "WINDOWS",
+    "Baseline",
+    "BaselineStore",
     "Burning",
     "ErrorBudget",
     "Estimate",
     "FactStore",
+    "InvalidBaseline",
+    "Line",
+    "Measure",
     "Sums",
     "burning",
     "difference",
+    "given",
+    "judged",
     "mean",
     "share",
     "weighted_share",

@@ -37,7 +37,7 @@ class Sums:
     @classmethod
     def of(cls, users: Iterable[tuple[float, float]]) -> "Sums":
         """From each user's own (x, n)."""
-        known = [(x, n) for x, n in users if n]
+        known = [(x, n) for x, n in users if n or x]
         return cls(
             len(known),
             sum(n for _, n in known),
@@ -46,6 +46,10 @@ class Sums:
             sum(x * n for x, n in known),
             sum(n * n for _, n in known),
         )
+
+    def times(self, factor: float) -> "Sums":
+        """The same with every x multiplied, as from dollars to euros."""
+        return Sums(self.clusters, self.n, self.x * factor, self.xx * factor * factor, self.xn * factor, self.nn)
 
 
 @dataclass(frozen=True, slots=True)

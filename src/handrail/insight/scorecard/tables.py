@@ -4,7 +4,7 @@ Nothing in the sums names a person. Every key is one of the deployment's own nam
 release, channels, error codes; `''` stands for none.
 """
 
-from sqlalchemy import BigInteger, Column, Index, Integer, PrimaryKeyConstraint, Table, Text, text
+from sqlalchemy import BigInteger, Column, Index, Integer, PrimaryKeyConstraint, Table, Text, UniqueConstraint, text
 
 from handrail.db import boolean, json_text, metadata, micros
 
@@ -141,4 +141,23 @@ fact_folder = Table(
     Column("name", Text, primary_key=True),
     Column("owner", Text, nullable=False),
     micros("expires_at"),
+)
+
+# What the measures were before. Rows are added and never changed.
+scorecard_baseline = Table(
+    "scorecard_baseline",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("tenant_id", Text, nullable=False),
+    Column("agent", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("note", Text),
+    micros("since", nullable=True),
+    micros("until", nullable=True),
+    Column("release_id", Text),
+    json_text("measures", nullable=False),
+    Column("created_by", Text, nullable=False),
+    micros("created_at"),
+    UniqueConstraint("tenant_id", "agent", "version"),
 )

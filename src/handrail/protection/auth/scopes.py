@@ -26,6 +26,8 @@ class Scope(StrEnum):
     KEYS_READ = "keys:read"
     KEYS_WRITE = "keys:write"
     AUDIT_READ = "audit:read"
+    INSIGHT_READ = "insight:read"
+    INSIGHT_WRITE = "insight:write"
     SUBJECTS_READ = "subjects:read"
     SUBJECTS_ERASE = "subjects:erase"
 

@@ -1,0 +1,133 @@
+"""The scorecard page: does the agent do what it is there for, how sure is that, and compared with what."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from handrail.console.access import STAFF, Visitor, services_of
+from handrail.console.charts import Bar, bars
+from handrail.console.door import Door, Fields
+from handrail.console.rendering import Renderer
+from handrail.core.errors import HandrailError
+from handrail.core.principal import Principal, Role
+from handrail.flows.scorecard import DAY, ScorecardDesk
+from handrail.flows.scorecard_body import baseline_body, scorecard_body
+from handrail.insight.scorecard.wording import change, number, said
+from handrail.protection.auth import Scope
+
+RANGES = {"1": "1 day", "7": "7 days", "28": "28 days", "90": "90 days"}
+_GROUPS = {"business": "Business", "technical": "Technical", "quality": "Quality"}
+_NARROWS = ("agent", "release_id", "intent", "channel")
+
+
+@dataclass(frozen=True, slots=True)
+class ScorecardPage:
+    """The page's routes; every choice on it is a parameter of its address."""
+
+    renderer: Renderer
+
+    async def show(self, request: Request, visitor: Visitor) -> Response:
+        return await self._page(request, visitor)
+
+    async def post(self, request: Request, visitor: Visitor, fields: Fields) -> Response:
+        """Keep a baseline of what the page shows."""
+        desk = _desk(request, visitor.principal)
+        days = _days(fields.get("days", [""])[0])
+        until = services_of(request).clock.micros()
+        note = fields.get("note", [""])[0].strip()[:500] or None
+        agent = fields.get("agent", [""])[0] or None
+        try:
+            await desk.record_baseline(agent, since=until - int(days) * DAY, until=until, note=note)
+        except HandrailError as error:
+            return await self._page(request, visitor, f"{error.message}.", 422)
+        return RedirectResponse(f"/console/scorecard?days={days}", 303)
+
+    async def _page(self, request: Request, visitor: Visitor, error: str | None = None, status: int = 200) -> Response:
+        desk, chosen = _desk(request, visitor.principal), request.query_params
+        days = _days(chosen.get("days", ""))
+        until = services_of(request).clock.micros()
+        narrowed = {name: chosen[name] for name in _NARROWS if chosen.get(name)}
+        try:
+            found = await desk.report(
+                narrowed.get("agent"),
+                since=until - int(days) * DAY,
+                until=until,
+                release_id=narrowed.get("release_id"),
+                intent=narrowed.get("intent"),
+                channel=narrowed.get("channel"),
+            )
+            report: Any = scorecard_body(found)
+            kept = [baseline_body(each) for each in await desk.baselines(narrowed.get("agent"))]
+        except HandrailError as failed:
+            report, kept, error = None, [], error or f"{failed.message}."
+        return self.renderer.page(
+            "scorecard.html",
+            current="scorecard",
+            visitor=visitor,
+            status=status,
+            error=error,
+            report=report,
+            groups=[] if report is None else [_group(name, title, report) for name, title in _GROUPS.items()],
+            targets=None if report is None else _targets(report),
+            baselines=kept,
+            days=days,
+            ranges=RANGES,
+            narrowed=narrowed,
+            may_keep=visitor.keeps_baselines,
+        )
+
+
+def _desk(request: Request, principal: Principal) -> ScorecardDesk:
+    services = services_of(request)
+    return ScorecardDesk(services.db, services.clock, services.releases, services.audit, principal)
+
+
+def _days(text: str) -> str:
+    return text if text in RANGES else "7"
+
+
+def _group(name: str, title: str, report: dict[str, Any]) -> dict[str, Any]:
+    currency = report["currency"]
+    lines = [
+        {
+            "title": each["title"],
+            "definition": each["definition"],
+            "value": said(each, each["kind"], currency),
+            "sample": f"{each['n']} {each['of']}, {each['users']} users" if each["value"] is not None else "",
+            "previous": said(each["previous"], each["kind"], currency),
+            "change": change(each, each["change"], currency),
+            "baseline": "" if each["baseline"] is None else said(each["baseline"], each["kind"], currency),
+            "gain": change(each, each["change_from_baseline"], currency),
+            "target": "" if each["target"] is None else number(each["target"], each["kind"], currency),
+            "verdict": each["verdict"],
+        }
+        for each in report["measures"]
+        if each["group"] == name
+    ]
+    return {"title": title, "id": name, "lines": lines}
+
+
+def _targets(report: dict[str, Any]) -> Any:
+    rows = [each for each in report["measures"] if each["target"] is not None and each["kind"] == "share"]
+    drawn = [
+        Bar(
+            f"{each['title']} (target {number(each['target'], 'share', '')})",
+            each["value"] if each["is_enough"] else None,
+            said(each, "share", ""),
+            each["low"],
+            each["high"],
+        )
+        for each in rows
+    ]
+    return bars("Shares with a target", drawn, head=("Measure", "Now, with its interval"), top=1.0) if drawn else None
+
+
+def add_routes(app: FastAPI, renderer: Renderer) -> None:
+    page, door = ScorecardPage(renderer), Door(renderer)
+    shown = door.shows("scorecard", page.show, Scope.INSIGHT_READ, *STAFF)
+    app.add_route("/console/scorecard", shown, include_in_schema=False)
+    kept = door.takes("scorecard", page.post, Scope.INSIGHT_WRITE, Role.OPERATOR, Role.ADMIN)
+    app.add_route("/console/scorecard", kept, methods=["POST"], include_in_schema=False)

@@ -1,0 +1,217 @@
+"""The scorecard: what the agent's measures are now, beside the period before, the baseline and the targets.
+
+A comparison of times is not a proof of cause: users, seasons and prices change as well, and every report says so.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from handrail.core.clock import Clock
+from handrail.core.errors import NotFound, UsageError
+from handrail.core.ids import new_id
+from handrail.core.principal import Principal
+from handrail.db import Database
+from handrail.flows.audit import baseline_recorded
+from handrail.flows.releases import Releases
+from handrail.insight.scorecard import MEASURES, NOTHING, Baseline, BaselineStore, Estimate, Line, given, mean, share
+from handrail.protection.audit import AuditTrail
+from handrail.reports.scorecard import Counted, Period, counted
+from handrail.serving.agents.success import Success
+
+DAY = 24 * 3600 * 1_000_000
+MOST_DAYS = 366
+
+
+class InvalidPeriod(UsageError):
+    """A period that ends before it begins, or is too long."""
+
+    code = "invalid_period"
+
+
+class NothingMeasured(UsageError):
+    """There is nothing to keep as a baseline."""
+
+    code = "nothing_measured"
+
+
+@dataclass(frozen=True, slots=True)
+class Scorecard:
+    """A report on one agent; money is in `currency`."""
+
+    agent: str
+    release_id: str
+    period: Period
+    now: Counted
+    before: Counted
+    lines: Sequence[Line]
+    baseline: Baseline | None
+    success: Success
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class ScorecardDesk:
+    """Scorecards and baselines as one principal may see and make them."""
+
+    db: Database
+    clock: Clock
+    releases: Releases
+    audit: AuditTrail
+    principal: Principal
+
+    async def report(
+        self,
+        agent: str | None = None,
+        *,
+        since: int | None = None,
+        until: int | None = None,
+        release_id: str | None = None,
+        intent: str | None = None,
+        channel: str | None = None,
+        baseline: int | None = None,
+    ) -> Scorecard:
+        """The scorecard of a period, the last seven days when nothing is said; against the newest baseline or that one.
+
+        Raises:
+            NotFound: no such agent, or no baseline with that number.
+            InvalidPeriod
+        """
+        tenant_id = self.principal.tenant_id
+        name, stable, success = await self._agent(agent)
+        period = _period(tenant_id, self.clock.micros(), since, until, name, release_id, intent, channel)
+        human_cost = _human_cost(success)
+        now, before = await counted(self.db, period, human_cost), await counted(self.db, period.before, human_cost)
+        against = await self._baseline(name, baseline)
+        estimates, earlier = estimates_of(now, success), estimates_of(before, success)
+        kept: Mapping[str, Estimate] = {} if against is None else against.measures
+        lines = [
+            Line(measure, estimates[key], earlier[key], kept.get(key), success.targets.get(key))
+            for key, measure in MEASURES.items()
+        ]
+        currency = success.currency if success.in_usd else "USD"
+        return Scorecard(name, stable, period, now, before, lines, against, success, currency)
+
+    async def baselines(self, agent: str | None = None) -> Sequence[Baseline]:
+        """All of an agent's, newest first."""
+        name, _, _ = await self._agent(agent)
+        return await BaselineStore(self.db).list(self.principal.tenant_id, name)
+
+    async def record_baseline(
+        self,
+        agent: str | None = None,
+        *,
+        measures: Mapping[str, Mapping[str, float]] | None = None,
+        since: int | None = None,
+        until: int | None = None,
+        note: str | None = None,
+    ) -> Baseline:
+        """Keep what the measures are as a new baseline: as measured in a period, or as given for the time before.
+
+        Raises:
+            NotFound, InvalidBaseline, InvalidPeriod
+            NothingMeasured: no conversation of that period has closed.
+        """
+        name, stable, _ = await self._agent(agent)
+        at, by = self.clock.micros(), self.principal.subject
+        if measures is not None:
+            kept = Baseline(
+                new_id("base"),
+                self.principal.tenant_id,
+                name,
+                "given",
+                note,
+                since,
+                until,
+                None,
+                given(measures),
+                by,
+                at,
+            )
+        else:
+            report = await self.report(name, since=since, until=until)
+            known = {line.measure.key: line.now for line in report.lines if line.now.value is not None}
+            if not known:
+                raise NothingMeasured(
+                    f"nothing was measured of {name!r} in that time: no conversation has closed; "
+                    "choose another period, or give the numbers of the time before"
+                )
+            period = report.period
+            kept = Baseline(
+                new_id("base"), self.principal.tenant_id, name, "measured", note, period.since, period.until, stable,
+                known, by, at,
+            )  # fmt: skip
+        async with self.db.batch() as batch:
+            BaselineStore(self.db).add(batch, kept)
+            self.audit.record(batch, baseline_recorded(self.principal, kept.id, name))
+        found = await BaselineStore(self.db).list(self.principal.tenant_id, name)
+        return next((each for each in found if each.id == kept.id), kept)
+
+    async def _agent(self, agent: str | None) -> tuple[str, str, Success]:
+        """The agent's name, its stable release, and what success is for it."""
+        agents = await self.releases.agents(self.principal.tenant_id)
+        found = next((each for each in agents if agent is None or each.name == agent), None)
+        if found is None or found.stable_release_id is None:
+            known = ", ".join(each.name for each in agents) or "none yet"
+            raise NotFound(f"no agent {agent!r} has a release in use; agents: {known}")
+        release = await self.releases.load(self.principal.tenant_id, found.stable_release_id)
+        return found.name, release.id, release.config.success
+
+    async def _baseline(self, agent: str, version: int | None) -> Baseline | None:
+        found = await BaselineStore(self.db).list(self.principal.tenant_id, agent)
+        if version is None:
+            return found[0] if found else None
+        known = next((each for each in found if each.version == version), None)
+        if known is None:
+            have = ", ".join(str(each.version) for each in found) or "none"
+            raise NotFound(f"{agent!r} has no baseline {version}; there are: {have}")
+        return known
+
+
+def estimates_of(counted: Counted, success: Success) -> Mapping[str, Estimate]:
+    """All measures; those that nobody measures yet are `NOTHING`, and none is ever made up."""
+    found: dict[str, Estimate] = {}
+    for key, measure in MEASURES.items():
+        sums = counted.sums.get(key)
+        if sums is None:
+            found[key] = NOTHING
+        elif measure.kind == "share":
+            found[key] = share(sums)
+        else:
+            rate = success.in_usd or 1.0 if measure.kind == "money" else 1.0
+            found[key] = mean(sums.times(1 / rate))
+    if success.human_cost is None or success.human_cost.minutes is None:
+        found["minutes_saved"] = NOTHING
+    else:
+        found["minutes_saved"] = mean(counted.sums["autonomous_resolution"].times(success.human_cost.minutes))
+    if success.human_cost is None:
+        found["saving_per_conversation"] = NOTHING
+    # Every call without a price would make these too low, and a cost that is too low is worse than none.
+    if counted.unpriced_calls:
+        for key in ("cost_per_conversation", "cost_per_resolved", "saving_per_conversation"):
+            found[key] = replace(found[key], low=None, high=None) if found[key].value else NOTHING
+    if not counted.sums["value_per_conversation"].x:
+        found["value_per_conversation"] = NOTHING
+    return found
+
+
+def _human_cost(success: Success) -> float:
+    return 0.0 if success.human_cost is None else success.human_cost.amount * (success.in_usd or 1.0)
+
+
+def _period(
+    tenant_id: str,
+    now: int,
+    since: int | None,
+    until: int | None,
+    agent: str,
+    release_id: str | None,
+    intent: str | None,
+    channel: str | None,
+) -> Period:
+    end = until if until is not None else now
+    start = since if since is not None else end - 7 * DAY
+    if start >= end:
+        raise InvalidPeriod("the period ends before it begins; `since` must be before `until`")
+    if end - start > MOST_DAYS * DAY:
+        raise InvalidPeriod(f"the period is longer than {MOST_DAYS} days; ask for less")
+    return Period(tenant_id, start, end, agent, release_id, intent, channel)

@@ -1,0 +1,105 @@
+"""What is measured: scorecards and baselines."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from handrail.http.schemas.shared import At, Page, Resource
+
+
+class Measured(Resource):
+    """An estimate with its interval at 95 % and its sample; all null where nothing was measured."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int = Field(ge=0, description="Observations.")
+    users: int = Field(ge=0, description="Users they came from; the interval counts users, not observations.")
+    is_enough: bool = Field(description="Whether there are enough users to show more than a count.")
+
+
+class Change(Resource):
+    """A difference with its interval at 95 %."""
+
+    value: float
+    low: float | None
+    high: float | None
+
+
+class ScorecardLine(Measured):
+    """One success measure, beside the period before, the baseline and the target."""
+
+    key: str
+    title: str
+    group: Literal["business", "technical", "quality"]
+    kind: Literal["share", "mean", "money", "minutes", "points"]
+    better: Literal["higher", "lower"]
+    of: str
+    definition: str
+    previous: Measured
+    change: Change | None
+    baseline: Measured | None
+    change_from_baseline: Change | None
+    target: float | None
+    verdict: Literal["met", "missed", "unclear", "too_few", "not_measured", "no_target"]
+
+
+class BaselineRecord(Resource):
+    """What the measures were before; never changed."""
+
+    id: str
+    object: Literal["baseline"]
+    agent: str
+    version: int = Field(ge=1)
+    source: Literal["measured", "given"]
+    note: str | None
+    since: At | None
+    until: At | None
+    release_id: str | None
+    created_by: str
+    created_at: At
+
+
+class Baseline(BaselineRecord):
+    """A baseline with its measures."""
+
+    measures: dict[str, Measured]
+
+
+class BaselineList(Page[Baseline]):
+    """Baselines, newest first."""
+
+
+class CountedConversations(Resource):
+    """What a report rests on; pending conversations are not in it, for their window has not closed."""
+
+    closed: int = Field(ge=0)
+    pending: int = Field(ge=0)
+    users: int = Field(ge=0)
+
+
+class HumanCost(Resource):
+    """What one conversation costs when a person has it."""
+
+    amount: float
+    minutes: float | None
+    source: str
+
+
+class Scorecard(Resource):
+    """The success measures of an agent in a period."""
+
+    object: Literal["scorecard"]
+    agent: str
+    release_id: str
+    since: At
+    until: At
+    currency: str
+    conversations: CountedConversations
+    resolution_window_hours: float
+    unpriced_calls: int = Field(ge=0, description="Model calls without a known price: costs are at least what is said.")
+    human_cost: HumanCost | None
+    baseline: BaselineRecord | None
+    fewest_users: int
+    note: str
+    measures: list[ScorecardLine]

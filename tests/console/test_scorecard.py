@@ -1,0 +1,38 @@
+"""The scorecard page, as a browser without scripts sees it."""
+
+from handrail.flows.scorecard import DAY
+from tests.console.console import Console
+from tests.reports.test_scorecard import fact, keep
+
+
+class TestScorecardPage:
+    async def test_says_what_is_not_measured_yet(self, console: Console) -> None:
+        page = (await console.get("/console/scorecard")).text
+        assert "not measured yet" in page
+        assert "None yet." in page
+
+    async def test_shows_numbers_with_their_sample_and_keeps_a_baseline(self, console: Console) -> None:
+        now = console.services.clock.micros()
+        rows = [fact(n, now - DAY, agent="echo", is_resolved=int(n % 2)) for n in range(100)]
+        await keep(console.services.db, rows)
+        page = (await console.get("/console/scorecard?days=7")).text
+        assert "50.0 % (40.4 % to 59.6 %)" in page
+        assert "100 conversations, 100 users" in page
+        headers = {"sec-fetch-site": "same-origin"}
+        fields = {"days": "7", "agent": "echo", "note": "<before>"}
+        kept = await console.client.post("/console/scorecard", data=fields, headers=headers)
+        assert kept.status_code == 303
+        after = (await console.get("/console/scorecard")).text
+        assert "Baseline 1, measured" in after
+        assert "&lt;before&gt;" in after
+        assert "<before>" not in after
+
+    async def test_keeps_no_baseline_of_nothing_and_says_why(self, console: Console) -> None:
+        headers = {"sec-fetch-site": "same-origin"}
+        refused = await console.client.post("/console/scorecard", data={"days": "7"}, headers=headers)
+        assert refused.status_code == 422
+        assert "no conversation has closed" in refused.text
+
+    async def test_takes_no_form_of_another_site(self, console: Console) -> None:
+        headers = {"sec-fetch-site": "cross-site"}
+        assert (await console.client.post("/console/scorecard", data={}, headers=headers)).status_code == 403

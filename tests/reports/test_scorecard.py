@@ -1,0 +1,185 @@
+"""What the measures rest on equals what a person with a pencil would count."""
+
+import random
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from sqlalchemy import insert
+
+from handrail.core.clock import FrozenClock
+from handrail.core.principal import Principal
+from handrail.db import Database, Prepared
+from handrail.flows.scorecard import DAY, InvalidPeriod, NothingMeasured, ScorecardDesk
+from handrail.flows.scorecard_body import scorecard_body
+from handrail.insight.scorecard import FEWEST, InvalidBaseline, Sums
+from handrail.insight.scorecard.tables import conversation_fact
+from handrail.insight.scorecard.wording import change, said
+from handrail.reports.scorecard import Period, counted
+from tests.flows.world import World
+
+_ADD = Prepared(insert(conversation_fact))
+OPERATOR = Principal("default", "olga")
+
+
+def fact(number: int, at: int, **given: Any) -> dict[str, Any]:
+    """A closed, resolved conversation of a user of its own."""
+    row: dict[str, Any] = {
+        "conversation_id": f"conv_{number}", "tenant_id": "default", "subject": f"user-{number}", "agent": "shop",
+        "release_id": "rel_1", "channel": "api", "intent": "hours", "variant": "", "started_at": at, "last_at": at,
+        "closes_at": None, "is_closed": 1, "turns": 2, "failed_turns": 0, "is_completed": 1, "is_resolved": 1,
+        "is_escalated": 0, "is_recontacted": 0, "said_resolved": None, "escalation_reason": None, "tool_calls": 1,
+        "tool_failures": 0, "tripped": 0, "refused": 0, "side_effects": 0, "approvals": 0, "csat": None, "nps": None,
+        "thumbs_up": 0, "thumbs_down": 0, "model_calls": 1, "input_tokens": 10, "output_tokens": 5, "cost_micros": 2000,
+        "unpriced_calls": 0, "value_micros": 0, "latency_micros": 1000, "contribution": "{}", "version": 1,
+        "updated_at": at,
+    }  # fmt: skip
+    return row | given
+
+
+async def keep(db: Database, rows: Sequence[dict[str, Any]]) -> None:
+    async with db.batch() as batch:
+        for row in rows:
+            batch.add(_ADD, row)
+
+
+def some(rng: random.Random, number: int, until: int) -> dict[str, Any]:
+    resolved, turns = rng.random() < 0.6, rng.randint(1, 5)
+    return fact(
+        number,
+        until - rng.randint(1, 10 * DAY),
+        subject=None if rng.random() < 0.1 else f"user-{rng.randint(1, 40)}",
+        is_closed=int(rng.random() < 0.8),
+        is_resolved=int(resolved),
+        is_completed=int(resolved or rng.random() < 0.5),
+        is_escalated=int(not resolved and rng.random() < 0.7),
+        turns=turns,
+        failed_turns=rng.randint(0, turns),
+        tool_calls=rng.randint(0, 4),
+        csat=rng.choice([None, 1, 3, 5]),
+        nps=rng.choice([None, 0, 7, 9, 10]),
+        thumbs_up=rng.randint(0, 2),
+        thumbs_down=rng.randint(0, 2),
+        cost_micros=rng.randint(0, 90_000),
+        agent=rng.choice(["shop", "shop", "other"]),
+        tenant_id=rng.choice(["default", "default", "stranger"]),
+    )
+
+
+def by_hand(rows: Sequence[dict[str, Any]], period: Period, x: Any, n: Any) -> Sums:
+    users: dict[str, tuple[float, float]] = defaultdict(lambda: (0.0, 0.0))
+    for row in rows:
+        here = row["tenant_id"] == "default" and row["agent"] == "shop" and row["is_closed"]
+        if here and period.since <= row["started_at"] < period.until:
+            who = row["subject"] or row["conversation_id"]
+            users[who] = (users[who][0] + x(row), users[who][1] + n(row))
+    return Sums.of(users.values())
+
+
+async def test_sums_are_those_of_each_user(db: Database, clock: FrozenClock) -> None:
+    now = clock.micros()
+    rows = [some(random.Random(number), number, now) for number in range(400)]
+    await keep(db, rows)
+    period = Period("default", now - 7 * DAY, now, "shop")
+    found = await counted(db, period, human_cost=6.0)
+    for key, x, n in (
+        ("autonomous_resolution", lambda r: r["is_resolved"], lambda r: 1),
+        ("error_rate", lambda r: r["failed_turns"], lambda r: r["turns"]),
+        ("csat", lambda r: r["csat"] or 0, lambda r: r["csat"] is not None),
+        ("nps", lambda r: {None: 0, 0: -100, 7: 0, 9: 100, 10: 100}[r["nps"]], lambda r: r["nps"] is not None),
+        ("thumbs_up_rate", lambda r: r["thumbs_up"], lambda r: r["thumbs_up"] + r["thumbs_down"]),
+        ("cost_per_resolved", lambda r: r["cost_micros"] / 1e6, lambda r: r["is_resolved"]),
+        ("saving_per_conversation", lambda r: 6 * r["is_resolved"] - r["cost_micros"] / 1e6, lambda r: 1),
+    ):
+        hand = by_hand(rows, period, x, n)
+        for part in ("clusters", "n", "x", "xx", "xn", "nn"):
+            assert getattr(found.sums[key], part) == pytest.approx(getattr(hand, part)), (key, part)
+    here = [r for r in rows if r["tenant_id"] == "default" and r["agent"] == "shop" and r["started_at"] >= period.since]
+    assert found.closed == sum(r["is_closed"] for r in here)
+    assert found.pending == len(here) - found.closed
+
+
+@pytest.fixture
+def desk_of(any_world: World) -> ScorecardDesk:
+    services = any_world.services
+    return ScorecardDesk(services.db, services.clock, services.releases, services.audit, OPERATOR)
+
+
+class TestReport:
+    async def test_says_of_three_conversations_only_how_many_there_were(self, desk_of: ScorecardDesk) -> None:
+        at = desk_of.clock.micros() - DAY
+        await keep(desk_of.db, [fact(number, at, is_resolved=int(number < 2)) for number in range(3)])
+        line = scorecard_body(await desk_of.report())["measures"][0]
+        assert (line["key"], line["value"], line["is_enough"]) == ("autonomous_resolution", pytest.approx(2 / 3), False)
+        assert said(line, "share", "USD") == "2 of 3: too few users to say more"
+        assert line["verdict"] == "no_target"
+
+    async def test_compares_with_the_time_before_and_calls_noise_noise(self, desk_of: ScorecardDesk) -> None:
+        now = desk_of.clock.micros()
+        week = [fact(number, now - DAY, is_resolved=int(number % 10 < 7)) for number in range(200)]
+        before = [fact(1000 + number, now - 8 * DAY, is_resolved=int(number % 10 < 4)) for number in range(200)]
+        await keep(desk_of.db, [*week, *before])
+        lines = {line["key"]: line for line in scorecard_body(await desk_of.report())["measures"]}
+        resolved, errors = lines["autonomous_resolution"], lines["error_rate"]
+        assert change(resolved, resolved["change"], "USD").startswith("+30.0 points, better")
+        assert change(errors, errors["change"], "USD").startswith("no clear change")
+
+    async def test_never_calls_an_unpriced_call_free(self, desk_of: ScorecardDesk) -> None:
+        at = desk_of.clock.micros() - DAY
+        await keep(desk_of.db, [fact(number, at, unpriced_calls=1, cost_micros=0) for number in range(FEWEST)])
+        report = scorecard_body(await desk_of.report())
+        cost = next(line for line in report["measures"] if line["key"] == "cost_per_conversation")
+        assert cost["value"] is None
+        assert report["unpriced_calls"] == FEWEST
+
+    async def test_leaves_what_nobody_measures_unmeasured(self, desk_of: ScorecardDesk) -> None:
+        at = desk_of.clock.micros() - DAY
+        await keep(desk_of.db, [fact(number, at) for number in range(FEWEST)])
+        lines = {line["key"]: line for line in scorecard_body(await desk_of.report())["measures"]}
+        for key in (
+            "hallucination_rate",
+            "intent_accuracy",
+            "csat",
+            "saving_per_conversation",
+            "value_per_conversation",
+        ):
+            assert lines[key]["verdict"] == "not_measured", key
+
+    async def test_refuses_a_period_that_ends_before_it_begins(self, desk_of: ScorecardDesk) -> None:
+        with pytest.raises(InvalidPeriod, match="ends before it begins"):
+            await desk_of.report(since=10, until=5)
+
+
+class TestBaseline:
+    async def test_is_kept_under_the_next_number_and_compared_with(self, desk_of: ScorecardDesk) -> None:
+        now = desk_of.clock.micros()
+        people = {"autonomous_resolution": {"value": 0.5, "n": 400}, "csat": {"value": 4.0, "n": 80, "deviation": 1.0}}
+        given = await desk_of.record_baseline(measures=people, note="the team in 2025")
+        assert (given.version, given.source) == (1, "given")
+        await keep(desk_of.db, [fact(number, now - DAY, is_resolved=int(number % 10 < 8)) for number in range(300)])
+        line = scorecard_body(await desk_of.report())["measures"][0]
+        assert change(line, line["change_from_baseline"], "USD").startswith("+30.0 points, better")
+        measured = await desk_of.record_baseline()
+        assert (measured.version, measured.source) == (2, "measured")
+        assert [each.version for each in await desk_of.baselines()] == [2, 1]
+        report = await desk_of.report(baseline=1)
+        assert report.baseline is not None
+        assert report.baseline.version == 1
+
+    async def test_of_nothing_is_refused(self, desk_of: ScorecardDesk) -> None:
+        with pytest.raises(NothingMeasured, match="no conversation has closed"):
+            await desk_of.record_baseline()
+
+    @pytest.mark.parametrize(
+        ("measures", "says"),
+        [
+            ({"resolution": {"value": 0.5, "n": 4}}, "no measure is called 'resolution'"),
+            ({"error_rate": {"value": 50, "n": 4}}, "is no share"),
+            ({"error_rate": {"value": 0.5}}, "of how many"),
+            ({"csat": {"value": 4, "n": 4, "mean": 1}}, "'mean' is not known"),
+        ],
+    )
+    async def test_that_can_not_be_is_refused(self, desk_of: ScorecardDesk, measures: Any, says: str) -> None:
+        with pytest.raises(InvalidBaseline, match=says):
+            await desk_of.record_baseline(measures=measures)
