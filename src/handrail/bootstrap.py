@@ -16,6 +16,7 @@ from handrail.db.jobs import Executors, JobRuns, Outbox
 from handrail.db.open import open_database
 from handrail.egress import Egress
 from handrail.flows import audit as audit_flow
+from handrail.flows.attempts import FailedAttempts
 from handrail.flows.background import Background, KeptDays
 from handrail.flows.data_classes import SEALED
 from handrail.flows.erasure import replay
@@ -45,7 +46,7 @@ from handrail.protection.encryption import (
 )
 from handrail.protection.guardrails import Detector, KnownStrings, OutputScanner, read_thresholds
 from handrail.protection.privacy import personal_in
-from handrail.protection.rate_limits import Rate, RateLimiter, SharedRateLimiter
+from handrail.protection.rate_limits import AddressRate, LeasedRate, Rate, RateLimiter, SharedRateLimiter, lease_terms
 from handrail.serving.context import extract
 from handrail.serving.conversations import (
     ConversationExport,
@@ -93,6 +94,8 @@ if TYPE_CHECKING:
 STORE_KEY = "store"
 CONVERSATIONS_A_TURN = 10
 SIGN_INS = "attempts to sign in from one address"
+REQUESTS = "requests from one address"
+FAILURES = "keys and tokens from one address that do not work"
 
 
 @asynccontextmanager
@@ -112,11 +115,14 @@ async def services_from(settings: Settings, clock: Clock | None = None) -> Async
     db = encryption.sealed(SEALED)
     egress = Egress(settings.egress.rules)
     connections = ModelConnections(egress=egress)
-    tools = ToolRunner(most_threads=settings.tools.threads, most_result_bytes=settings.tools.result_bytes)
+    tool_runner = ToolRunner(most_threads=settings.tools.threads, most_result_bytes=settings.tools.result_bytes)
     keys = KeyStore(db)
-    authenticator = Authenticator(keys, clock, operator_token(settings.data_dir), _tokens(settings.auth, clock, egress))
-    await authenticator.start()
     audit = audit_trail(settings, db, clock)
+    failures = _rate(clock, _failures(settings))
+    attempts = FailedAttempts(failures, audit, clock, lambda: metrics.refused_by_rate("credentials"))
+    tokens = _tokens(settings.auth, clock, egress)
+    authenticator = Authenticator(keys, clock, operator_token(settings.data_dir), tokens, attempts)
+    await authenticator.start()
     detector = Detector(thresholds=read_thresholds(settings.data_dir))
     services = Services(
         clock=clock,
@@ -129,7 +135,8 @@ async def services_from(settings: Settings, clock: Clock | None = None) -> Async
         sign_in_rates=_rate(clock, _sign_ins(settings)),
         rate_limits=_rate_limits(settings, clock),
         conversation_rates=_rate(clock, _conversations(settings)),
-        token_rates=_rate(clock, tokens) if (tokens := _tokens_a_minute(settings)) else None,
+        token_rates=_rate(clock, wanted) if (wanted := _tokens_a_minute(settings)) else None,
+        address_rates=_address_rates(settings, clock, metrics),
         conversations=ConversationStore(db),
         leases=LeaseStore(db),
         streams=Streams(shared.streams.tap if shared else None),
@@ -141,7 +148,7 @@ async def services_from(settings: Settings, clock: Clock | None = None) -> Async
             audit=audit,
             detector=detector,
         ),
-        tool_runner=tools,
+        tool_runner=tool_runner,
         escalations=EscalationStore(db),
         usage=UsageStore(db),
         facts=FactStore(db),
@@ -164,18 +171,20 @@ async def services_from(settings: Settings, clock: Clock | None = None) -> Async
     mirror.hear(services.breakers)
     bus.listen(LOOK, lambda _: services.look.set())
     if shared:
-        await shared.serve(services, settings)
+        await shared.serve(services, settings, failures)
     services.switches.show(await services.switch_store.off())
     await replay(services)
     try:
         yield services
     finally:
         await audit_flow.close(services)
+        if services.address_rates is not None:
+            await services.address_rates.close()
         if shared:
             await shared.close()
         await authenticator.close()
         await connections.close()
-        tools.close()
+        tool_runner.close()
         await encryption.close()
         await db.close()
 
@@ -194,7 +203,7 @@ class _Shared:
         bus = ValkeyBus(valkey, owner, on_lost=lambda _: metrics.shared_state_lost("news"))
         return cls(valkey, bus, SharedStreams(valkey, on_lost=lambda count: metrics.shared_state_lost("events", count)))
 
-    async def serve(self, services: Services, settings: Settings) -> None:
+    async def serve(self, services: Services, settings: Settings, failures: Rate) -> None:
         """Connect; from here on others are told and heard."""
         services.valkey, services.shared_streams = self.valkey, self.streams
         services.shared_rates = SharedRateLimiter(
@@ -208,20 +217,36 @@ class _Shared:
             (services.sign_in_rates, _sign_ins(settings)),
             (services.conversation_rates, _conversations(settings)),
             (services.token_rates, _tokens_a_minute(settings)),
+            (failures, _failures(settings)),
         ):
             if rate is not None and wanted is not None:
-                rate.shared = SharedRateLimiter(
-                    self.valkey,
-                    rate.local,
-                    per_minute=wanted.per_minute,
-                    burst=wanted.burst,
-                    what=wanted.what,
-                    on_degraded=lambda: services.metrics.shared_state_lost("rates"),
-                )
+                rate.shared = self._limiter(services, rate.local, wanted)
+        if services.address_rates is not None:
+            services.address_rates.shared = self._of_addresses(services, services.address_rates.local, settings)
         self.bus.on_connected = services.look.set
         await self.valkey.start()
         await self.bus.start()
         await self.streams.start()
+
+    def _limiter(self, services: Services, local: RateLimiter, wanted: "_Wanted") -> SharedRateLimiter:
+        return SharedRateLimiter(
+            self.valkey,
+            local,
+            per_minute=wanted.per_minute,
+            burst=wanted.burst,
+            what=wanted.what,
+            on_degraded=lambda: services.metrics.shared_state_lost("rates"),
+        )
+
+    def _of_addresses(
+        self, services: Services, local: RateLimiter, settings: Settings
+    ) -> LeasedRate | SharedRateLimiter:
+        wanted = _requests(settings)
+        terms = lease_terms(wanted.per_minute, wanted.burst)
+        if terms is None:
+            return self._limiter(services, local, wanted)
+        lost = services.metrics.shared_state_lost
+        return LeasedRate(self.valkey, local, services.clock, terms, on_degraded=lambda: lost("rates"))
 
     async def close(self) -> None:
         await self.streams.close()
@@ -303,6 +328,19 @@ def _conversations(settings: Settings) -> _Wanted:
     limits = settings.rate_limit
     per_minute = limits.conversations_per_minute or CONVERSATIONS_A_TURN * limits.turns_per_minute
     return _Wanted("conversations", per_minute, limits.conversations_burst or CONVERSATIONS_A_TURN * limits.burst)
+
+
+def _requests(settings: Settings) -> _Wanted:
+    return _Wanted(REQUESTS, settings.rate_limit.requests_per_minute, settings.rate_limit.requests_burst)
+
+
+def _failures(settings: Settings) -> _Wanted:
+    return _Wanted(FAILURES, settings.rate_limit.failures_per_minute, settings.rate_limit.failures_per_minute)
+
+
+def _address_rates(settings: Settings, clock: Clock, metrics: Metrics) -> AddressRate:
+    local = _rate(clock, _requests(settings)).local
+    return AddressRate(local, on_refused=lambda: metrics.refused_by_rate("requests"))
 
 
 def _tokens_a_minute(settings: Settings) -> _Wanted | None:

@@ -42,6 +42,11 @@ class RateLimitSettings(BaseModel):
     tokens_per_minute: int | None = Field(
         default=None, ge=1, description="Tokens of models a principal may use a minute; unlimited when left out."
     )
+    requests_per_minute: float = Field(default=6000.0, gt=0, description="Requests of one address, on average.")
+    requests_burst: int = Field(default=1000, ge=1, description="Of these, at once.")
+    failures_per_minute: int = Field(
+        default=30, ge=1, description="Keys and tokens that do not work, of one address; then it has to wait."
+    )
 
 
 class ToolSettings(BaseModel):

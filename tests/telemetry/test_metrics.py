@@ -86,13 +86,14 @@ class TestEvents:
                 self.model = model
 
         metrics.tool_call("shop", "find_order", "completed")
-        metrics.rate_limited("shop")
+        metrics.rate_limited("shop", "tokens")
         metrics.fallback(Model("large"), Model("small"), ModelUnavailable("down"))
         metrics.escalation("shop", None)
 
         samples = _samples(metrics)
         assert samples["tool_calls_total{agent=shop,status=completed,tool=find_order}"] == 1
         assert samples["rate_limited_total{agent=shop}"] == 1
+        assert samples["handrail_rate_limited_total{rate=tokens}"] == 1
         assert samples["model_fallbacks_total{error_type=model_unavailable,model=large,to=small}"] == 1
         assert samples["escalations_total{agent=shop,team=none}"] == 1
 

@@ -1,6 +1,7 @@
 """Addresses of machines and ranges of them, as people and proxies write them."""
 
 import ipaddress
+from functools import lru_cache
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -34,6 +35,7 @@ def is_within(address: Address, networks: tuple[Network, ...]) -> bool:
     return any(address.version == network.version and address in network for network in networks)
 
 
+@lru_cache(maxsize=4096)
 def source_of(host: str) -> str:
     """What a client is counted by: its address, and of IPv6 the /64 that one network is given to choose from."""
     if ":" not in host:

@@ -24,7 +24,7 @@ from handrail.protection.audit import AuditTrail
 from handrail.protection.auth import Authenticator, KeyStore, SessionStore, SignInLinks
 from handrail.protection.encryption import Encryption
 from handrail.protection.guardrails import Detector, OutputFilter, OutputScanner
-from handrail.protection.rate_limits import Rate, RateDecision, RateLimited, RateLimiter, SharedRateLimiter
+from handrail.protection.rate_limits import AddressRate, Rate, RateDecision, RateLimited, RateLimiter, SharedRateLimiter
 from handrail.serving.conversations import (
     Conversation,
     ConversationStore,
@@ -151,6 +151,7 @@ class Services:
     valkey: Valkey | None = None
     bus: Bus = field(default_factory=LocalBus)
     shared_rates: SharedRateLimiter | None = None
+    address_rates: AddressRate | None = None
     conversation_rates: Rate | None = None
     token_rates: Rate | None = None
     shared_streams: SharedStreams | None = None
@@ -182,8 +183,8 @@ class Services:
             if self.shared_rates is None:
                 return self.rate_limits.require(principal)
             return await self.shared_rates.require(principal)
-        except RateLimited:
-            self.metrics.rate_limited(agent)
+        except RateLimited as refused:
+            self.metrics.rate_limited(agent, refused.name)
             raise
 
     async def require_conversation_rate(self, principal: Principal, agent: str) -> None:
@@ -192,8 +193,8 @@ class Services:
             return
         try:
             await self.conversation_rates.require(principal)
-        except RateLimited:
-            self.metrics.rate_limited(agent)
+        except RateLimited as refused:
+            self.metrics.rate_limited(agent, refused.name)
             raise
 
     def charge_tokens(self, principal: Principal, usage: Usage) -> None:

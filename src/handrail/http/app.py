@@ -109,7 +109,7 @@ class _Application(FastAPI):
         services: Services = self.state.services
         app = HotPath(super().build_middleware_stack())
         port, most_open, edge = self.state.port, self.state.most_open, self.state.edge
-        return Guard(app, port, lambda: services.authenticator.has_keys, most_open, edge)
+        return Guard(app, port, lambda: services.authenticator.has_keys, most_open, edge, rates=services.address_rates)
 
 
 @asynccontextmanager

@@ -7,6 +7,8 @@ from handrail.core.addresses import Network, address_of, is_within
 
 # A longer chain is no chain of proxies.
 MOST_HOPS = 32
+# One machine is its owner's: load tests and a proxy on the same machine open and ask for as much as they like.
+UNCOUNTED = frozenset({"127.0.0.1", "::1"})
 
 
 class Proxies:
@@ -18,6 +20,10 @@ class Proxies:
 
     def __bool__(self) -> bool:
         return bool(self._networks)
+
+    def counts(self, host: str) -> bool:
+        """Whether what comes from there is counted by its address."""
+        return host not in UNCOUNTED and not (self._networks and self.trusts(host))
 
     def client(self, peer: str, forwarded_for: Sequence[str]) -> str | None:
         """Who stands behind `peer`, a proxy that is trusted: the nearest hop that is none of ours.

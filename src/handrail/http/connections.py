@@ -9,8 +9,6 @@ from handrail.core.addresses import source_of
 from handrail.http.client_address import Proxies
 
 SWEEP_SECONDS = 1.0
-# One machine is its owner's: load tests and a proxy on the same machine open as many as they like.
-UNCOUNTED = frozenset({"127.0.0.1", "::1"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +56,7 @@ class Door:
     def admit(self, connection: Connection) -> bool:
         """Whether there is room for it. Who keeps the server waiting longest makes room for who comes."""
         source = source_of(connection.peer)
-        if self._of[source] >= self.limits.per_address and self._is_counted(connection.peer):
+        if self._of[source] >= self.limits.per_address and self._proxies.counts(connection.peer):
             return False
         if len(self._open) >= self.limits.most and not self._make_room():
             return False
@@ -77,9 +75,6 @@ class Door:
         self._of[source] -= 1
         if self._of[source] <= 0:
             del self._of[source]
-
-    def _is_counted(self, peer: str) -> bool:
-        return peer not in UNCOUNTED and not self._proxies.trusts(peer)
 
     def _make_room(self) -> bool:
         waiting = [(since, each) for each in self._open if (since := each.waits_since()) is not None]

@@ -1,4 +1,5 @@
-"""The outermost layer, plain ASGI: what is open, trace id, who is at the other end, body limit, Host and Origin."""
+"""The outermost layer, plain ASGI: what is open, trace id, who is at the other end and how often, body limit, Host and
+Origin."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from urllib.parse import urlsplit
@@ -6,15 +7,20 @@ from urllib.parse import urlsplit
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from handrail.core.addresses import source_of
 from handrail.http.edge import Edge
-from handrail.http.errors import ApiError, error_body, json_response
+from handrail.http.errors import ApiError, error_body, json_response, respond
+from handrail.http.requests import SOURCE
 from handrail.http.security_headers import ONE_LINE
+from handrail.protection.rate_limits import AddressRate, RateLimited
 from handrail.telemetry.trace import begin_trace
 
 MOST_BODY_BYTES = 1024 * 1024
 MOST_OPEN = 4096
 # What watches the server must hear from it above all when it is full.
 ALWAYS_ANSWERED = frozenset({"/healthz", "/readyz", "/metrics"})
+# What asks whether it lives may share its address with those who ask too much; a page of metrics is work.
+UNCOUNTED_PATHS = frozenset({"/healthz", "/readyz"})
 POLICY_VIOLATION, TRY_AGAIN_LATER = 1008, 1013
 LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
 Headers = Mapping[bytes, bytes]
@@ -29,6 +35,7 @@ class Guard:
         has_keys: asked at every request; once keys exist, the Authorization header is the guard.
         most_open: requests, event streams and sockets at once; what comes beyond them is refused unread.
         edge: which proxies are believed, which pages of other sites may call, what every answer says to browsers.
+        rates: how many requests one address may make.
     """
 
     def __init__(
@@ -38,6 +45,7 @@ class Guard:
         has_keys: Callable[[], bool],
         most_open: int = MOST_OPEN,
         edge: Edge | None = None,
+        rates: AddressRate | None = None,
     ) -> None:
         self.app = app
         self.edge = edge or Edge()
@@ -45,6 +53,7 @@ class Guard:
         self.port = port
         self.has_keys = has_keys
         self.most_open = most_open
+        self.rates = rates
         self.open = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -66,7 +75,9 @@ class Guard:
         begin_trace(_text(headers, b"traceparent"))
         if self._has_proxies:
             self._look_behind_proxies(scope, headers)
-        refused = self._refusal(scope, headers) or (self._preflight(scope, headers) if self._shares else None)
+        refused = await self._crowding_out(scope) if self.rates is not None else None
+        if refused is None:
+            refused = self._refusal(scope, headers) or (self._preflight(scope, headers) if self._shares else None)
         send = self._secured(scope, send, headers.get(b"origin"))
         if refused is not None:
             await _refuse(refused, scope, receive, send)
@@ -77,6 +88,22 @@ class Guard:
         # A body of a stated length is not longer: the HTTP parser sees to it.
         has_length = b"content-length" in headers and b"transfer-encoding" not in headers
         await self.app(scope, receive if has_length else _bounded(receive), send)
+
+    async def _crowding_out(self, scope: Scope) -> Response | None:
+        """The refusal of an address that asks too much; from here on `SOURCE` is what its attempts are counted by."""
+        client, rates = scope.get("client"), self.rates
+        if rates is None or (client is not None and not self.edge.proxies.counts(client[0])):
+            return None
+        # Whoever a proxy can't name is counted together.
+        source = scope[SOURCE] = "" if client is None else source_of(client[0])
+        if scope["path"] in UNCOUNTED_PATHS:
+            return None
+        try:
+            if not rates.counted(source):
+                await rates.require(source)
+        except RateLimited as error:
+            return respond(error)
+        return None
 
     def _look_behind_proxies(self, scope: Scope, headers: Headers) -> None:
         """From here on `client` and `scheme` are those of who asked."""

@@ -29,8 +29,9 @@ _SAID = {
     500: "Our fault; the trace id finds it in the log.",
     503: "Not able to serve now; `Retry-After` says when.",
 }
-# Who calls is judged, lengths and addresses are looked at, and a server can be full or broken, whatever the route.
-OF_ALL = (400, 401, 403, 413, 500, 503)
+# Who calls and how often is judged, lengths and addresses are looked at, and a server can be full or broken, whatever
+# the route.
+OF_ALL = (400, 401, 403, 413, 429, 500, 503)
 OF_OPEN = (400, 403, 413, 500)
 OF_BODIES = (415, 422)
 

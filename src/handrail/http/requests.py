@@ -19,6 +19,8 @@ from handrail.serving.conversations import IdempotencyScope
 M = TypeVar("M", bound=BaseModel)
 MOST_KEY_CHARACTERS = 255
 CALLER = "handrail.principal"
+# What the guard counts a client by; absent for one that is not counted.
+SOURCE = "handrail.source"
 # The character zero is text in JSON, and PostgreSQL takes it in no query.
 NO_ZERO = r"^[^\x00]*$"
 # Nor is it a name or a reason to write nothing but spaces.
@@ -51,7 +53,7 @@ async def _caller_of(connection: HTTPConnection) -> Principal:
     client = connection.client
     loopback = client is not None and client.host in ("127.0.0.1", "::1")
     principal = await services_of(connection).authenticator.authenticate(
-        connection.headers.get("authorization"), loopback=loopback
+        connection.headers.get("authorization"), loopback=loopback, source=connection.scope.get(SOURCE)
     )
     # For the one place that answers errors: a denial is recorded with who was denied.
     connection.scope[CALLER] = principal

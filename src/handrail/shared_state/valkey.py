@@ -77,9 +77,10 @@ class Valkey:
             raise Unreachable(f"Valkey did not answer: {error or type(error).__name__}") from error
 
     async def close(self) -> None:
-        if self._looking is not None:
+        while self._looking is not None and not self._looking.done():
+            # Not once: the client may swallow a cancellation that arrives together with an answer.
             self._looking.cancel()
-            await asyncio.wait([self._looking])
+            await asyncio.wait([self._looking], timeout=self._look_every)
         await self._client.aclose()
 
     async def _look_again(self) -> None:

@@ -173,6 +173,9 @@ class Metrics:
             "Guardrails that a text tripped, by what was done.",
             ("agent", "channel", "guardrail", "action"),
         )
+        self._refused_by_rate = Counters(
+            self._registry, "handrail_rate_limited", "What was refused by a rate limit, by the rate.", ("rate",)
+        )
         self._denied = Counters(
             self._registry, "handrail_denied", "Requests and tool calls that were refused for who asked.", ("code",)
         )
@@ -228,8 +231,14 @@ class Metrics:
     def tool_call(self, agent: str, tool: str, status: str) -> None:
         self._tool_calls.of(agent, tool, status).inc()
 
-    def rate_limited(self, agent: str) -> None:
+    def rate_limited(self, agent: str, rate: str) -> None:
+        """A turn or a conversation of an agent was refused by a `rate`."""
         self._rate_limited.of(agent).inc()
+        self.refused_by_rate(rate)
+
+    def refused_by_rate(self, rate: str) -> None:
+        """`turns`, `conversations`, `tokens`, or of one address `requests`, `credentials`, `sign-ins`."""
+        self._refused_by_rate.of(rate).inc()
 
     def fallback(self, failed: _Named, to: _Named, error: HandrailError) -> None:
         """One model failed and the next was asked."""

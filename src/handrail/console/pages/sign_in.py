@@ -132,6 +132,8 @@ async def _end_earlier(request: Request) -> None:
 def _note(services: Services, error: HandrailError) -> None:
     if isinstance(error, Unauthenticated | PermissionDenied):
         denied(services, None, "route:POST|/console/sign-in", error.code)
+    elif isinstance(error, RateLimited):
+        services.metrics.refused_by_rate("sign-ins")
 
 
 def _status(error: HandrailError) -> int:

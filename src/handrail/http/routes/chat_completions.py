@@ -106,7 +106,7 @@ async def list_models(request: Request) -> Response:
     openapi_extra=accepts(
         ChatRequest, IDEMPOTENCY_KEY, header(CONVERSATION_HEADER, "Continues this conversation.", maxLength=200)
     ),
-    responses=answers("a chat completion", ChatCompletion, 404, 409, *OF_BODIES, 429, also={EVENTS: StreamedChunk}),
+    responses=answers("a chat completion", ChatCompletion, 404, 409, *OF_BODIES, also={EVENTS: StreamedChunk}),
 )
 async def create_chat_completion(request: Request) -> Response:
     """One turn, in the shape of a chat completion. `x-handrail-conversation-id` continues a conversation."""

@@ -108,7 +108,7 @@ async def get_conversation(request: Request, conversation_id: str) -> Response:
 @router.post(
     "/conversations/{conversation_id}/turns",
     openapi_extra=accepts(TurnCreate, IDEMPOTENCY_KEY),
-    responses=answers("a turn, or its events", TurnBody, 404, 409, *OF_BODIES, 429, also={EVENTS: StreamedEvent}),
+    responses=answers("a turn, or its events", TurnBody, 404, 409, *OF_BODIES, also={EVENTS: StreamedEvent}),
 )
 async def create_turn(request: Request, conversation_id: str) -> Response:
     """Send a message. The answer comes as JSON when it is complete, or as events with `Accept: text/event-stream`."""
@@ -148,7 +148,7 @@ async def _stored_body(services: Services, turn: Turn) -> dict[str, Any]:
 @router.get(
     "/turns/{turn_id}/events",
     openapi_extra=reads(header("Last-Event-ID", "The last event that was seen, `<epoch>.<seq>`.")),
-    responses=answers("the turn's events", None, 404, 429, also={EVENTS: StreamedEvent}),
+    responses=answers("the turn's events", None, 404, also={EVENTS: StreamedEvent}),
 )
 async def turn_events(request: Request, turn_id: str) -> Response:
     """Replay a turn's events from `Last-Event-ID` and follow it live; nothing is lost, whatever the client missed."""

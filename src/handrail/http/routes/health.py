@@ -29,7 +29,7 @@ async def readyz(request: Request) -> Response:
     return json_response(body, 200 if ready else 503)
 
 
-@router.get("/metrics", responses=answers("what was counted", None, always=OF_OPEN, also={TEXT: None}))
+@router.get("/metrics", responses=answers("what was counted", None, 429, always=OF_OPEN, also={TEXT: None}))
 async def metrics(request: Request) -> Response:
     """Prometheus text format."""
     return Response(services_of(request).metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")

@@ -7,7 +7,7 @@ what verifies them is in `tokens` and `signing_keys`, loaded only where a deploy
 console are read at every page: without the store nobody is signed in.
 """
 
-from handrail.protection.auth.authenticator import LOCAL_OPERATOR, Authenticator, Unauthenticated
+from handrail.protection.auth.authenticator import LOCAL_OPERATOR, Attempts, Authenticator, Unauthenticated
 from handrail.protection.auth.keys import ApiKey, CreatedKey, KeyStore
 from handrail.protection.auth.links import CreatedLink, SignInLink, SignInLinks
 from handrail.protection.auth.operator import TokenFileExposed, operator_token
@@ -25,6 +25,7 @@ from handrail.protection.auth.sessions import Session, SessionLimits, SessionSto
 __all__ = [
     "LOCAL_OPERATOR",
     "ApiKey",
+    "Attempts",
     "Authenticator",
     "CreatedKey",
     "CreatedLink",

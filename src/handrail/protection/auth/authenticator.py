@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 from contextlib import suppress
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from handrail.core.clock import Clock, iso
 from handrail.core.errors import UsageError
@@ -29,12 +29,25 @@ MOST_CACHED = 4096
 # When a key was last used is for people who tidy up: a minute is exact enough, and no request waits for a write.
 TOUCH_MICROS = 60 * 1_000_000
 MOST_USED = 65_536
+MOST_WORKED = 16_384
 
 
 class Unauthenticated(UsageError):
     """Nobody we know: no key, or one that does not work."""
 
     code = "unauthenticated"
+
+
+class Attempts(Protocol):
+    """How often one source may send what does not work."""
+
+    async def require(self, source: str) -> None:
+        """Raises an error of its own when there were too many."""
+        ...
+
+    def failed(self, source: str) -> None:
+        """Count one."""
+        ...
 
 
 class _Recognised(NamedTuple):
@@ -50,12 +63,20 @@ class Authenticator:
     """
 
     def __init__(
-        self, keys: KeyStore, clock: Clock, operator_token: str | None = None, tokens: "TokenVerifier | None" = None
+        self,
+        keys: KeyStore,
+        clock: Clock,
+        operator_token: str | None = None,
+        tokens: "TokenVerifier | None" = None,
+        attempts: Attempts | None = None,
     ) -> None:
         self._keys = keys
         self._clock = clock
         self._operator_token = operator_token
         self._tokens = tokens
+        self._attempts = attempts
+        # What worked before is looked at again whatever else comes from its address: many may share one.
+        self._worked: dict[bytes, None] = {}
         self._recognised: dict[bytes, _Recognised] = {}
         self._used: dict[tuple[str, str], int] = {}
         self._keys_exist: bool | None = None
@@ -89,29 +110,62 @@ class Authenticator:
         if not self._keys_exist:
             self._keys_exist = None
 
-    async def authenticate(self, authorization: str | None, *, loopback: bool, surface: Surface = "api") -> Principal:
+    async def authenticate(
+        self, authorization: str | None, *, loopback: bool, surface: Surface = "api", source: str | None = None
+    ) -> Principal:
         """Who calls, by the Authorization header alone.
 
         Without any keys configured, callers on this machine are the demo's customer (`api`) or operator (`console`);
         a bearer that is no key of ours, such as the placeholder that other clients insist on, does not change that.
+
+        Args:
+            source: what attempts that fail are counted by; not counted without.
 
         Raises:
             Unauthenticated: the key is missing, unknown, revoked or expired; the token is not good.
             SigningKeysUnavailable: a token can't be judged.
         """
         text = _bearer(authorization)
-        if text is None or not text.startswith(OURS):
-            if text is not None and self._tokens is not None and text.count(".") == 2:
-                return await _by_token(self._tokens, text)
-            return await self._without_key(text is not None, loopback, surface)
+        if text is None:
+            return await self._without_key(False, loopback, surface)
         # Remembered by hash, so that no key's text lies in memory longer than its request.
         fingerprint = hashlib.sha256(text.encode()).digest()
-        known = self._recognised.get(fingerprint)
-        if known is not None and known.until > self._clock.monotonic():
-            return known.principal
-        if TOKEN.fullmatch(text):
-            return self._operator(text, loopback)
-        return await self._look_up(text, fingerprint)
+        known = self._known(text, fingerprint)
+        if known is not None:
+            return known
+        if source is None or self._attempts is None:
+            return await self._judged(text, fingerprint, loopback, surface)
+        if fingerprint not in self._worked:
+            await self._attempts.require(source)
+        try:
+            principal = await self._judged(text, fingerprint, loopback, surface)
+        except Unauthenticated:
+            self._worked.pop(fingerprint, None)
+            self._attempts.failed(source)
+            raise
+        self._note_worked(fingerprint)
+        return principal
+
+    def _known(self, text: str, fingerprint: bytes) -> Principal | None:
+        if text.startswith(OURS):
+            known = self._recognised.get(fingerprint)
+            return known.principal if known is not None and known.until > self._clock.monotonic() else None
+        return self._tokens.remembered(fingerprint) if self._tokens is not None else None
+
+    async def _judged(self, text: str, fingerprint: bytes, loopback: bool, surface: Surface) -> Principal:
+        if text.startswith(OURS):
+            if TOKEN.fullmatch(text):
+                return self._operator(text, loopback)
+            return await self._look_up(text, fingerprint)
+        if self._tokens is not None and text.count(".") == 2:
+            return await _by_token(self._tokens, text, fingerprint)
+        return await self._without_key(True, loopback, surface)
+
+    def _note_worked(self, fingerprint: bytes) -> None:
+        self._worked.pop(fingerprint, None)
+        if len(self._worked) >= MOST_WORKED:
+            del self._worked[next(iter(self._worked))]
+        self._worked[fingerprint] = None
 
     def _operator(self, text: str, loopback: bool) -> Principal:
         expected = self._operator_token
@@ -174,11 +228,7 @@ class Authenticator:
         self._asked_at = self._clock.monotonic()
 
 
-async def _by_token(tokens: "TokenVerifier", text: str) -> Principal:
-    fingerprint = hashlib.sha256(text.encode()).digest()
-    known = tokens.remembered(fingerprint)
-    if known is not None:
-        return known
+async def _by_token(tokens: "TokenVerifier", text: str, fingerprint: bytes) -> Principal:
     try:
         return await tokens.verify(text, fingerprint)
     except TokenRefused as refused:

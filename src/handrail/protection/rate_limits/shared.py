@@ -107,7 +107,11 @@ class SharedRateLimiter:
             self._on_degraded()
 
     def _key(self, principal: Principal) -> str:
-        """Nobody's name: the server may be shared with others."""
-        text = f"{len(principal.tenant_id)}:{principal.tenant_id}{principal.subject}"
-        place = "rate" if self._what == "messages" else f"rate:{self._what.replace(' ', '-')}"
-        return f"handrail:{place}:{hashlib.sha256(text.encode()).hexdigest()[:32]}"
+        return key_of(principal.tenant_id, principal.subject, self._what)
+
+
+def key_of(tenant_id: str, subject: str, what: str) -> str:
+    """Where a count lies on the server; nobody's name, since the server may be shared with others."""
+    text = f"{len(tenant_id)}:{tenant_id}{subject}"
+    place = "rate" if what == "messages" else f"rate:{what.replace(' ', '-')}"
+    return f"handrail:{place}:{hashlib.sha256(text.encode()).hexdigest()[:32]}"
