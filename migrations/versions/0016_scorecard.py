@@ -83,7 +83,9 @@ def upgrade() -> None:
     )
     op.create_index("ix_conversation_fact_tenant_id_started_at", "conversation_fact", ["tenant_id", "started_at"])
     op.create_index("ix_conversation_fact_tenant_id_last_at", "conversation_fact", ["tenant_id", "last_at"])
-    op.create_index("ix_conversation_fact_subject", "conversation_fact", ["tenant_id", "subject", "started_at"])
+    op.create_index(
+        "ix_conversation_fact_subject", "conversation_fact", ["tenant_id", "subject", "agent", "intent", "started_at"]
+    )
     pending = sa.text("is_closed = 0")
     op.create_index(
         "ix_conversation_fact_closes_at",

@@ -115,6 +115,9 @@ class RetentionSettings(BaseModel):
     conversations: int | None = Field(default=None, ge=1, description="Days since anything happened in one.")
     escalations: int | None = Field(default=None, ge=1, description="Days since one was resolved.")
     approvals: int | None = Field(default=None, ge=1, description="Days since one was decided.")
+    facts: int | None = Field(
+        default=None, ge=1, description="Days since a deleted conversation ended: what was counted of it, one by one."
+    )
     jobs: int = Field(default=30, ge=1, description="Days since a run of a job ended.")
 
 

@@ -30,6 +30,7 @@ from handrail.flows.audit import keep as keep_audit
 from handrail.flows.keys import keep as keep_keys
 from handrail.flows.leases import keep, recover
 from handrail.flows.releases import create_and_use
+from handrail.flows.rollup import keep as keep_rollups
 from handrail.flows.services import Services
 from handrail.flows.shutdown import drain
 from handrail.flows.sign_in import link_at_start
@@ -127,7 +128,7 @@ async def _answer(
         _warn_of_plain_text(settings)
         if services.limits.sole_owner:
             await recover(services)
-        keepers = [*keep(services), *keep_audit(services), keep_keys(services)]
+        keepers = [*keep(services), *keep_audit(services), keep_keys(services), keep_rollups(services)]
         await server.serve(sockets=[listener])
         # Leases are renewed while turns end; nothing is taken over any more.
         with server.capture_signals():

@@ -17,6 +17,7 @@ class KeptDays:
     conversations: int | None = None
     escalations: int | None = None
     approvals: int | None = None
+    facts: int | None = None
     jobs: int = 30
 
 

@@ -14,6 +14,7 @@ from handrail.core.errors import NotFound
 from handrail.core.principal import Principal, Role
 from handrail.db import Conflict
 from handrail.flows.cancel import TurnOver, cancel_turn
+from handrail.flows.rollup import count_of_subject
 from handrail.flows.services import Services
 from handrail.protection.audit import AuditEntry
 from handrail.protection.auth import LOCAL_OPERATOR, PermissionDenied, require_role
@@ -66,6 +67,7 @@ async def erase(services: Services, principal: Principal, subject: str, tenant: 
     tenant_id, encryption = tenant_for(principal, tenant), services.encryption
     store = await encryption.store()
     owner = store.owner_of(tenant_id, subject)
+    await count_of_subject(services, tenant_id, subject)
     if encryption.keys is not None:
         await store.retire(tenant_id, owner, at=services.clock.micros())
         encryption.keys.forget()
@@ -124,6 +126,7 @@ async def _carry_out(services: Services, erasure: Erasure, subject: str | None, 
             async with services.db.batch(long=True) as batch:
                 background.approvals.delete_of_conversation(batch, tenant_id, conversation_id)
                 background.escalations.delete_of_conversation(batch, tenant_id, conversation_id)
+                services.facts.forget(batch, tenant_id, conversation_id)
                 background.conversations.delete(batch, tenant_id, conversation_id)
         count += len(found)
     details = (("conversations", count), ("key_destroyed", services.encryption.is_on))

@@ -44,6 +44,7 @@ async def forget_page(services: Services, _task: Task, state: State) -> State:
         return {"at": now, "after": after, "report": report, "conversations_done": after is None}
     await _forget_escalations(services, now, report)
     await _forget_approvals(services, now, report)
+    await _forget_facts(services, now, report)
     return {"done": True, "report": report}
 
 
@@ -58,6 +59,7 @@ async def _forget_conversations(services: Services, before: int, after: str) -> 
                 background.conversations.claim(batch, tenant_id, conversation_id, before=before)
                 background.approvals.delete_of_conversation(batch, tenant_id, conversation_id)
                 background.escalations.delete_of_conversation(batch, tenant_id, conversation_id)
+                services.facts.forget(batch, tenant_id, conversation_id)
                 background.conversations.delete(batch, tenant_id, conversation_id)
         except Conflict:
             continue
@@ -85,6 +87,18 @@ async def _forget_approvals(services: Services, now: int, report: dict[str, Any]
     async with services.db.batch(long=True) as batch:
         background.approvals.delete_decided(batch, before=before)
     _add(report, "approvals", counted)
+
+
+async def _forget_facts(services: Services, now: int, report: dict[str, Any]) -> None:
+    """Of conversations that are deleted; the sums stay."""
+    kept = services.background.kept.facts
+    if kept is None:
+        return
+    before = now - kept * DAY_MICROS
+    counted = await services.facts.count_old(before=before)
+    async with services.db.batch(long=True) as batch:
+        services.facts.delete_old(batch, before=before)
+    _add(report, "facts", counted)
 
 
 def _add(report: dict[str, Any], what: str, counted: Mapping[str, int]) -> None:

@@ -6,7 +6,7 @@ Label values come from the agent project or are capped: never a tenant, a user, 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from prometheus_client import CollectorRegistry, Gauge, disable_created_metrics, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, disable_created_metrics, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from handrail.core.answers import ModelCalled
@@ -193,6 +193,11 @@ class Metrics:
             self._registry, "job_seconds", "From the last start of a run to its end.", ("job",), JOB_BUCKETS
         )
         self._jobs_waiting = gauge(self._registry, "jobs_waiting", "Runs in the outbox when it was last read.", "max")
+        self._counted = Counter("rollup_conversations", "Conversations counted anew.", registry=self._registry)
+        self._not_counted = Counter(
+            "rollup_failures", "Conversations that could not be counted.", registry=self._registry
+        )
+        self._rollup_lag = gauge(self._registry, "rollup_lag_seconds", "Age of what is not counted yet.", "max")
         self._lost = Counters(
             self._registry, "handrail_shared_state_lost", "What went on in this process alone: Valkey did not answer.",
             ("what",),
@@ -319,6 +324,14 @@ class Metrics:
 
     def jobs_wait(self, count: int) -> None:
         self._jobs_waiting.set(count)
+
+    def counted(self, conversations: int, lag_seconds: float) -> None:
+        """So many conversations were counted anew; what still waits is so old."""
+        self._counted.inc(conversations)
+        self._rollup_lag.set(lag_seconds)
+
+    def not_counted(self) -> None:
+        self._not_counted.inc()
 
     def shared_state_changed(self, is_up: bool) -> None:
         self._shared_state.set(int(is_up))

@@ -6,8 +6,17 @@ can't be counted now is counted later, and no turn waits for it.
 """
 
 from handrail.insight.scorecard.baselines import Baseline, BaselineStore, InvalidBaseline, given
+from handrail.insight.scorecard.facts import (
+    DEFAULT_WINDOW_MICROS,
+    ConversationFact,
+    closed_without_words,
+    counted,
+    fact_of,
+    intent_of,
+)
 from handrail.insight.scorecard.measures import MEASURES, Line, Measure, judged
 from handrail.insight.scorecard.objectives import WINDOWS, Burning, ErrorBudget, burning
+from handrail.insight.scorecard.rollup import Additions, add, contribution_of, sums_of, whole
 from handrail.insight.scorecard.statistics import (
     FEWEST,
     NOTHING,
@@ -19,29 +28,49 @@ from handrail.insight.scorecard.statistics import (
     weighted_share,
     wilson,
 )
-from handrail.insight.scorecard.store import FactStore
+from handrail.insight.scorecard.store import Change, FactStore, Place, StoredFact
+from handrail.insight.scorecard.transcripts import CallRecord, FeedbackRecord, Transcript, TurnRecord, UsageRecord
 
 __all__ = [
+    "DEFAULT_WINDOW_MICROS",
     "FEWEST",
     "MEASURES",
     "NOTHING",
     "WINDOWS",
+    "Additions",
     "Baseline",
     "BaselineStore",
     "Burning",
+    "CallRecord",
+    "Change",
+    "ConversationFact",
     "ErrorBudget",
     "Estimate",
     "FactStore",
+    "FeedbackRecord",
     "InvalidBaseline",
     "Line",
     "Measure",
+    "Place",
+    "StoredFact",
     "Sums",
+    "Transcript",
+    "TurnRecord",
+    "UsageRecord",
+    "add",
     "burning",
+    "closed_without_words",
+    "contribution_of",
+    "counted",
     "difference",
+    "fact_of",
     "given",
+    "intent_of",
     "judged",
     "mean",
     "share",
+    "sums_of",
     "weighted_share",
+    "whole",
     "wilson",
 ]

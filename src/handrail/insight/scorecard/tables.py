@@ -65,7 +65,7 @@ conversation_fact = Table(
     micros("updated_at"),
     Index("ix_conversation_fact_tenant_id_started_at", "tenant_id", "started_at"),
     Index("ix_conversation_fact_tenant_id_last_at", "tenant_id", "last_at"),
-    Index("ix_conversation_fact_subject", "tenant_id", "subject", "started_at"),
+    Index("ix_conversation_fact_subject", "tenant_id", "subject", "agent", "intent", "started_at"),
     Index(
         "ix_conversation_fact_closes_at",
         "closes_at",

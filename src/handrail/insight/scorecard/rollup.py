@@ -1,0 +1,175 @@
+"""What one conversation adds to the sums, so that it can be taken off again when it is counted anew. Pure.
+
+A contribution is kept with its fact as JSON: `turns` by the minute in which they were sent, `reasons`, and what the
+conversation as a whole adds. The sums by hour and day follow from it, so they can't disagree.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+from handrail.insight.scorecard.facts import (
+    HOUR_MICROS,
+    PARKED,
+    ConversationFact,
+    counted,
+    escalation_reason,
+    has_failed,
+    latency_of,
+    tripped_by,
+)
+from handrail.insight.scorecard.histogram import bucket_of
+from handrail.insight.scorecard.transcripts import Transcript, TurnRecord
+
+Grain = Literal["minute", "hour", "day"]
+MICROS: Mapping[Grain, int] = {"minute": 60_000_000, "hour": HOUR_MICROS, "day": 24 * HOUR_MICROS}
+Amounts = Counter[str]
+# By table, then by key in the order of the table's columns.
+Additions = dict[str, dict[tuple[str | int, ...], Amounts]]
+Contribution = dict[str, Any]
+
+TURNS, LATENCIES, CONVERSATIONS, REASONS = "turn_rollup", "latency_rollup", "conversation_rollup", "reason_rollup"
+
+
+def contribution_of(transcript: Transcript, fact: ConversationFact) -> Contribution:
+    """What this conversation adds, as it is kept."""
+    turns: dict[tuple[int, str, str, str], tuple[Amounts, Counter[int]]] = {}
+    reasons: Counter[tuple[int, str, str, str, str]] = Counter()
+    for turn in counted(transcript):
+        key = (start_of(turn.created_at, "minute"), turn.release_id, turn.intent or "", turn.latency_class or "")
+        amounts, latencies = turns.setdefault(key, (Counter(), Counter()))
+        amounts.update(_of_turn(turn))
+        latency = latency_of(turn)
+        if latency is not None:
+            latencies[bucket_of(latency)] += 1
+        hour = start_of(turn.created_at, "hour")
+        for kind, reason in _reasons(turn):
+            reasons[hour, turn.release_id, turn.intent or "", kind, reason] += 1
+    return {
+        "turns": [
+            [*key, _told(amounts), {str(bucket): count for bucket, count in sorted(latencies.items())}]
+            for key, (amounts, latencies) in sorted(turns.items())
+        ],
+        "reasons": [[*key, count] for key, count in sorted(reasons.items())],
+        **whole(fact),
+    }
+
+
+def whole(fact: ConversationFact) -> Contribution:
+    """The part that the conversation as a whole adds."""
+    return {"conversation": [start_of(fact.started_at, "hour"), fact.release_id, fact.intent, _told(_of_whole(fact))]}
+
+
+def sums_of(tenant_id: str, agent: str, channel: str, contribution: Contribution) -> Additions:
+    """All the rows that a contribution adds to."""
+    sums: Additions = {TURNS: {}, LATENCIES: {}, CONVERSATIONS: {}, REASONS: {}}
+    for minute, release_id, intent, latency_class, amounts, latencies in contribution["turns"]:
+        for grain in ("minute", "hour", "day"):
+            about = ("", "", "") if grain == "minute" else (intent, channel, latency_class)
+            key = (tenant_id, grain, start_of(minute, grain), agent, release_id, *about)
+            _add(sums[TURNS], key, amounts)
+            for bucket, count in latencies.items():
+                _add(sums[LATENCIES], (*key, int(bucket)), {"turns": count})
+    for grain in ("hour", "day"):
+        for hour, release_id, intent, kind, reason, count in contribution["reasons"]:
+            key = (tenant_id, grain, start_of(hour, grain), agent, release_id, intent, channel, kind, reason)
+            _add(sums[REASONS], key, {"count": count})
+        hour, release_id, intent, amounts = contribution["conversation"]
+        key = (tenant_id, grain, start_of(hour, grain), agent, release_id, intent, channel)
+        _add(sums[CONVERSATIONS], key, amounts)
+    return sums
+
+
+def add(total: Additions, more: Additions, sign: int = 1) -> None:
+    """Add to `total`, or take off with a sign of -1; what comes to nothing is left out."""
+    for table, rows in more.items():
+        into = total.setdefault(table, {})
+        for key, amounts in rows.items():
+            now = into.setdefault(key, Counter())
+            for name, amount in amounts.items():
+                now[name] += sign * amount
+                if not now[name]:
+                    del now[name]
+            if not now:
+                del into[key]
+
+
+def start_of(at: int, grain: Grain) -> int:
+    """The beginning of the minute, hour or day (UTC) of a time."""
+    return at - at % MICROS[grain]
+
+
+def _add(rows: dict[tuple[str | int, ...], Amounts], key: tuple[str | int, ...], amounts: Mapping[str, int]) -> None:
+    rows.setdefault(key, Counter()).update(amounts)
+
+
+def _told(amounts: Amounts) -> dict[str, int]:
+    return {name: int(amount) for name, amount in amounts.items() if amount}
+
+
+def _of_turn(turn: TurnRecord) -> dict[str, int]:
+    return {
+        "turns": 1,
+        "completed": turn.status == "completed",
+        "failed": turn.status == "failed",
+        "cancelled": turn.status == "cancelled",
+        "parked": turn.status == PARKED,
+        "handed_off": turn.is_escalated,
+        "clarified": turn.action in ("clarify", "confirm"),
+        "refused": turn.action == "refuse",
+        "tripped": bool(tripped_by(turn)),
+        "overhead_micros": turn.overhead_micros or 0,
+        "model_calls": len(turn.usage),
+        "input_tokens": sum(each.input_tokens or 0 for each in turn.usage),
+        "output_tokens": sum(each.output_tokens or 0 for each in turn.usage),
+        "cost_micros": sum(each.cost_micros or 0 for each in turn.usage),
+        "unpriced_calls": sum(each.cost_micros is None for each in turn.usage),
+        "tool_calls": len(turn.calls),
+        "tool_failures": sum(has_failed(call) for call in turn.calls),
+        "side_effects": sum(call.effect == "write" for call in turn.calls),
+        "approvals": turn.approvals,
+    }
+
+
+def _reasons(turn: TurnRecord) -> Iterable[tuple[str, str]]:
+    if turn.status == "failed":
+        yield "error", turn.error_code or "unknown"
+    if turn.is_escalated:
+        yield "escalation", escalation_reason(turn)
+    for guardrail in tripped_by(turn):
+        yield "guardrail", guardrail
+    for rung in turn.fallbacks:
+        yield "fallback", f"model.{rung}"
+    for call in turn.calls:
+        for rung in call.fallbacks:
+            yield "fallback", f"tool.{rung}"
+        if call.code is not None:
+            yield "denied", call.code
+
+
+def _of_whole(fact: ConversationFact) -> Amounts:
+    """Rates count closed conversations only; money, ratings and thumbs count as soon as they are known."""
+    closed = int(fact.is_closed)
+    resolved = closed * fact.is_resolved
+    return Counter(
+        conversations=1,
+        closed=closed,
+        completed=closed * fact.is_completed,
+        resolved=resolved,
+        escalated=closed * fact.is_escalated,
+        recontacted=closed * fact.is_recontacted,
+        closed_turns=closed * fact.turns,
+        closed_cost_micros=closed * fact.cost_micros,
+        resolved_cost_micros=resolved * fact.cost_micros,
+        turns=fact.turns,
+        cost_micros=fact.cost_micros,
+        unpriced_calls=fact.unpriced_calls,
+        value_micros=fact.value_micros,
+        csat_sum=fact.csat or 0,
+        csat_count=fact.csat is not None,
+        nps_promoters=fact.nps is not None and fact.nps >= 9,
+        nps_detractors=fact.nps is not None and fact.nps <= 6,
+        nps_count=fact.nps is not None,
+        thumbs_up=fact.thumbs_up,
+        thumbs_down=fact.thumbs_down,
+    )
