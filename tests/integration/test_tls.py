@@ -3,6 +3,7 @@
 import asyncio
 import datetime
 import ipaddress
+import os
 import signal
 import socket
 import ssl
@@ -18,7 +19,9 @@ from cryptography.x509.oid import NameOID
 from handrail.core.errors import UsageError
 from handrail.http.tls import fingerprint, load, server_context
 from handrail.settings import TlsSettings
-from tests.integration.processes import Provider, agent_project, run, serving
+from tests.integration.processes import Process, Provider, agent_project, run, serving
+from tests.integration.test_replicas import until
+from tests.integration.test_workers import is_alive, workers_of
 
 
 def certificate(folder: Path, *, password: bytes | None = None) -> tuple[Path, Path]:
@@ -147,6 +150,40 @@ def test_a_server_speaks_it_takes_new_files_and_is_known_to_its_commands(tmp_pat
     assert listed.returncode == 0, listed.stderr
     assert (renewed, fingerprint(cert) != before) == (True, True)
     assert listed_again.returncode == 0, listed_again.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.postgres
+def test_every_worker_takes_new_files_one_that_only_starts_included(tmp_path: Path, blank_postgres_url: str):
+    cert, key = certificate(tmp_path / "tls")
+    provider = Provider()
+    project = str(agent_project(tmp_path / "talker", provider))
+    options = ("--project", project, "--workers", "2", "--tls-cert", str(cert), "--tls-key", str(key))
+    with serving("serve", *options, home=tmp_path / "home", HANDRAIL_DATABASE_URL=blank_postgres_url) as server:
+        port = urlsplit(server.address).port or 0
+        until(lambda: len(workers_of(server)) == 2)
+        workers = workers_of(server)
+        # The first is ready by now, the second may be anywhere in its start.
+        certificate(tmp_path / "tls")
+        server.send(signal.SIGHUP)
+        until(lambda: server.said().count("the certificate was read again") == 2, seconds=60)
+        assert [of_one_alone(server, each, port, cert) for each in workers] == [True, True]
+        assert (workers_of(server), all(map(is_alive, workers))) == (workers, True)
+        server.send(signal.SIGTERM)
+        assert server.ended() == 0
+    provider.close()
+
+
+def of_one_alone(server: Process, worker: int, port: int, cert: Path) -> bool:
+    """Whether this worker shows the new files, while the others hold still."""
+    others = [each for each in workers_of(server) if each != worker]
+    for each in others:
+        os.kill(each, signal.SIGSTOP)
+    try:
+        return asyncio.run(_renewed(port, cert))
+    finally:
+        for each in others:
+            os.kill(each, signal.SIGCONT)
 
 
 async def _renewed(port: int, cert: Path) -> bool:

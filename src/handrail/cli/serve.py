@@ -175,10 +175,15 @@ async def serve_as_worker(listener: socket.socket, settings: Settings, agent: st
         for tenant in dict.fromkeys(tenants):
             if (stable := await services.releases.stable(tenant, agent)) is not None:
                 await services.releases.load(tenant, stable)
-        sampling = asyncio.get_running_loop().create_task(_sample(services))
+        loop = asyncio.get_running_loop()
+        sampling = loop.create_task(_sample(services))
+        certificate = Certificate.of(settings)
+        if certificate is not None:
+            # Whoever is ready is told of new files, and would end of it without a handler.
+            loop.add_signal_handler(signal.SIGHUP, certificate.renew)
         sys.stdout.buffer.write(READY)
         sys.stdout.flush()
-        await _answer(services, listener, settings, Certificate.of(settings))
+        await _answer(services, listener, settings, certificate)
         sampling.cancel()
 
 

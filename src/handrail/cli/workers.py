@@ -70,6 +70,8 @@ class Supervisor:
         self._stopping = asyncio.Event()
         self._ready = asyncio.Event()
         self._never_ready = 0
+        self._serving: set[asyncio.subprocess.Process] = set()
+        self._renewals = 0
         self._metrics = Path(tempfile.mkdtemp(prefix="handrail-metrics-"))
 
     async def run(self) -> None:
@@ -82,7 +84,7 @@ class Supervisor:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._stop)
         if self._job.settings.get("tls", {}).get("cert"):
-            loop.add_signal_handler(signal.SIGHUP, self._tell, signal.SIGHUP)
+            loop.add_signal_handler(signal.SIGHUP, self._renew)
         keeping = [loop.create_task(self._keep(index)) for index in range(self._workers)]
         try:
             await self._any_ready()
@@ -111,18 +113,25 @@ class Supervisor:
         self._stopping.set()
         self._tell(signal.SIGTERM)
 
+    def _renew(self) -> None:
+        """Workers that do not serve yet are told when they do: until then the signal would end them."""
+        self._renewals += 1
+        for process in self._serving:
+            _send(process, signal.SIGHUP)
+
     def _tell(self, what: signal.Signals) -> None:
         for process in self._processes.values():
-            with contextlib.suppress(ProcessLookupError):
-                process.send_signal(what)
+            _send(process, what)
 
     async def _keep(self, index: int) -> None:
         """One worker after another in this place."""
         deaths = 0
         while not self._stopping.is_set():
             began = time.monotonic()
+            renewals = self._renewals
             process = self._processes[index] = await self._start(index)
-            was_ready = await self._watch(process)
+            was_ready = await self._watch(process, renewals)
+            self._serving.discard(process)
             code = await process.wait()
             if process.stdin is not None:
                 process.stdin.close()
@@ -145,18 +154,26 @@ class Supervisor:
             process.send_signal(signal.SIGTERM)
         return process
 
-    async def _watch(self, process: asyncio.subprocess.Process) -> bool:
+    async def _watch(self, process: asyncio.subprocess.Process, renewals: int) -> bool:
         """Whether it came to take turns; returns when its output ends."""
         assert process.stdout is not None
         was_ready = False
         while line := await process.stdout.readline():
             if line == READY:
                 was_ready = True
+                self._serving.add(process)
+                if renewals != self._renewals:
+                    _send(process, signal.SIGHUP)
                 self._ready.set()
             else:
                 sys.stdout.buffer.write(line)
                 sys.stdout.flush()
         return was_ready
+
+
+def _send(process: asyncio.subprocess.Process, what: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        process.send_signal(what)
 
 
 async def prepare(job: Job) -> dict[str, Any]:
