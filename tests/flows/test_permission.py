@@ -151,6 +151,34 @@ class TestWhoeverGoesOn:
         turn = await world.stored((await world.say(ana, "hello"))["id"])
         assert (sender_of(turn, ana), turn.roles) == (ANA, ())
 
+    async def test_has_their_scopes_and_teams_in_conditions_after_a_pause(
+        self, sqlite_db: Database, clock: FrozenClock, desk: Desk
+    ):
+        when = "'accounts' in principal.scopes && 'north' in principal.teams"
+        policies = (
+            f'permissions: {{close_account: {{roles: [operator], when: "{when}"}}}}\n'
+            "approvals:\n- {name: closing, tools: [close_account], risk: high, expires_after: 2h}\n"
+        )
+        world = await world_over(sqlite_db, clock, project={**PROJECT, "policies.yaml": policies})
+        desk.acts["close_account"] = lambda: {"closed": True}
+        outcomes: list[bool] = []
+        for number, (scopes, teams) in enumerate(
+            [({"accounts", "x"}, {"north"}), ({"x"}, {"north"}), ({"accounts"}, set[str]()), (set[str](), set[str]())]
+        ):
+            sender = Principal(
+                "default", f"otto{number}", frozenset({Role.OPERATOR}), frozenset(scopes), teams=frozenset(teams)
+            )
+            world.script(calls(("close_account", {})), "Settled.", repeats=False)
+            conversation = await world.open(sender)
+            result = await world.say(conversation, "close it", sender)
+            assert sender_of(await world.stored(result["id"]), conversation) == sender
+            desk.clear()
+            for approval in await world.services.approvals.of_turn("default", result["id"]):
+                await decided(world, approval)
+            outcomes.append(desk.names() == ["close_account"])
+        assert outcomes == [True, False, False, False]
+        await closed(world)
+
     async def test_of_an_operator_is_no_end_user_after_a_pause(
         self, sqlite_db: Database, clock: FrozenClock, desk: Desk
     ):

@@ -18,7 +18,7 @@ MOST_NESTING = 64
 FIELDS: Mapping[str, frozenset[str]] = {
     "tool": frozenset(),
     "args": frozenset(),
-    "principal": frozenset({"subject", "roles", "tenant"}),
+    "principal": frozenset({"subject", "roles", "tenant", "scopes", "teams"}),
     "conversation": frozenset({"id", "agent", "channel", "turn_count"}),
     "intent": frozenset(),
 }
@@ -67,6 +67,8 @@ class CallFacts:
                 "subject": principal.subject,
                 "roles": sorted(role.value for role in principal.roles),
                 "tenant": principal.tenant_id,
+                "scopes": sorted(principal.scopes),
+                "teams": sorted(principal.teams),
             },
             "conversation": {
                 "id": conversation.id,

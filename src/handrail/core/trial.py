@@ -8,7 +8,7 @@ from handrail.core.tools import Tool
 
 _SAMPLES: Mapping[str, Any] = {"string": "x", "integer": 1, "number": 1.5, "boolean": True}
 _AROUND: Mapping[str, Any] = {
-    "principal": {"subject": "x", "roles": ["end_user"], "tenant": "x"},
+    "principal": {"subject": "x", "roles": ["end_user"], "tenant": "x", "scopes": ["x"], "teams": ["x"]},
     "conversation": {"id": "x", "agent": "x", "channel": "api", "turn_count": 1},
     "intent": "x",
 }

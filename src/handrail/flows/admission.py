@@ -106,6 +106,8 @@ async def begin(
             epoch=1 if status is TurnStatus.RUNNING else 0,
             created_at=at,
             roles=roles_of(principal),
+            scopes=tuple(sorted(principal.scopes)),
+            teams=tuple(sorted(principal.teams)),
             tripped=judgement.stored(),
         )
         try:

@@ -14,4 +14,5 @@ def roles_of(principal: Principal) -> tuple[str, ...]:
 def sender_of(turn: Turn, conversation: Conversation) -> Principal:
     """The principal of a turn that was read from the store."""
     roles = frozenset(Role(role) for role in turn.roles) or frozenset({Role.END_USER})
-    return Principal(turn.tenant_id, conversation.subject, roles)
+    scopes, teams = frozenset(turn.scopes), frozenset(turn.teams)
+    return Principal(turn.tenant_id, conversation.subject, roles, scopes, teams=teams)

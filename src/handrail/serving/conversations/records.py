@@ -73,7 +73,7 @@ class Turn:
 
     `moved_from` is the release that the conversation left with this turn, because it was switched off. `tripped` are
     the guardrails that its message tripped, each with what was done. `roles` are those of who sent it; none for an end
-    user, whom nearly every turn is of.
+    user, whom nearly every turn is of. `scopes` and `teams` are theirs too; nearly nobody has any.
     """
 
     id: str
@@ -94,6 +94,8 @@ class Turn:
     awaiting: str | None = None
     escalation_id: str | None = None
     roles: tuple[str, ...] = ()
+    scopes: tuple[str, ...] = ()
+    teams: tuple[str, ...] = ()
     parked: Mapping[str, Any] | None = None
     ladder: Sequence[Mapping[str, Any]] = ()
     tripped: Sequence[Mapping[str, Any]] = ()
@@ -125,6 +127,8 @@ class Turn:
             awaiting=row["awaiting"],
             escalation_id=row["escalation_id"],
             roles=tuple(json.loads(row["roles"])) if row["roles"] else (),
+            scopes=tuple(json.loads(row["scopes"])) if row["scopes"] else (),
+            teams=tuple(json.loads(row["teams"])) if row["teams"] else (),
             parked=json.loads(row["parked"]) if row["parked"] else None,
             ladder=json.loads(row["ladder"]) if row["ladder"] else (),
             tripped=json.loads(row["tripped"]) if row["tripped"] else (),

@@ -354,6 +354,8 @@ class ConversationStore:
                 "awaiting": None,
                 "escalation_id": None,
                 "roles": json.dumps(turn.roles) if turn.roles else None,
+                "scopes": json.dumps(turn.scopes) if turn.scopes else None,
+                "teams": json.dumps(turn.teams) if turn.teams else None,
                 "parked": None,
                 "ladder": None,
                 "tripped": json.dumps(list(turn.tripped)) if turn.tripped else None,

@@ -58,6 +58,8 @@ turn = Table(
     Column("awaiting", Text),
     Column("escalation_id", Text),
     json_text("roles"),
+    json_text("scopes"),
+    json_text("teams"),
     json_text("parked"),
     json_text("ladder"),
     json_text("tripped"),
