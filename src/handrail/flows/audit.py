@@ -109,6 +109,11 @@ def baseline_recorded(principal: Principal, baseline_id: str, agent: str) -> Aud
     )
 
 
+def insight_exported(principal: Principal, what: str) -> AuditEntry:
+    """Staff took figures out as a file; noted, for nothing else is written."""
+    return AuditEntry(principal.tenant_id, "insight.exported", "done", f"insight:{what}", principal)
+
+
 def exported(services: Services, batch: Batch, tenant_id: str, run_id: str, conversations: int) -> None:
     """All conversations of a tenant are about to be in a file; who asked is on record under the same run."""
     details = (("conversations", conversations),)

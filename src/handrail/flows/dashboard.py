@@ -1,0 +1,168 @@
+"""The business dashboard: what the agents did in a time, as one body for the page, the exports and the digest.
+
+Shares count conversations one by one here, so that they come from sums in milliseconds; the scorecard counts users.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from handrail.core.clock import iso
+from handrail.core.errors import UsageError
+from handrail.core.principal import Principal
+from handrail.db import Database
+from handrail.flows.services import Services
+from handrail.flows.switches import breakers_of
+from handrail.insight.scorecard import FEWEST, NOTHING, Estimate, Sums, share
+from handrail.reports.series import Conversations, Filters, Group, Point, Turns, by_intent, reasons, series, summary
+
+Body = dict[str, Any]
+MICROS = 1_000_000
+HOUR, DAY = 3600 * MICROS, 24 * 3600 * MICROS
+RANGES: Mapping[str, int] = {"24h": DAY, "7d": 7 * DAY, "28d": 28 * DAY, "90d": 90 * DAY}
+DEFAULT_RANGE = "7d"
+NARROWS = ("agent", "release_id", "intent", "channel")
+CLASSES = ("simple", "medium", "complex")
+
+
+def filters_of(tenant_id: str, now: int, given: Mapping[str, str]) -> Filters:
+    """What the parameters of an address ask for.
+
+    Raises:
+        UsageError: a range that is not among `RANGES`.
+    """
+    name = given.get("range") or DEFAULT_RANGE
+    if name not in RANGES:
+        raise UsageError(f"range {name!r} is not known; use one of {', '.join(RANGES)}", param="range")
+    narrowed = {each: given.get(each) or None for each in NARROWS}
+    return Filters(tenant_id, now - RANGES[name], now, **narrowed)
+
+
+async def dashboard_body(db: Database, filters: Filters) -> Body:
+    """Sums, shares and lines of a time; by the hour up to three days, else by the day."""
+    bucket = "hour" if filters.until - filters.since <= 3 * DAY else "day"
+    total, points, intents, escalations, errors, guardrails = await asyncio.gather(
+        summary(db, filters),
+        series(db, filters, bucket),
+        by_intent(db, filters),
+        reasons(db, filters, "escalation"),
+        reasons(db, filters, "error"),
+        reasons(db, filters, "guardrail"),
+    )
+    return {
+        "object": "dashboard",
+        "since": iso(filters.since),
+        "until": iso(filters.until),
+        "bucket": bucket,
+        **{name: getattr(filters, name) for name in NARROWS},
+        "fewest": FEWEST,
+        "note": "Shares count conversations one by one; the scorecard counts users.",
+        **_sums(total.turns, total.conversations),
+        "latency": {name: _latency(total.turns, name) for name in CLASSES},
+        "series": [_point(each) for each in points],
+        "intents": [_group(each) for each in intents],
+        "escalation_reasons": [asdict(each) for each in escalations],
+        "error_types": [asdict(each) for each in errors],
+        "guardrails": [asdict(each) for each in guardrails],
+    }
+
+
+async def now_body(services: Services, principal: Principal) -> Body:
+    """What waits and what is broken at this moment."""
+    pending = await services.approvals.list_pending(principal.tenant_id, limit=1000)
+    oldest = min((each.created_at for each in pending), default=None)
+    opened = [each for each in breakers_of(services, principal) if each["state"] != "closed"]
+    return {
+        "approvals_waiting": len(pending),
+        "oldest_approval_seconds": None if oldest is None else (services.clock.micros() - oldest) // MICROS,
+        "breakers_open": [each["key"] for each in opened],
+        "turns_running": len(services.running),
+    }
+
+
+def _sums(turns: Turns, conversations: Conversations) -> Body:
+    return {
+        "turns": turns.turns,
+        "conversations": conversations.conversations,
+        "pending": conversations.pending,
+        "closed": conversations.closed,
+        "resolved": _share(conversations.resolved, conversations.closed),
+        "completed": _share(conversations.completed, conversations.closed),
+        "escalated": _share(conversations.escalated, conversations.closed),
+        "errors": _share(turns.failed, turns.turns),
+        "tool_failures": _share(turns.tool_failures, turns.tool_calls),
+        "p50_ms": _milliseconds(turns, 0.5),
+        "p95_ms": _milliseconds(turns, 0.95),
+        "cost_micros": turns.cost_micros if turns.model_calls > turns.unpriced_calls else None,
+        "unpriced_calls": turns.unpriced_calls,
+        "cost_per_conversation_micros": _each(conversations.closed_cost_micros, conversations.closed),
+        "cost_per_resolved_micros": _each(conversations.closed_cost_micros, conversations.resolved),
+        "value_micros": conversations.value_micros,
+        "csat": {
+            "value": conversations.csat_sum / conversations.csat_count if conversations.csat_count else None,
+            "n": conversations.csat_count,
+        },
+        "thumbs_up": _share(conversations.thumbs_up, conversations.thumbs_up + conversations.thumbs_down),
+    }
+
+
+def _point(each: Point) -> Body:
+    return {"at": iso(each.starts_at), **_sums(each.turns, each.conversations)} | {
+        f"p95_{name}_ms": _milliseconds(each.turns, 0.95, name) for name in CLASSES
+    }
+
+
+def _group(each: Group) -> Body:
+    return {"intent": each.name or None, **_sums(each.turns, each.conversations)}
+
+
+def _latency(turns: Turns, name: str) -> Body:
+    return {f"p{int(part * 100)}_ms": _milliseconds(turns, part, name) for part in (0.5, 0.95, 0.99)} | {
+        "turns": sum(turns.histogram(name).values())
+    }
+
+
+def _milliseconds(turns: Turns, part: float, name: str | None = None) -> float | None:
+    found = turns.latency_micros(part, name)
+    return None if found is None else round(found / 1000, 1)
+
+
+def _each(micros: int, among: int) -> int | None:
+    return round(micros / among) if among else None
+
+
+def _share(x: int, n: int) -> Body:
+    found: Estimate = share(Sums(n, n, x, x, x, n)) if n else NOTHING
+    return {
+        "value": found.value,
+        "low": found.low,
+        "high": found.high,
+        "n": found.n,
+        "count": x,
+        "is_enough": found.is_enough,
+    }
+
+
+def rows_of(body: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """The lines of a dashboard as flat rows, for a table or a file."""
+    return [
+        {
+            "time": each["at"],
+            "turns": each["turns"],
+            "conversations": each["conversations"],
+            "pending": each["pending"],
+            "closed": each["closed"],
+            "resolved": each["resolved"]["count"],
+            "escalated": each["escalated"]["count"],
+            "failed_turns": each["errors"]["count"],
+            "p50_ms": each["p50_ms"],
+            "p95_ms": each["p95_ms"],
+            "cost_micros": each["cost_micros"],
+            "unpriced_calls": each["unpriced_calls"],
+            "value_micros": each["value_micros"],
+            "csat": each["csat"]["value"],
+            "csat_answers": each["csat"]["n"],
+        }
+        for each in body["series"]
+    ]

@@ -1,0 +1,66 @@
+"""The dashboard, as a browser without scripts sees it, over what was really counted."""
+
+import csv
+import io
+
+import pytest
+
+from handrail.console.pages.dashboard import _harmless  # pyright: ignore[reportPrivateUsage]
+from handrail.core import json
+from handrail.flows.rollup import Windows, catch_up
+from handrail.protection.audit import AuditQuery
+from tests.console.console import Console
+
+
+async def count(console: Console) -> None:
+    await catch_up(console.services, Windows(console.services).of)
+
+
+class TestDashboard:
+    async def test_tells_an_empty_deployment_what_to_do(self, console: Console) -> None:
+        page = (await console.get("/console/dashboard")).text
+        assert "No conversation in this time." in page
+        assert "not measured yet" in page
+
+    async def test_shows_what_was_counted_without_a_share_of_a_few(self, console: Console) -> None:
+        for _ in range(2):
+            await console.say("hello there")
+        await count(console)
+        page = (await console.get("/console/dashboard?range=24h")).text
+        assert "2 pending" in page
+        assert "Conversations by the hour" in page
+        assert " %</span>" not in page.partition("Last 24 hours")[2].partition("Conversations by the hour")[0].replace(
+            "0 of 2", ""
+        )
+        assert 'href="/console/conversations?range=24h' in page
+
+    async def test_keeps_its_choices_in_its_address_and_says_when_one_is_unknown(self, console: Console) -> None:
+        page = (await console.get("/console/dashboard?range=28d&agent=echo")).text
+        assert '<option value="28d" selected>' in page
+        assert "<option selected>echo</option>" in page
+        wrong = await console.get("/console/dashboard?range=%3Cb%3E")
+        assert wrong.status_code == 422
+        assert "&lt;b&gt;" in wrong.text
+        assert "<b>" not in wrong.text
+
+    async def test_gives_its_lines_as_csv_and_all_of_it_as_json(self, console: Console) -> None:
+        await console.say("hello there")
+        await count(console)
+        answer = await console.get("/console/dashboard.csv?range=24h")
+        rows = list(csv.DictReader(io.StringIO(answer.text)))
+        assert "attachment" in answer.headers["content-disposition"]
+        assert sum(int(row["conversations"]) for row in rows) == 1
+        body = json.loads((await console.get("/console/dashboard.json?range=24h")).text)
+        assert (body["object"], body["conversations"], body["pending"]) == ("dashboard", 1, 1)
+
+    async def test_writes_down_who_took_figures_out(self, console: Console) -> None:
+        await console.get("/console/dashboard.json")
+        await console.services.audit.flush()
+        found = await console.services.audit.store.search(AuditQuery("default", action="insight.exported"))
+        assert len(found) == 1
+
+
+@pytest.mark.parametrize("begins", ["=", "+", "-", "@", "\t"])
+def test_no_cell_is_a_formula(begins: str) -> None:
+    assert _harmless(f"{begins}cmd") == f"'{begins}cmd"
+    assert _harmless(-4) == -4
