@@ -140,7 +140,7 @@ FILE_FENCE = re.compile(r'^```\w+ title="(?P<path>[^"]+)"\n(?P<content>.*?)^```'
 # Not errors that were raised, so no class carries them: how a turn or a tool call ended.
 ENDINGS = {
     *("agent_failed", "cancelled", "confirmation_changed", "too_many_owners"),
-    *("rejected", "approval_expired", "changed", "untraced_arguments", "instructions_leaked"),
+    *("rejected", "approval_expired", "changed", "untraced_arguments", "instructions_leaked", "unknown_token"),
     *("unknown_job", "disk_error"),
     *("model_answer_too_long", "model_content_filter"),
     *("no_such_tool", "timeout", "tool_failed", "tools_busy", "unknown"),

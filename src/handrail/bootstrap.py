@@ -45,7 +45,7 @@ from handrail.protection.encryption import (
     service_named,
 )
 from handrail.protection.guardrails import Detector, KnownStrings, OutputScanner, read_thresholds
-from handrail.protection.privacy import personal_in
+from handrail.protection.privacy import Mint, Privacy, TokenVault
 from handrail.protection.rate_limits import AddressRate, LeasedRate, Rate, RateLimiter, SharedRateLimiter, lease_terms
 from handrail.serving.context import extract
 from handrail.serving.conversations import (
@@ -123,6 +123,7 @@ async def services_from(settings: Settings, clock: Clock | None = None) -> Async
     tokens = _tokens(settings.auth, clock, egress)
     authenticator = Authenticator(keys, clock, operator_token(settings.data_dir), tokens, attempts)
     await authenticator.start()
+    privacy = Privacy(Mint(audit_keys(settings.data_dir, settings.audit.secret).tokens), TokenVault(db))
     detector = Detector(thresholds=read_thresholds(settings.data_dir))
     services = Services(
         clock=clock,
@@ -163,9 +164,10 @@ async def services_from(settings: Settings, clock: Clock | None = None) -> Async
         switch_store=SwitchStore(db),
         background=_background(db, settings),
         encryption=encryption,
+        privacy=privacy,
         metrics=metrics,
         detector=detector,
-        output_scanner=OutputScanner(KnownStrings.of_environment(os.environ), personal_in),
+        output_scanner=OutputScanner(KnownStrings.of_environment(os.environ), privacy.finder.personal_in),
         bus=bus,
     )
     mirror.hear(services.breakers)
@@ -410,6 +412,7 @@ def _background(db: Database, settings: Settings) -> Background:
         exports=ExportFolder(settings.data_dir / "exports"),
         subjects=SubjectRecords(db),
         erasures=ErasureLog(db),
+        vault=TokenVault(db),
         kept=KeptDays(**settings.retention.model_dump()),
     )
 

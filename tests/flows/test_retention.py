@@ -10,6 +10,7 @@ from handrail.db import Conflict, Prepared, metadata
 from handrail.flows.background import KeptDays
 from handrail.flows.retention import DAY_MICROS, PAGE, forget_page, sweep_runs
 from handrail.oversight.approvals import Clause, GuardedCall, Requirement, Risk, opened
+from handrail.protection.privacy import Token
 from handrail.serving.conversations import Conversation
 from tests.flows.world import World
 
@@ -111,6 +112,8 @@ async def _fill(world: World, conversation: Conversation, turn_id: str) -> None:
         },
     }
     async with world.db.batch() as batch:
+        tokens = [Token("<email_0123456789ab>", "email", "ann@example.com")]
+        world.services.privacy.vault.keep(batch, "default", conversation.id, tokens, 1)
         for name, row in rows.items():
             batch.add(Prepared(insert(metadata.tables[name]).values(key | row)), {})
     for name in _tables_that_refer_to("conversation", "turn"):

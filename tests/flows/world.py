@@ -31,6 +31,7 @@ from handrail.oversight.escalations import EscalationRetention, EscalationStore
 from handrail.protection.audit import AuditKeys, AuditStore, AuditTrail
 from handrail.protection.auth import Authenticator, KeyStore, SessionStore, SignInLinks
 from handrail.protection.encryption import Encryption, ErasureLog
+from handrail.protection.privacy import Mint, Privacy, TokenVault
 from handrail.protection.rate_limits import Rate, RateLimiter
 from handrail.serving.context import extract
 from handrail.serving.conversations import (
@@ -310,6 +311,7 @@ def background_over(db: Database) -> Background:
         exports=ExportFolder(Path(tempfile.gettempdir()) / f"handrail-exports-{os.getpid()}"),
         subjects=SubjectRecords(db),
         erasures=ErasureLog(db),
+        vault=TokenVault(db),
     )
 
 
@@ -369,6 +371,7 @@ async def world_over(
         switch_store=SwitchStore(counting),
         background=background_over(counting),
         encryption=encryption,
+        privacy=Privacy(Mint(AUDIT_KEYS.tokens), TokenVault(counting)),
         metrics=metrics,
         default_agent="shop",
     )

@@ -41,6 +41,7 @@ class Tool:
             `orders.total_cents`; lists are passed through, and a name stands for all that is in it.
         egress: a read whose arguments go to a place outside, such as a search of the web.
         free_text: parameters that may hold any words, because nobody acts upon them.
+        personal: parameters that take people's identifiers, which the model may know by a handle only.
         asked_as: further words by which users ask for this, such as `money back`.
         secondary: asked with the same arguments when this read can't be had; never asked for its own secondary.
         last_good_seconds: how old a value may be that stands in for this read when nobody else answers.
@@ -61,6 +62,7 @@ class Tool:
     trusted: tuple[str, ...] = ()
     egress: bool = False
     free_text: tuple[str, ...] = ()
+    personal: tuple[str, ...] = ()
     asked_as: tuple[str, ...] = ()
     secondary: "Tool | None" = None
     last_good_seconds: float | None = None

@@ -12,6 +12,7 @@ from handrail.core.errors import TurnPaused
 from handrail.core.messages import Message, ToolCall, ToolResult
 from handrail.flows.model_call import GovernedModel
 from handrail.flows.output import filter_for, refused
+from handrail.flows.personal import VeiledModel
 from handrail.flows.route import AWAITING_MICROS, Route
 from handrail.flows.services import ActiveTurn, ReadContext, Services
 from handrail.flows.tool_call import call_tool, call_tools
@@ -198,7 +199,7 @@ async def _agent(services: Services, active: ActiveTurn, route: Route) -> AsyncG
     )
     loop = answer_by_loop(
         request,
-        client=GovernedModel(services, active),
+        client=VeiledModel(services, active, GovernedModel(services, active)),
         call_tools=partial(call_tools, services, active),
         deadline=active.deadline,
         limits=release.loop_limits,

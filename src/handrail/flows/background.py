@@ -7,6 +7,7 @@ from handrail.db.jobs import Executors, JobRuns, Outbox
 from handrail.oversight.approvals import ApprovalRetention
 from handrail.oversight.escalations import EscalationRetention
 from handrail.protection.encryption import ErasureLog
+from handrail.protection.privacy import TokenVault
 from handrail.serving.conversations import ConversationExport, ConversationRetention, ExportFolder, SubjectRecords
 
 
@@ -35,5 +36,6 @@ class Background:
     exports: ExportFolder
     subjects: SubjectRecords
     erasures: ErasureLog
+    vault: TokenVault
     kept: KeptDays = KeptDays()
     engine: Engine = field(default_factory=NoEngine)

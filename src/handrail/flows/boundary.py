@@ -35,8 +35,8 @@ _MAY_HOLD_ADDRESS = re.compile(r"[@.\\]|//|[^\x00-\x7f]")
 # Failures in our own words; those of a tool (`tool_error`, `tool_unavailable`) may repeat anybody's.
 _OUR_CODES = frozenset({
     "permission_denied", "no_such_tool", "invalid_arguments", "switched_off", "timeout", "tool_failed", "tools_busy",
-    "unknown", "rejected", "approval_expired", "changed", "untraced_arguments", "instructions_leaked", "breaker_open",
-    "overloaded", "deadline_exceeded",
+    "unknown", "rejected", "approval_expired", "changed", "untraced_arguments", "instructions_leaked", "unknown_token",
+    "breaker_open", "overloaded", "deadline_exceeded",
 })  # fmt: skip
 
 

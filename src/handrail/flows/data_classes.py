@@ -57,6 +57,9 @@ DATA_CLASSES: Mapping[str, Columns] = {
         json="tripped",
         anchor="conversation_id",
     ),
+    "token": Columns(
+        "id tenant_id conversation_id kind created_at", content="value", derived="handle", anchor="conversation_id"
+    ),
     "idempotency_key": Columns("tenant_id route key resource_id created_at", subject="subject", derived="body_hash"),
     "approval": Columns(
         "id tenant_id conversation_id turn_id tool_call_id agent release_id tool revision version rules risk "

@@ -127,6 +127,7 @@ async def _carry_out(services: Services, erasure: Erasure, subject: str | None, 
                 background.approvals.delete_of_conversation(batch, tenant_id, conversation_id)
                 background.escalations.delete_of_conversation(batch, tenant_id, conversation_id)
                 services.facts.forget(batch, tenant_id, conversation_id)
+                background.vault.delete_of_conversation(batch, tenant_id, conversation_id)
                 background.conversations.delete(batch, tenant_id, conversation_id)
         count += len(found)
     details = (("conversations", count), ("key_destroyed", services.encryption.is_on))
@@ -138,7 +139,7 @@ async def _carry_out(services: Services, erasure: Erasure, subject: str | None, 
         entry = AuditEntry(tenant_id, "subject.erased", "done", f"erasure:{erasure.owner}", by, details=details)
         services.audit.record(batch, entry)
     if not services.encryption.is_on:
-        await services.db.scrub("conversation", "turn", "message", "tool_call", "approval", "escalation")
+        await services.db.scrub("conversation", "turn", "message", "tool_call", "token", "approval", "escalation")
     return count
 
 

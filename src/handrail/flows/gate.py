@@ -16,6 +16,7 @@ from handrail.db import Conflict
 from handrail.flows.audit import tool_call_denied
 from handrail.flows.boundary import may_need_tracing, requirement_of, untraced, untraced_of_flow
 from handrail.flows.permission import why_not_permitted
+from handrail.flows.personal import as_said, why_no_token
 from handrail.flows.services import ActiveTurn, Services
 from handrail.oversight.approvals import (
     Approval,
@@ -64,6 +65,9 @@ async def admitted(services: Services, active: ActiveTurn, call: ToolCall) -> To
     if call.id not in active.of_flow and active.release.canary.stands_in(call.arguments):
         tool_call_denied(services, active, call, "instructions_leaked")
         return refused(call, "instructions_leaked", "the arguments hold a part of your instructions that is secret")
+    if call.id not in active.of_flow and (why := await why_no_token(services, active, call)) is not None:
+        tool_call_denied(services, active, call, "unknown_token")
+        return refused(call, "unknown_token", why)
     # A turn that goes on may have asked under a rule that is gone since; what people decided then still holds.
     traced = not may_need_tracing(active, tool, call)
     if active.turn.epoch <= 1 and traced and not any(each.approval_rules.rules for each in releases):
@@ -101,7 +105,7 @@ def _untraced(
     """Why this call can't be traced to the user, if it can't."""
     if call.id in active.of_flow:
         return untraced_of_flow(active.of_flow[call.id])
-    return untraced(services, active, tool, arguments)
+    return untraced(services, active, tool, as_said(active, arguments))
 
 
 async def why_no_stand_in(services: Services, active: ActiveTurn, call: ToolCall, tool: Tool) -> str | None:

@@ -7,6 +7,7 @@ from handrail.core.messages import Message, ToolCall, ToolResult
 from handrail.db import Batch
 from handrail.flows.audit import tool_call_begins, tool_call_ended
 from handrail.flows.output import said
+from handrail.flows.personal import keep
 from handrail.flows.services import ActiveTurn, Services
 from handrail.serving.conversations import StoredToolCall
 
@@ -99,7 +100,9 @@ def completed(active: ActiveTurn, result: ToolResult) -> None:
 
 
 def _fence(services: Services, active: ActiveTurn, batch: Batch) -> None:
+    """In every batch of the turn: it must still be ours; and what it met of people's data is kept."""
     services.conversations.still_mine(batch, active.turn, lease_micros=services.limits.lease_micros)
+    keep(services, active, batch)
 
 
 def _readable(arguments: str) -> object:

@@ -6,6 +6,7 @@ from handrail.delivery.releases import PoliciesFile
 from handrail.oversight.approvals import ApprovalRule
 from handrail.protection.boundary import BoundaryPolicy
 from handrail.protection.guardrails import GuardrailsPolicy
+from handrail.protection.privacy import PrivacyPolicy
 
 
 class Policies(PoliciesFile):
@@ -16,3 +17,4 @@ class Policies(PoliciesFile):
         default_factory=list[ApprovalRule], description="Tool calls that wait until people have approved them."
     )
     guardrails: GuardrailsPolicy = GuardrailsPolicy()
+    privacy: PrivacyPolicy = PrivacyPolicy()

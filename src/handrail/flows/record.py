@@ -11,6 +11,7 @@ from handrail.db import StoreUnavailable
 from handrail.flows.audit import tool_call_ended
 from handrail.flows.boundary import provenance_of_answer
 from handrail.flows.output import count_output, record_tripped, tripped
+from handrail.flows.personal import keep
 from handrail.flows.route import Route
 from handrail.flows.services import ActiveTurn, Services
 from handrail.insight.costs import ModelUsage
@@ -112,6 +113,7 @@ async def _record(
             provenance_of_answer(active, outcome.sources),
             at=at, message_id=active.message_id, sources=outcome.sources,
         )  # fmt: skip
+        keep(services, active, batch)
         if active.begun:
             services.conversations.end_calls_unknown(batch, turn, at=at)
             for call_id, name in active.begun.items():

@@ -60,6 +60,7 @@ async def _forget_conversations(services: Services, before: int, after: str) -> 
                 background.approvals.delete_of_conversation(batch, tenant_id, conversation_id)
                 background.escalations.delete_of_conversation(batch, tenant_id, conversation_id)
                 services.facts.forget(batch, tenant_id, conversation_id)
+                background.vault.delete_of_conversation(batch, tenant_id, conversation_id)
                 background.conversations.delete(batch, tenant_id, conversation_id)
         except Conflict:
             continue

@@ -24,6 +24,7 @@ from handrail.protection.audit import AuditTrail
 from handrail.protection.auth import Authenticator, KeyStore, SessionStore, SignInLinks
 from handrail.protection.encryption import Encryption
 from handrail.protection.guardrails import Detector, OutputFilter, OutputScanner
+from handrail.protection.privacy import Privacy, Tokens
 from handrail.protection.rate_limits import AddressRate, Rate, RateDecision, RateLimited, RateLimiter, SharedRateLimiter
 from handrail.serving.conversations import (
     Conversation,
@@ -101,6 +102,16 @@ class ReadContext:
     documents: Sequence[Passage] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Revealed:
+    """Values that a tool is given where the model wrote handles."""
+
+    tool_call_id: str
+    tool: str
+    parameters: tuple[str, ...]
+    kinds: tuple[str, ...]
+
+
 @dataclass(slots=True)
 class Services:
     """Everything a flow may use.
@@ -145,6 +156,7 @@ class Services:
     switch_store: SwitchStore
     background: Background
     encryption: Encryption
+    privacy: Privacy
     metrics: Metrics
     detector: Detector = field(default_factory=Detector)
     output_scanner: OutputScanner = field(default_factory=OutputScanner)
@@ -231,6 +243,8 @@ class ActiveTurn:
             nobody vouches for.
         given: the texts that the answer may be taken from: the user's words, results, documents, instructions.
         output: what the answer passes on its way out.
+        tokens: what stands for people's identifiers where the model reads and writes; None until it is asked.
+        revealed: where a tool is given their values; recorded with what the turn stores next.
     """
 
     principal: Principal
@@ -260,6 +274,8 @@ class ActiveTurn:
     of_flow: dict[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
     given: list[str] = field(default_factory=list[str])
     output: OutputFilter | None = None
+    tokens: Tokens | None = None
+    revealed: list[Revealed] = field(default_factory=list[Revealed])
 
     @property
     def is_unanswered(self) -> bool:

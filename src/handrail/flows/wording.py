@@ -16,6 +16,10 @@ ANSWER_REFUSED = (
     "Please put it in other words, or ask for a person."
 )
 PASSED_ON = "A person should answer this rather than me."
+ABOUT_HANDLES = (
+    "What looks like <email_...> stands for a person's data that you are not shown, or for text that looked like that. "
+    "Where the value belongs, write it exactly as it stands; it is filled in behind you."
+)
 NO_LOOKUP = "I'm sorry, I can't look that up right now."
 
 

@@ -226,6 +226,15 @@ class TestCollect:
 
         assert "'oder_id'" in problem(get)
 
+    @pytest.mark.parametrize("option", ["personal", "free_text"])
+    def test_names_an_option_for_what_is_no_parameter(self, option: str):
+        @tool(**{option: ("to", "form")})  # pyright: ignore[reportArgumentType, reportCallIssue]
+        def write_to(to: str) -> str:
+            """Write to somebody."""
+            return to
+
+        assert f"{option}='form' is not one of its parameters" in problem(write_to)
+
     def test_names_a_field_given_as_default(self):
         @tool
         def get(limit: int = Field(gt=0)) -> None:

@@ -1,10 +1,11 @@
-"""The secrets of the audit log: what signs checkpoints, and what pseudonyms are made with."""
+"""The secrets of a deployment that no master key wraps: what signs checkpoints, what pseudonyms and tokens are made
+with."""
 
 import base64
 import hashlib
 import hmac
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from handrail.core.errors import UsageError
@@ -24,14 +25,17 @@ class AuditKeysExposed(UsageError):
 
 @dataclass(frozen=True, slots=True)
 class AuditKeys:
-    """Both are derived from one secret, so that a deployment has one thing to keep."""
+    """All are derived from one secret, so that a deployment has one thing to keep; `tokens` is for another room."""
 
     signing: SigningKey
     pseudonyms: Pseudonyms
+    tokens: bytes = field(repr=False)
 
     @classmethod
     def derived(cls, secret: bytes) -> "AuditKeys":
-        return cls(SigningKey(_derive(secret, b"sign")), Pseudonyms(_derive(secret, b"pseudonyms")))
+        return cls(
+            SigningKey(_derive(secret, b"sign")), Pseudonyms(_derive(secret, b"pseudonyms")), _derive(secret, b"tokens")
+        )
 
 
 def audit_keys(data_dir: Path, given: str | None = None) -> AuditKeys:

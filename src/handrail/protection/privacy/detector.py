@@ -1,6 +1,7 @@
 """The detector: one text in, its personal data out."""
 
 import re
+from collections.abc import Iterable
 
 from handrail.protection.privacy.cues import cue_of_question, cues_in
 from handrail.protection.privacy.doubts import doubted
@@ -33,15 +34,18 @@ def find_by_tagger(tagger: Tagger, folded: str, previous: str | None) -> list[Sp
     return [span for span in spans if not doubted(folded, span, previous)]
 
 
-def find_structured(text: str, previous: str | None = None) -> list[Span]:
-    """By rules alone: what has a form of its own. For logs, where a word taken for a name would hide the cause."""
+def find_structured(text: str, previous: str | None = None, *, asked: str | None = None) -> list[Span]:
+    """By rules alone: what has a form of its own. For logs, where a word taken for a name would hide the cause.
+
+    `asked` is what the question before asked for, where that is known already.
+    """
     folded, places = fold(text)
-    return [unfold(span, places) for span in find_by_rules(folded, cue_of_question(previous))]
+    return [unfold(span, places) for span in find_by_rules(folded, asked or cue_of_question(previous))]
 
 
-def personal_in(text: str) -> list[str]:
-    """What tells of a person and has a form of its own, as it is written: for answers, which are no chat of people."""
-    return [text[span.start : span.end] for span in find_structured(text) if span.kind in _OF_PEOPLE]
+def of_people(spans: Iterable[Span]) -> list[Span]:
+    """Those that tell of a person."""
+    return [span for span in spans if span.kind in _OF_PEOPLE]
 
 
 _SIGN = re.compile(r"[0-9@]|\b(?:this is|i am|i'm|im|its|it's|regards|sincerely|dear)\b", re.IGNORECASE)

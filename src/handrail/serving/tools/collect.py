@@ -72,8 +72,9 @@ def _tool(function: Callable[..., Any], declaration: Declaration) -> Tool:
         raise signature.Unusable(["it has no docstring; the agent reads there what the tool is for"])
     described = describe(inspect.getdoc(function) or "")
     read = signature.read(function, described)
-    if unknown := sorted(set(declaration.free_text) - read.schema["properties"].keys()):
-        raise signature.Unusable([f"free_text={unknown[0]!r} is not one of its parameters; check its spelling"])
+    for option, named in (("free_text", declaration.free_text), ("personal", declaration.personal)):
+        if unknown := sorted(set(named) - read.schema["properties"].keys()):
+            raise signature.Unusable([f"{option}={unknown[0]!r} is not one of its parameters; check its spelling"])
     return Tool(
         name=name,
         description=described.summary,
@@ -87,6 +88,7 @@ def _tool(function: Callable[..., Any], declaration: Declaration) -> Tool:
         trusted=declaration.trusted,
         egress=declaration.egress,
         free_text=declaration.free_text,
+        personal=declaration.personal,
         asked_as=declaration.asked_as,
         last_good_seconds=declaration.last_good_seconds,
         bulkhead=declaration.bulkhead,

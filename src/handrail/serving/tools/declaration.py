@@ -44,6 +44,7 @@ class Declaration:
     trusted: tuple[str, ...]
     egress: bool
     free_text: tuple[str, ...]
+    personal: tuple[str, ...]
     asked_as: tuple[str, ...]
     secondary: str | Callable[..., Any] | None
     last_good_seconds: float | None
@@ -65,6 +66,7 @@ def tool(
     trusted: Sequence[str] = (),
     egress: bool = False,
     free_text: Sequence[str] = (),
+    personal: Sequence[str] = (),
     asked_as: Sequence[str] = (),
     secondary: str | Callable[..., Any] | None = None,
     last_good_seconds: float | None = None,
@@ -85,6 +87,7 @@ def tool(
     trusted: Sequence[str] = (),
     egress: bool = False,
     free_text: Sequence[str] = (),
+    personal: Sequence[str] = (),
     asked_as: Sequence[str] = (),
     secondary: str | Callable[..., Any] | None = None,
     last_good_seconds: float | None = None,
@@ -105,6 +108,8 @@ def tool(
             of the result is nobody's word: once the agent has read it, an action needs the user's own words.
         egress: a read whose arguments go to a place outside, such as a search of the web.
         free_text: parameters that may hold any words, because nobody acts upon them.
+        personal: parameters that take people's identifiers (an e-mail address, a card, an IBAN): where the model knows
+            one by a handle only, these get the value, and all others the handle.
         asked_as: further words by which users ask for this, such as `money back`.
         secondary: another read, by its tool's name or as a function, asked the same when this one can't answer.
         last_good_seconds: how old the last good answer to the same user's same question may be that stands in then.
@@ -127,6 +132,7 @@ def tool(
             _names(trusted),
             egress,
             _names(free_text),
+            _names(personal),
             _names(asked_as),
             secondary,
             last_good_seconds,
