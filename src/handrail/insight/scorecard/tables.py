@@ -4,6 +4,8 @@ Nothing in the sums names a person. Every key is one of the deployment's own nam
 release, channels, error codes; `''` stands for none.
 """
 
+from collections.abc import Mapping
+
 from sqlalchemy import BigInteger, Column, Index, Integer, PrimaryKeyConstraint, Table, Text, UniqueConstraint, text
 
 from handrail.db import boolean, json_text, metadata, micros
@@ -18,6 +20,15 @@ fact_change = Table(
     micros("created_at"),
     sqlite_with_rowid=False,
 )
+
+_LISTED = ("tenant_id", "started_at", "conversation_id")
+# What few conversations have and people look for.
+RARE: Mapping[str, str] = {
+    "escalated": "is_escalated = 1",
+    "thumbs_down": "thumbs_down > 0",
+    "tripped": "tripped > 0",
+    "failed": "failed_turns > 0",
+}
 
 # No foreign keys: what was counted stays counted after a conversation is deleted, without its subject.
 conversation_fact = Table(
@@ -63,7 +74,21 @@ conversation_fact = Table(
     json_text("contribution", nullable=False),
     Column("version", Integer, nullable=False),
     micros("updated_at"),
-    Index("ix_conversation_fact_tenant_id_started_at", "tenant_id", "started_at"),
+    # For lists: what they are filtered by is found in an index alone.
+    Index(
+        "ix_conversation_fact_listed",
+        *_LISTED,
+        "agent",
+        "release_id",
+        "intent",
+        "channel",
+        "cost_micros",
+        "latency_micros",
+    ),
+    *(
+        Index(f"ix_conversation_fact_{name}", *_LISTED, sqlite_where=text(rule), postgresql_where=text(rule))
+        for name, rule in RARE.items()
+    ),
     Index("ix_conversation_fact_tenant_id_last_at", "tenant_id", "last_at"),
     Index("ix_conversation_fact_subject", "tenant_id", "subject", "agent", "intent", "started_at"),
     Index(

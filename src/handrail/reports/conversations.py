@@ -1,0 +1,196 @@
+"""The list of conversations for staff: newest first, by what became of them; no word of what was said in them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from typing import Any, Literal
+
+from sqlalchemy import bindparam, literal_column, or_, select
+from sqlalchemy.sql.elements import ColumnElement
+
+from handrail.core.errors import UsageError
+from handrail.db import Database, Prepared, Row, scoped
+from handrail.insight.scorecard.tables import conversation_fact as _f
+
+Status = Literal["open", "pending", "closed"]
+
+
+class InvalidCursor(UsageError):
+    """The cursor is none that a list gave."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationFilters:
+    """Which conversations, None where it does not matter; times in microseconds of when they began.
+
+    Attributes:
+        status: `open` while a turn runs or waits for people, `pending` until the window is over, then `closed`.
+        resolved: of closed ones only.
+        min_latency_micros: of the slowest turn.
+    """
+
+    tenant_id: str
+    since: int | None = None
+    until: int | None = None
+    agent: str | None = None
+    release_id: str | None = None
+    intent: str | None = None
+    channel: str | None = None
+    subject: str | None = None
+    status: Status | None = None
+    escalated: bool | None = None
+    resolved: bool | None = None
+    thumbs_down: bool | None = None
+    tripped: bool | None = None
+    failed: bool | None = None
+    min_cost_micros: int | None = None
+    min_latency_micros: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ListedConversation:
+    """One line of the list; `subject` is gone once the user is erased."""
+
+    conversation_id: str
+    subject: str | None
+    agent: str
+    release_id: str
+    channel: str
+    intent: str
+    started_at: int
+    last_at: int
+    closes_at: int | None
+    is_closed: bool
+    turns: int
+    failed_turns: int
+    is_completed: bool
+    is_resolved: bool
+    is_escalated: bool
+    is_recontacted: bool
+    escalation_reason: str | None
+    tool_calls: int
+    tool_failures: int
+    tripped: int
+    refused: int
+    side_effects: int
+    approvals: int
+    csat: int | None
+    nps: int | None
+    thumbs_up: int
+    thumbs_down: int
+    model_calls: int
+    input_tokens: int
+    output_tokens: int
+    cost_micros: int
+    unpriced_calls: int
+    value_micros: int
+    latency_micros: int | None
+
+    @classmethod
+    def of(cls, row: Row) -> "ListedConversation":
+        values: dict[str, Any] = {name: row[name] for name in _NAMES}
+        values.update((name, bool(values[name])) for name in _FLAGS)
+        return cls(**values)
+
+    @property
+    def status(self) -> Status:
+        if self.closes_at is None:
+            return "open"
+        return "closed" if self.is_closed else "pending"
+
+    @property
+    def cursor(self) -> str:
+        """What the page after this line begins with."""
+        return f"{self.started_at}.{self.conversation_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A part of the list; `next_cursor` gives the next one, if there is one."""
+
+    conversations: Sequence[ListedConversation]
+    next_cursor: str | None
+
+
+_NAMES = tuple(each.name for each in fields(ListedConversation))
+_FLAGS = ("is_closed", "is_completed", "is_resolved", "is_escalated", "is_recontacted")
+_ONE, _NIL = literal_column("1"), literal_column("0")
+
+# Flags are literals, so that both databases see which index answers them.
+_YES: Mapping[str, ColumnElement[bool]] = {
+    "escalated": _f.c.is_escalated == _ONE,
+    "thumbs_down": _f.c.thumbs_down > _NIL,
+    "tripped": _f.c.tripped > _NIL,
+    "failed": _f.c.failed_turns > _NIL,
+}
+_NO: Mapping[str, ColumnElement[bool]] = {
+    "escalated": _f.c.is_escalated == _NIL,
+    "thumbs_down": _f.c.thumbs_down == _NIL,
+    "tripped": _f.c.tripped == _NIL,
+    "failed": _f.c.failed_turns == _NIL,
+}
+_STATUS: Mapping[str, ColumnElement[bool]] = {
+    "open": _f.c.closes_at.is_(None),
+    "pending": (_f.c.is_closed == _NIL) & _f.c.closes_at.is_not(None),
+    "closed": _f.c.is_closed == _ONE,
+}
+_GIVEN: Mapping[str, Callable[[], ColumnElement[bool]]] = {
+    "since": lambda: _f.c.started_at >= bindparam("since"),
+    "until": lambda: _f.c.started_at < bindparam("until"),
+    **{
+        name: (lambda name=name: _f.c[name] == bindparam(name))
+        for name in ("agent", "release_id", "intent", "channel", "subject")
+    },
+    "min_cost_micros": lambda: _f.c.cost_micros >= bindparam("min_cost_micros"),
+    "min_latency_micros": lambda: _f.c.latency_micros >= bindparam("min_latency_micros"),
+}
+
+
+async def conversations(
+    db: Database, filters: ConversationFilters, *, cursor: str | None = None, limit: int = 50
+) -> Page:
+    """A page of conversations, the newest first.
+
+    Raises:
+        InvalidCursor: the cursor is none of this list's.
+    """
+    wanted = {each.name: value for each in fields(filters) if (value := getattr(filters, each.name)) is not None}
+    plain = {name: value for name, value in wanted.items() if name in _GIVEN}
+    flags = tuple(sorted((name, value) for name, value in wanted.items() if name not in _GIVEN and name != "tenant_id"))
+    after = _place(cursor)
+    statement = _statement(tuple(sorted(plain)), flags, after is not None)
+    at, conversation_id = after or (None, None)
+    given = plain | {"tenant_id": filters.tenant_id, "limit": limit + 1}
+    rows = await db.scan(statement, given | ({} if after is None else {"at": at, "before": conversation_id}))
+    found = [ListedConversation.of(row) for row in rows[:limit]]
+    return Page(found, found[-1].cursor if len(rows) > limit else None)
+
+
+@lru_cache(maxsize=256)
+def _statement(names: Sequence[str], flags: Sequence[tuple[str, Any]], goes_on: bool) -> Prepared:
+    """The ids are found in an index alone; only what is shown is read from the table."""
+    order = (_f.c.started_at.desc(), _f.c.conversation_id.desc())
+    ids = scoped(_f, _f.c.conversation_id).where(*(_GIVEN[name]() for name in names), *(_flag(*each) for each in flags))
+    if goes_on:
+        at, before = bindparam("at"), bindparam("before")
+        ids = ids.where(_f.c.started_at <= at, or_(_f.c.started_at < at, _f.c.conversation_id < before))
+    found = ids.order_by(*order).limit(bindparam("limit")).subquery()
+    shown = scoped(_f, *(_f.c[name] for name in _NAMES))
+    return Prepared(shown.where(_f.c.conversation_id.in_(select(found.c.conversation_id))).order_by(*order))
+
+
+def _flag(name: str, value: Any) -> ColumnElement[bool]:
+    if name == "status":
+        return _STATUS[value]
+    if name == "resolved":
+        return _STATUS["closed"] & (_f.c.is_resolved == (_ONE if value else _NIL))
+    return (_YES if value else _NO)[name]
+
+
+def _place(cursor: str | None) -> tuple[int, str] | None:
+    if cursor is None:
+        return None
+    at, _, conversation_id = cursor.partition(".")
+    if not (at.isascii() and at.isdigit() and len(at) < 19 and conversation_id):
+        raise InvalidCursor(f"the cursor {cursor[:80]!r} is none of this list; leave it out to begin", param="cursor")
+    return int(at), conversation_id
