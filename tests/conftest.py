@@ -18,7 +18,22 @@ from handrail.db import Database
 from handrail.db.migrate import migrate
 from handrail.db.postgres import PostgresDatabase
 from handrail.db.sqlite import SqliteDatabase
+from tests.children import end_nursery
 from tests.servers import PostgresServer, ValkeyServer
+
+# What takes more than half a minute, in about the order of how long.
+LONGEST = (
+    "tests/integration/crash/test_crash.py",
+    "tests/jobs/test_crash.py",
+    "tests/integration/",
+    "tests/e2e/",
+    "tests/jobs/",
+    "tests/db/test_forward.py",
+    "tests/http/test_access.py",
+    "tests/http/test_any_request.py",
+    "tests/testing/drill/",
+    "tests/flows/",
+)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -40,6 +55,19 @@ def _keep_bytecode() -> None:
     if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
         os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix = str(Path(sys.prefix) / "bytecode")
         sys.dont_write_bytecode = False
+
+
+def pytest_sessionfinish() -> None:
+    end_nursery()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, so that no processor waits at the end for another that has just begun one."""
+    items.sort(key=lambda item: _place(item.nodeid))
+
+
+def _place(nodeid: str) -> int:
+    return next((place for place, name in enumerate(LONGEST) if nodeid.startswith(name)), len(LONGEST))
 
 
 @pytest.hookimpl(tryfirst=True)

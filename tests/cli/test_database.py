@@ -4,26 +4,18 @@ import json
 import os
 import sqlite3
 import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from handrail.db.owner import OwnerLock
+from tests.children import command
 
 
 def handrail(*arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("HANDRAIL_")}
-    return subprocess.run(
-        [sys.executable, "-m", "handrail.cli", "db", *arguments],
-        cwd=home,
-        env=environment | {"HANDRAIL_DATA_DIR": str(home)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return command("db", *arguments, home=home, env=environment | {"HANDRAIL_DATA_DIR": str(home)})
 
 
 @pytest.fixture

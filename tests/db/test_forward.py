@@ -5,12 +5,14 @@ Revisions are found, not listed: a new one is tested from the day it is there.
 
 import asyncio
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -31,6 +33,7 @@ from handrail.serving.conversations import TurnStatus
 from handrail.serving.models import Reply, calls
 from tests.db.test_open import _differences as differences
 from tests.flows.desk import Desk
+from tests.flows.desk import desk as shared_desk
 from tests.flows.world import PROJECT, World, closed, until, world_over
 
 SCRIPTS = ScriptDirectory(str(migrations_folder()))
@@ -55,11 +58,24 @@ def blank_url(request: pytest.FixtureRequest, tmp_path: Any) -> str:
 
 @pytest.fixture
 def desk() -> Any:
-    from tests.flows.desk import desk as shared
+    shared_desk.clear()
+    yield shared_desk
+    shared_desk.clear()
 
-    shared.clear()
-    yield shared
-    shared.clear()
+
+@pytest.fixture(scope="module")
+def life(tmp_path_factory: pytest.TempPathFactory, migrated_file: Path) -> Iterator[tuple[Rows, str]]:
+    """What is there before: lived once, and written by every version."""
+
+    def lost(order: str) -> None:
+        raise ConnectionResetError
+
+    path = tmp_path_factory.mktemp("lived") / "handrail.db"
+    shutil.copyfile(migrated_file, path)
+    shared_desk.clear()
+    shared_desk.acts["refund"] = lost
+    yield asyncio.run(lived_in(f"sqlite:///{path}", FrozenClock()))
+    shared_desk.clear()
 
 
 async def lived_in(url: str, clock: FrozenClock) -> tuple[Rows, str]:
@@ -188,13 +204,9 @@ async def works(world: World, clock: FrozenClock, written: Rows, desk: Desk) -> 
 
 @pytest.mark.parametrize("revision", REVISIONS)
 async def test_what_an_earlier_version_wrote_is_intact_and_goes_on(
-    sqlite_url: str, blank_url: str, clock: FrozenClock, desk: Desk, revision: str
+    life: tuple[Rows, str], blank_url: str, clock: FrozenClock, desk: Desk, revision: str
 ):
-    def lost(order: str) -> None:
-        raise ConnectionResetError
-
-    desk.acts["refund"] = lost
-    rows, key = await lived_in(sqlite_url, clock)
+    rows, key = life
     assert {row["status"] for row in rows["turn"]} == {"completed", "failed", "requires_action", "running", "queued"}
     assert len(rows["escalation"]) == len(rows["approval"]) == 1
     store = Store(blank_url)

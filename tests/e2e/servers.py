@@ -3,12 +3,12 @@
 import os
 import signal
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 
+from tests.children import Child, nursery
 from tests.servers import free_port
 
 ROOT = Path(__file__).parents[2]
@@ -25,7 +25,7 @@ class LiveShop:
         self.address = f"http://127.0.0.1:{self.port}"
         self._data_dir = data_dir
         self._log = log
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Child | None = None
 
     def start(self) -> "LiveShop":
         """Returns when the server takes turns."""
@@ -38,13 +38,10 @@ class LiveShop:
             "HANDRAIL_RATE_LIMIT__TURNS_PER_MINUTE": "6000",
             "HANDRAIL_CONSOLE__SIGN_INS_BURST": "1000",
             "HANDRAIL_CONSOLE__SIGN_INS_PER_MINUTE": "6000",
-            "PYTHONPATH": str(ROOT / "src"),
         }
-        command = [sys.executable, "-m", "handrail.cli", "serve", "--project", str(self._project)]
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [*command, "--port", str(self.port)], env=environment, stdout=log, stderr=log, cwd=self._data_dir
-            )
+        files = {"stdout": self._log, "stderr": self._log}
+        arguments = ("serve", "--project", str(self._project), "--port", str(self.port))
+        self._process = nursery().start(*arguments, home=self._data_dir, env=environment, **files)
         self._wait_until_ready()
         return self
 
@@ -55,7 +52,7 @@ class LiveShop:
                 self._process.wait(STOP_SECONDS)
             except subprocess.TimeoutExpired:
                 self._process.kill()
-                self._process.wait()
+                self._process.wait(STOP_SECONDS)
             self._process = None
 
     def _wait_until_ready(self) -> None:

@@ -1,7 +1,6 @@
 """Journeys of somebody who signs in to a console that has keys."""
 
-import subprocess
-import sys
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
+from tests.children import command
 from tests.e2e.browsers import PHONE, Visitor
 from tests.e2e.servers import LiveShop
 
@@ -23,8 +23,8 @@ class Keys:
         self._data_dir = data_dir
 
     def run(self, *words: str) -> str:
-        command = [sys.executable, "-m", "handrail.cli", "keys", *words, "--data-dir", str(self._data_dir)]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
+        given = ("keys", *words, "--data-dir", str(self._data_dir))
+        return command(*given, home=self._data_dir, env=os.environ, check=True).stdout.strip()
 
     def link(self, *words: str) -> str:
         return "/console/" + self.run("link", *words).partition("/console/")[2]

@@ -5,36 +5,32 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import httpx2
 
+from tests.children import CLI, command, nursery
+
 STARTS_WITHIN = 60.0
 ENDS_WITHIN = 20.0
 
 
 class Process:
-    """One `handrail` command that serves; `address` is where. `entry` is how Python is told to begin."""
+    """One `handrail` command that serves; `address` is where. `program` is another one that ends in serving."""
 
-    def __init__(
-        self, *arguments: str, home: Path, entry: Sequence[str] = ("-m", "handrail.cli"), **settings: str
-    ) -> None:
+    def __init__(self, *arguments: str, home: Path, program: str = CLI, **settings: str) -> None:
         home.mkdir(parents=True, exist_ok=True)
-        self._log = (home / "stderr").open("ab+")
-        self._process = subprocess.Popen(
-            [sys.executable, *entry, *arguments, "--port", "0"],
-            cwd=home,
-            env=environment(home, settings),
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            text=True,
-        )
+        self._stdout, self._stderr = home / "stdout", home / "stderr"
+        self._begin = self._stdout.stat().st_size if self._stdout.exists() else 0
+        self._process = nursery().start(
+            *arguments, "--port", "0",
+            home=home, env=environment(home, settings), stdout=self._stdout, stderr=self._stderr, program=program,
+        )  # fmt: skip
         self.address = self._address()
         self.client = httpx2.Client(base_url=self.address, timeout=20)
 
@@ -69,33 +65,36 @@ class Process:
         if self._process.poll() is None:
             self._process.kill()
         self._process.wait(ENDS_WITHIN)
-        assert self._process.stdout is not None
-        self._process.stdout.close()
-        self._log.close()
 
     def said(self) -> str:
         """What it wrote to stderr."""
-        self._log.seek(0)
-        return self._log.read().decode(errors="replace")
+        return self._stderr.read_bytes().decode(errors="replace")
 
     def _address(self) -> str:
-        assert self._process.stdout is not None
-        watchdog = threading.Timer(STARTS_WITHIN, self._process.kill)
-        watchdog.start()
-        try:
-            for line in self._process.stdout:
+        until = time.monotonic() + STARTS_WITHIN
+        # Another process says it, in a file: there is no event to wait for.
+        while time.monotonic() < until:
+            has_ended = self._process.poll() is not None
+            for line in self._announced().splitlines():
                 if " on http" in line:
                     return line.rpartition(" on ")[2].strip()
-        finally:
-            watchdog.cancel()
+            if has_ended:
+                break
+            time.sleep(0.01)
+        self._process.kill()
+        self._process.wait(ENDS_WITHIN)
         raise AssertionError(f"the server did not start: {self.said()}")
+
+    def _announced(self) -> str:
+        """The whole lines it wrote to stdout."""
+        with self._stdout.open("rb") as stdout:
+            stdout.seek(self._begin)
+            return stdout.read().decode().rpartition("\n")[0]
 
 
 @contextlib.contextmanager
-def serving(
-    *arguments: str, home: Path, entry: Sequence[str] = ("-m", "handrail.cli"), **settings: str
-) -> Iterator[Process]:
-    process = Process(*arguments, home=home, entry=entry, **settings)
+def serving(*arguments: str, home: Path, program: str = CLI, **settings: str) -> Iterator[Process]:
+    process = Process(*arguments, home=home, program=program, **settings)
     try:
         yield process
     finally:
@@ -104,15 +103,7 @@ def serving(
 
 def run(*arguments: str, home: Path, **settings: str) -> subprocess.CompletedProcess[str]:
     """One `handrail` command to its end."""
-    return subprocess.run(
-        [sys.executable, "-m", "handrail.cli", *arguments],
-        cwd=home,
-        env=environment(home, settings),
-        capture_output=True,
-        text=True,
-        timeout=STARTS_WITHIN,
-        check=False,
-    )
+    return command(*arguments, home=home, env=environment(home, settings), timeout=STARTS_WITHIN)
 
 
 def environment(home: Path, settings: Mapping[str, str]) -> dict[str, str]:

@@ -15,7 +15,7 @@ import pytest
 
 from tests.integration.processes import Process, environment, run, serving
 
-DYING = (str(Path(__file__).with_name("dying.py")),)
+DYING = str(Path(__file__).with_name("dying.py"))
 AGENT = """
 name: mailer
 models:
@@ -143,7 +143,7 @@ def is_done_once(server: Process, home: Path, turn_id: str, approval_id: str, ef
 @pytest.mark.slow
 @pytest.mark.parametrize("point", ["decided", "claimed"])
 def test_what_was_approved_is_done_once_after_a_restart(tmp_path: Path, project: str, effects: Path, point: str):
-    with serving(point, "serve", "--project", project, home=tmp_path, entry=DYING) as server:
+    with serving(point, "serve", "--project", project, home=tmp_path, program=DYING) as server:
         turn_id, approval_id = park(server)
         dies_deciding(server, tmp_path, approval_id)
     assert not effects.exists()
@@ -160,7 +160,7 @@ def test_what_was_approved_is_done_once_by_another_replica(
     one, two = tmp_path / "one", tmp_path / "two"
     shared = {"HANDRAIL_DATABASE_URL": blank_postgres_url, "HANDRAIL_TURN__LEASE_SECONDS": "2"}
     with (
-        serving(point, "serve", "--project", project, home=one, entry=DYING, **shared) as dying,
+        serving(point, "serve", "--project", project, home=one, program=DYING, **shared) as dying,
         serving("serve", "--project", project, home=two, **shared) as other,
     ):
         turn_id, approval_id = park(dying)

@@ -5,9 +5,8 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ import asyncpg
 import pytest
 
 from handrail.db.migrate import migrate
+from tests.children import nursery
 from tests.servers import PostgresServer
 
 pytestmark = pytest.mark.slow
@@ -29,14 +29,11 @@ class Replica:
 
     def __init__(self, home: Path, url: str | None, **given: Any) -> None:
         self.effects = home / "effects"
-        with (home / "log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.jobs.replica", home / "data", url or "", self.effects, json.dumps(given)],
-                cwd=ROOT,
-                env=os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
-                stdout=subprocess.PIPE,
-                stderr=log,
-            )
+        self._stdout = home / f"stdout-{uuid.uuid4().hex}"
+        self._process = nursery().start(
+            str(home / "data"), url or "", str(self.effects), json.dumps(given),
+            program="tests.jobs.replica", home=ROOT, env=os.environ, stdout=self._stdout, stderr=home / "log",
+        )  # fmt: skip
 
     @property
     def pid(self) -> int:
@@ -46,8 +43,11 @@ class Replica:
         self._process.send_signal(what)
 
     def running(self) -> "Replica":
-        assert self._process.stdout is not None
-        assert self._process.stdout.readline() == b"running\n"
+        until = time.monotonic() + WITHIN
+        while self._stdout.read_text() != "running\n":
+            assert self._process.poll() is None, "it has ended"
+            assert time.monotonic() < until, "it does not run"
+            time.sleep(0.01)
         return self
 
     def ended(self) -> None:
@@ -56,8 +56,6 @@ class Replica:
     def kill(self) -> None:
         self._process.kill()
         self._process.wait(WITHIN)
-        if self._process.stdout is not None:
-            self._process.stdout.close()
 
 
 @pytest.fixture

@@ -10,11 +10,18 @@ from handrail.core.documents import ProjectError
 from handrail.delivery.releases import Loader, Sources
 
 
+@pytest.fixture(scope="module", autouse=True)
+def collected() -> Iterator[None]:
+    """Loaders of other tests, in this process, let go when they are collected; the rest is not looked at again."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 @pytest.fixture
 def loader() -> Iterator[Loader]:
     """A loader that must have let go of everything by the end of the test."""
-    # Loaders of other tests, in this process, let go when they are collected.
-    gc.collect()
     before = list(sys.meta_path)
     yield Loader()
     gc.collect()

@@ -18,7 +18,7 @@ import pytest
 
 from handrail.protection.auth import operator_token
 from tests.integration.crash.clients import Crowd, plan
-from tests.integration.crash.fleet import Nursery, Server
+from tests.integration.crash.fleet import Server
 from tests.integration.crash.planner import Planner
 from tests.integration.crash.verdict import Verdict, effects_in, judge, rows_of
 
@@ -74,12 +74,11 @@ class Scene:
 async def scene(tmp_path: Path, url: str, names: Sequence[str], settings: dict[str, str]) -> AsyncIterator[Scene]:
     effects = tmp_path / "effects"
     effects.mkdir()
-    planner, nursery, rng = Planner(), Nursery(), random.Random(SEED)
+    planner, rng = Planner(), random.Random(SEED)
     await planner.start()
-    await nursery.open()
     given = settings | MANY_TURNS | {"CRASH_EFFECTS": str(effects), "CRASH_MODEL_URL": planner.url}
     arguments = ("--database-url", url) if url.startswith("postgresql") else ()
-    servers = [Server(nursery, name, tmp_path, given, *arguments) for name in names]
+    servers = [Server(name, tmp_path, given, *arguments) for name in names]
     token = operator_token(tmp_path / "data")
     crowd = Crowd(lambda: [each.address for each in servers if each.address], lambda: token, rng)
     try:
@@ -88,7 +87,8 @@ async def scene(tmp_path: Path, url: str, names: Sequence[str], settings: dict[s
         yield Scene(servers, crowd, url, effects, rng)
     finally:
         await crowd.close()
-        await nursery.close()
+        for server in servers:
+            await server.end()
         await planner.stop()
 
 
