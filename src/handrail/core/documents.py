@@ -64,14 +64,16 @@ class _Loader(yaml.SafeLoader):
 def parse_yaml(file: str, text: str) -> Document:
     """Raises `ProjectError` for text that is not YAML or has a key twice."""
     try:
-        node = yaml.compose(text, Loader=_Loader)
+        # Read once: most of the time goes into finding the tokens, and both need the same nodes.
+        loader = _Loader(text)
+        node = loader.get_single_node()
         lines: dict[Path, int] = {}
         problems: list[Problem] = []
         if node is not None:
             _walk(node, (), lines, problems, file)
         if problems:
             raise ProjectError(problems)
-        return Document(file, yaml.load(text, Loader=_Loader), lines)  # noqa: S506 - a SafeLoader
+        return Document(file, None if node is None else loader.construct_document(node), lines)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark else 0
