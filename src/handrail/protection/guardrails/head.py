@@ -3,7 +3,6 @@
 A head is arrays and a JSON header (decision 5): reading one can give wrong answers, never run code.
 """
 
-import io
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from handrail.core import json
+from handrail.core.heads import pack, unpack
 from handrail.protection.guardrails.features import (
     CHARACTER_BUCKETS,
     WORD_BUCKETS,
@@ -67,24 +66,17 @@ class InjectionHead:
                 arrays[f"{channel}_{kind}_idf"] = part.idf
                 arrays[f"{channel}_{kind}_weights"] = part.weights
                 bias[f"{channel}_{kind}"] = part.bias
-        header = {"format": FORMAT, "thresholds": dict(self.thresholds), "bias": bias}
-        arrays["header"] = np.frombuffer(json.dumps(header).encode(), dtype=np.uint8)
-        out = io.BytesIO()
-        np.savez_compressed(out, allow_pickle=False, **arrays)
-        return out.getvalue()
+        return pack(FORMAT, {"thresholds": dict(self.thresholds), "bias": bias}, arrays)
 
     @classmethod
     def load(cls, data: bytes) -> "InjectionHead":
         """Raises `ValueError` when it is no head of this format."""
-        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-            header: Any = json.loads(arrays["header"].tobytes())
-            if header.get("format") != FORMAT:
-                raise ValueError(f"the head has format {header.get('format')!r} and {FORMAT} is read; train it again")
-            return cls(
-                {channel: (_part(arrays, header, channel, "words"), _part(arrays, header, channel, "characters"))
-                 for channel in CHANNELS},
-                {channel: float(header["thresholds"][channel]) for channel in CHANNELS},
-            )  # fmt: skip
+        header, arrays = unpack(FORMAT, data)
+        return cls(
+            {channel: (_part(arrays, header, channel, "words"), _part(arrays, header, channel, "characters"))
+             for channel in CHANNELS},
+            {channel: float(header["thresholds"][channel]) for channel in CHANNELS},
+        )  # fmt: skip
 
 
 def _part(arrays: Mapping[str, NDArray[Any]], header: Any, channel: Channel, kind: str) -> Linear:

@@ -4,7 +4,6 @@ Lafferty, McCallum and Pereira, 2001. A head is arrays and a JSON header (decisi
 answers, never run code.
 """
 
-import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from handrail.core import json
+from handrail.core.heads import pack, unpack
 from handrail.protection.privacy import features
 from handrail.protection.privacy.spans import Kind, Span
 
@@ -85,26 +84,19 @@ class Tagger:
 
     def dump(self) -> bytes:
         thresholds = {kind.value: least for kind, least in self.thresholds.items()}
-        header = {"format": FORMAT, "labels": list(self.labels), "thresholds": thresholds}
         arrays: dict[str, NDArray[Any]] = {
-            "header": np.frombuffer(json.dumps(header).encode(), dtype=np.uint8),
             "weights": self.weights.astype(np.float16),
             "moves": self.moves.astype(np.float16),
             "starts": self.starts.astype(np.float16),
         }
-        out = io.BytesIO()
-        np.savez_compressed(out, allow_pickle=False, **arrays)
-        return out.getvalue()
+        return pack(FORMAT, {"labels": list(self.labels), "thresholds": thresholds}, arrays)
 
     @classmethod
     def load(cls, data: bytes) -> "Tagger":
         """Raises `ValueError` when it is no head of this format."""
-        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-            header: Any = json.loads(arrays["header"].tobytes())
-            if header.get("format") != FORMAT:
-                raise ValueError(f"the head has format {header.get('format')!r} and {FORMAT} is read; train it again")
-            labels = tuple(Kind(each) for each in header["labels"])
-            weights, moves, starts = (_array(arrays, name) for name in ("weights", "moves", "starts"))
+        header, arrays = unpack(FORMAT, data)
+        labels = tuple(Kind(each) for each in header["labels"])
+        weights, moves, starts = (_array(arrays, name) for name in ("weights", "moves", "starts"))
         count = len(labels) + 1
         if weights.shape != (features.BUCKETS, count) or moves.shape != (count, count) or starts.shape != (count,):
             raise ValueError(
