@@ -165,7 +165,7 @@ def thresholds_of(labelled: Sequence[tuple[str, Message]], plain: Sequence[Messa
         seen = [each for (_, each), out in zip(labelled, held, strict=True) if not out]
         tagger = Tagger(LABELS, *fit(examples_of(seen, plain)), dict.fromkeys(LABELS, 0.5))
         for each in (each for (_, each), out in zip(labelled, held, strict=True) if out):
-            for span in find_by_tagger(tagger, fold(each.text)[0], None):
+            for span in find_by_tagger(tagger, fold(each.text)[0], None, None):
                 right = any(span.start < end and start < span.end for start, end, _ in each.spans)
                 found[span.kind].append((span.score, right))
     chosen: dict[Kind, float] = dict.fromkeys(LABELS, 0.99)

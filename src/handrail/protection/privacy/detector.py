@@ -24,13 +24,16 @@ def find_personal_data(text: str, previous: str | None = None) -> list[Span]:
     asked = cue_of_question(previous)
     found = find_by_rules(folded, asked)
     if worth_tagging(folded, asked):
-        found = without_overlaps([*found, *find_by_tagger(shipped_tagger(), folded, previous)])
+        found = without_overlaps([*found, *find_by_tagger(shipped_tagger(), folded, previous, asked)])
     return [unfold(span, places) for span in found]
 
 
-def find_by_tagger(tagger: Tagger, folded: str, previous: str | None) -> list[Span]:
-    """What the tagger finds, less the numbers that their surroundings call something else."""
-    spans = tagger.find(folded, cue_of_question(previous))
+def find_by_tagger(tagger: Tagger, folded: str, previous: str | None, asked: str | None) -> list[Span]:
+    """What the tagger finds, less the numbers that their surroundings call something else.
+
+    `asked` is the cue of the question `previous`.
+    """
+    spans = tagger.find(folded, asked)
     return [span for span in spans if not doubted(folded, span, previous)]
 
 
