@@ -124,7 +124,7 @@ async def begin(
                 if judgement.tripped:
                     message_tripped(services, batch, turn, judgement, conversation.subject)
                 if idempotency:
-                    services.conversations.remember(batch, principal, idempotency, turn.id, at=at)
+                    services.conversations.idempotency.remember(batch, principal, idempotency, turn.id, at=at)
         except Conflict:
             if idempotency and (known := await services.remembered(principal, idempotency)):
                 return await attach(services, principal, known)

@@ -42,7 +42,7 @@ async def open_conversation(
         async with services.db.batch() as batch:
             services.conversations.add(batch, conversation)
             if idempotency:
-                services.conversations.remember(batch, principal, idempotency, conversation.id, at=at)
+                services.conversations.idempotency.remember(batch, principal, idempotency, conversation.id, at=at)
     except Conflict:
         if idempotency is None:
             raise

@@ -93,7 +93,7 @@ async def recover(services: Services) -> int:
     turns = await services.leases.of_others(services.limits.owner)
     taken = [await take_over(services, turn) for turn in turns]
     await sweep(services)
-    await services.conversations.sweep_keys(at=services.clock.micros())
+    await services.conversations.idempotency.sweep(at=services.clock.micros())
     return sum(taken)
 
 

@@ -15,7 +15,7 @@ State = Mapping[str, Any]
 
 async def sweep_keys(services: Services, _task: Task, _state: State) -> State:
     """Idempotency keys are good for a day."""
-    await services.conversations.sweep_keys(at=services.clock.micros())
+    await services.conversations.idempotency.sweep(at=services.clock.micros())
     return {"done": True}
 
 

@@ -185,7 +185,7 @@ class Services:
 
     async def remembered(self, principal: Principal, idempotency: IdempotencyScope) -> str | None:
         """What this Idempotency-Key made before, if it did."""
-        return await self.conversations.remembered(principal, idempotency, at=self.clock.micros())
+        return await self.conversations.idempotency.remembered(principal, idempotency, at=self.clock.micros())
 
     async def require_rate(self, principal: Principal, agent: str) -> RateDecision:
         """Count one turn of this principal, for all processes when they share a server; raises `RateLimited`."""

@@ -6,7 +6,7 @@ from handrail.core.clock import FrozenClock
 from handrail.core.principal import Principal
 from handrail.db import Database, Prepared
 from handrail.db.sqlite import SqliteDatabase
-from handrail.serving.conversations import ConversationStore, TurnStatus, leases, store
+from handrail.serving.conversations import ConversationStore, TurnStatus, leases, statements
 from tests.serving.conversations.test_leases import begun
 
 
@@ -21,9 +21,9 @@ def plan(db: Database, statement: Prepared) -> str:
 @pytest.mark.parametrize(
     ("statement", "index"),
     [
-        (store._OPEN_TURNS, "ix_turn_open (conversation_id=?)"),
-        (store._FIND_CONVERSATION, "ix_turn_open (conversation_id=?)"),
-        (store._HISTORY, "ix_message_transcript (conversation_id=?"),
+        (statements.OPEN_TURNS, "ix_turn_open (conversation_id=?)"),
+        (statements.FIND_CONVERSATION, "ix_turn_open (conversation_id=?)"),
+        (statements.HISTORY, "ix_message_transcript (conversation_id=?"),
         (leases._LEFT_WAITING, "ix_turn_open"),
         (leases._EXPIRED, "uq_turn_running"),
         (leases._RENEW, "sqlite_autoindex_turn_1 (id=?)"),

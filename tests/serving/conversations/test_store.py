@@ -231,20 +231,20 @@ class TestIdempotency:
     async def test_a_key_finds_what_it_made_for_a_day(self, db: Database, clock: FrozenClock):
         store, scope = ConversationStore(db), IdempotencyScope("turns", "k1", b"body")
         async with db.batch() as batch:
-            store.remember(batch, ANA, scope, "turn_1", at=clock.micros())
-        assert await store.remembered(ANA, scope, at=clock.micros()) == "turn_1"
+            store.idempotency.remember(batch, ANA, scope, "turn_1", at=clock.micros())
+        assert await store.idempotency.remembered(ANA, scope, at=clock.micros()) == "turn_1"
         clock.advance(24 * 3600 + 1)
-        assert await store.remembered(ANA, scope, at=clock.micros()) is None
+        assert await store.idempotency.remembered(ANA, scope, at=clock.micros()) is None
         async with db.batch() as batch:
-            store.remember(batch, ANA, scope, "turn_2", at=clock.micros())
-        assert await store.remembered(ANA, scope, at=clock.micros()) == "turn_2"
+            store.idempotency.remember(batch, ANA, scope, "turn_2", at=clock.micros())
+        assert await store.idempotency.remembered(ANA, scope, at=clock.micros()) == "turn_2"
 
     async def test_another_body_under_the_same_key_is_refused(self, db: Database, clock: FrozenClock):
         store = ConversationStore(db)
         async with db.batch() as batch:
-            store.remember(batch, ANA, IdempotencyScope("turns", "k1", b"one"), "turn_1", at=clock.micros())
+            store.idempotency.remember(batch, ANA, IdempotencyScope("turns", "k1", b"one"), "turn_1", at=clock.micros())
         with pytest.raises(IdempotencyMismatch, match="another body"):
-            await store.remembered(ANA, IdempotencyScope("turns", "k1", b"two"), at=clock.micros())
+            await store.idempotency.remembered(ANA, IdempotencyScope("turns", "k1", b"two"), at=clock.micros())
 
     @pytest.mark.parametrize(
         ("who", "route"), [(Principal("acme", "bob"), "turns"), (Principal("evil", "ana"), "turns"), (ANA, "other")]
@@ -254,18 +254,18 @@ class TestIdempotency:
     ):
         store = ConversationStore(db)
         async with db.batch() as batch:
-            store.remember(batch, ANA, IdempotencyScope("turns", "k1", b"one"), "turn_1", at=clock.micros())
-        assert await store.remembered(who, IdempotencyScope(route, "k1", b"two"), at=clock.micros()) is None
+            store.idempotency.remember(batch, ANA, IdempotencyScope("turns", "k1", b"one"), "turn_1", at=clock.micros())
+        assert await store.idempotency.remembered(who, IdempotencyScope(route, "k1", b"two"), at=clock.micros()) is None
 
     async def test_old_keys_are_swept(self, db: Database, clock: FrozenClock):
         store, scope = ConversationStore(db), IdempotencyScope("turns", "k1", b"body")
         async with db.batch() as batch:
-            store.remember(batch, ANA, scope, "turn_1", at=clock.micros())
+            store.idempotency.remember(batch, ANA, scope, "turn_1", at=clock.micros())
         clock.advance(24 * 3600 + 1)
-        await store.sweep_keys(at=clock.micros())
+        await store.idempotency.sweep(at=clock.micros())
         async with db.batch() as batch:
-            store.remember(batch, ANA, scope, "turn_2", at=clock.micros())
-        assert await store.remembered(ANA, scope, at=clock.micros()) == "turn_2"
+            store.idempotency.remember(batch, ANA, scope, "turn_2", at=clock.micros())
+        assert await store.idempotency.remembered(ANA, scope, at=clock.micros()) == "turn_2"
 
 
 async def test_a_conversations_newest_messages_are_read_in_order(db: Database, clock: FrozenClock):

@@ -13,6 +13,7 @@ from handrail.serving.conversations.bodies import (
     usage_body,
 )
 from handrail.serving.conversations.export import ConversationExport, ExportFolder
+from handrail.serving.conversations.idempotency import IdempotencyMismatch, IdempotencyScope
 from handrail.serving.conversations.leases import LeaseStore, LeftWaiting
 from handrail.serving.conversations.policy import MOST_QUEUED, can_read, next_step
 from handrail.serving.conversations.records import (
@@ -30,8 +31,6 @@ from handrail.serving.conversations.store import (
     ConversationBusy,
     ConversationStore,
     Fenced,
-    IdempotencyMismatch,
-    IdempotencyScope,
 )
 from handrail.serving.conversations.stream import Streams, TurnStream, encode_sse
 from handrail.serving.conversations.subjects import SubjectRecords

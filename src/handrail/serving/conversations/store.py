@@ -1,19 +1,16 @@
 """SQL for conversations. Methods that take a batch append to it; the flow commits."""
 
-import hashlib
 from collections.abc import Sequence
-
-from sqlalchemy import Text, and_, bindparam, func, insert, literal, literal_column, null, or_, select, update
-from sqlalchemy import delete as sql_delete
 
 from handrail.core import json
 from handrail.core.answers import Awaiting
-from handrail.core.errors import HandrailError, NotFound, UsageError
+from handrail.core.errors import HandrailError, NotFound
 from handrail.core.ids import new_id
 from handrail.core.messages import Message, Provenance, ToolCall, ToolResult
 from handrail.core.principal import Principal
-from handrail.db import Batch, Database, Prepared, now, scoped
-from handrail.serving.conversations import tables
+from handrail.db import Batch, Database
+from handrail.serving.conversations import statements as sql
+from handrail.serving.conversations.idempotency import IdempotencyKeys
 from handrail.serving.conversations.policy import can_read
 from handrail.serving.conversations.records import (
     Conversation,
@@ -25,7 +22,6 @@ from handrail.serving.conversations.records import (
 )
 
 MOST_TITLE_CHARACTERS = 80
-IDEMPOTENCY_MICROS = 24 * 3600 * 1_000_000
 
 
 class ConversationBusy(HandrailError):
@@ -35,232 +31,31 @@ class ConversationBusy(HandrailError):
     retryable = True
 
 
-class IdempotencyMismatch(UsageError):
-    """The same Idempotency-Key came with another body."""
-
-    code = "idempotency_mismatch"
-
-
 class Fenced(HandrailError):
     """Another process owns this turn now; this one stops at once and writes nothing more."""
 
     code = "fenced"
 
 
-_c, _t, _m, _k, _i = (
-    tables.conversation,
-    tables.turn,
-    tables.message,
-    tables.tool_call,
-    tables.idempotency_key,
-)
-
-# Greater than every id in any collation: ids are `conv_` and hex digits.
-_NO_BOUND = "conv_g"
-# Literal, so that both databases see that the partial index answers it.
-_IS_OPEN = _t.c.status.in_([literal_column("'queued'"), literal_column("'running'")])
-
-_ADD_CONVERSATION = Prepared(insert(_c))
-_OPEN = select(func.count()).where(_t.c.conversation_id == _c.c.id, _IS_OPEN).scalar_subquery()
-_FIND_CONVERSATION = Prepared(scoped(_c, _c, _OPEN.label("open_turns")).where(_c.c.id == bindparam("id")))
-_LIST_CONVERSATIONS = Prepared(
-    scoped(_c)
-    .where(_c.c.subject == bindparam("subject"), _c.c.id < bindparam("before"))
-    .order_by(_c.c.id.desc())
-    .limit(bindparam("limit"))
-)
-_LIST_ALL = Prepared(scoped(_c).where(_c.c.id < bindparam("before")).order_by(_c.c.id.desc()).limit(bindparam("limit")))
-_ADVANCE = Prepared(
-    update(_c)
-    .where(
-        _c.c.tenant_id == bindparam("tenant_id"),
-        _c.c.id == bindparam("id_"),
-        _c.c.turn_count == bindparam("seen_count"),
-    )
-    .values(
-        turn_count=bindparam("new_count"),
-        title=func.coalesce(_c.c.title, bindparam("title_", type_=Text)),
-        updated_at=bindparam("at"),
-    )
-)
-_AFTER_TURN = Prepared(
-    update(_c)
-    .where(_c.c.tenant_id == bindparam("tenant_id"), _c.c.id == bindparam("id_"))
-    .values(awaiting=bindparam("awaiting_"), failures=bindparam("failures_"), updated_at=bindparam("at"))
-)
-# The lease by the database's clock, like all that compares with it: this process's may go wrong.
-_ADD_TURN = Prepared(
-    insert(_t).values(lease_expires_at=now() + bindparam("lease_micros", type_=_t.c.created_at.type)),
-    [column.name for column in _t.c if column.name != "lease_expires_at"],
-)
-_FIND_TURN = Prepared(scoped(_t).where(_t.c.id == bindparam("id")))
-_OPEN_TURNS = Prepared(
-    scoped(_t, _t.c.id, _t.c.status)
-    .where(_t.c.conversation_id == bindparam("conversation_id"), _IS_OPEN)
-    .order_by(_t.c.seq)
-)
-_CLAIM = Prepared(
-    update(_t)
-    .where(_t.c.tenant_id == bindparam("tenant_id"), _t.c.id == bindparam("id_"), _t.c.status == "queued")
-    .values(
-        status="running",
-        owner=bindparam("owner_"),
-        epoch=_t.c.epoch + 1,
-        started_at=bindparam("at"),
-        lease_expires_at=now() + bindparam("lease_micros", type_=_t.c.started_at.type),
-    )
-)
-_END_TURN = Prepared(
-    update(_t)
-    .where(_t.c.tenant_id == bindparam("tenant_id"), _t.c.id == bindparam("id_"), _t.c.epoch == bindparam("seen_epoch"))
-    .values(
-        {
-            name: bindparam(f"{name}_")
-            for name in [
-                "status",
-                "intent",
-                "confidence",
-                "action",
-                "route",
-                "latency_class",
-                "awaiting",
-                "escalation_id",
-                "parked",
-                "ladder",
-                "tripped",
-                "error_code",
-                "error_message",
-                "input_tokens",
-                "output_tokens",
-                "overhead_micros",
-                "event_seq",
-                "ended_at",
-            ]
-        }
-    )
-)
-# The question of a release that may not answer any more is not answered by another.
-_MOVE = Prepared(
-    update(_c)
-    .where(_c.c.tenant_id == bindparam("tenant_id"), _c.c.id == bindparam("id_"))
-    .values(release_id=bindparam("release_id_"), awaiting=null())
-)
-_MOVE_TURN = Prepared(
-    update(_t)
-    .where(_t.c.tenant_id == bindparam("tenant_id"), _t.c.id == bindparam("id_"))
-    .values(release_id=bindparam("release_id_"), moved_from=bindparam("moved_from_", type_=Text))
-)
-_CANCEL_QUEUED = Prepared(
-    update(_t)
-    .where(_t.c.tenant_id == bindparam("tenant_id"), _t.c.id == bindparam("id_"), _t.c.status == "queued")
-    .values(status="cancelled", ended_at=bindparam("at"))
-)
-_CANCEL_PARKED = Prepared(
-    update(_t)
-    .where(_t.c.tenant_id == bindparam("tenant_id"), _t.c.id == bindparam("id_"), _t.c.status == "requires_action")
-    .values(status="cancelled", error_code="cancelled", parked=null(), ended_at=bindparam("at"))
-)
-_STILL_PARKED = Prepared(
-    update(_t)
-    .where(
-        _t.c.tenant_id == bindparam("tenant_id"),
-        _t.c.id == bindparam("id_"),
-        _t.c.epoch == bindparam("seen_epoch"),
-        _t.c.status == "requires_action",
-    )
-    .values(event_seq=_t.c.event_seq)
-)
-# Fencing for batches that do not end the turn: touches the row only if this owner still holds it.
-_STILL_MINE = Prepared(
-    update(_t)
-    .where(
-        _t.c.tenant_id == bindparam("tenant_id"),
-        _t.c.id == bindparam("id_"),
-        _t.c.epoch == bindparam("seen_epoch"),
-        _t.c.status == "running",
-    )
-    .values(lease_expires_at=now() + bindparam("lease_micros", type_=_t.c.started_at.type))
-)
-_ADD_MESSAGE = Prepared(insert(_m))
-_HISTORY = Prepared(
-    scoped(_m)
-    .where(
-        _m.c.conversation_id == bindparam("conversation_id"),
-        # What a client says came before this turn stands at negative positions of the turn itself.
-        or_(
-            _m.c.turn_seq < bindparam("before_seq"),
-            and_(_m.c.turn_seq == bindparam("before_seq"), _m.c.position < 0),
-        ),
-    )
-    .order_by(_m.c.turn_seq.desc(), _m.c.position.desc())
-    .limit(bindparam("limit"))
-)
-_TURN_MESSAGES = Prepared(scoped(_m).where(_m.c.turn_id == bindparam("turn_id")).order_by(_m.c.position))
-_CONVERSATION_CALLS = Prepared(
-    scoped(_k).where(_k.c.conversation_id == bindparam("conversation_id")).order_by(_k.c.created_at, _k.c.id)
-)
-_TURN_CALLS = Prepared(scoped(_k).where(_k.c.turn_id == bindparam("turn_id")).order_by(_k.c.created_at, _k.c.id))
-_FIND_CALL = Prepared(scoped(_k).where(_k.c.id == bindparam("id")))
-# When a call has begun is compared with the database's clock before anybody asks what became of it.
-_ADD_CALL = Prepared(
-    insert(_k).values(created_at=now()), [column.name for column in _k.c if column.name != "created_at"]
-)
-_END_CALL = Prepared(
-    update(_k)
-    .where(_k.c.tenant_id == bindparam("tenant_id"), _k.c.id == bindparam("id_"), _k.c.status == "intent")
-    .values(
-        status=bindparam("status_"),
-        result=bindparam("result_"),
-        ladder=bindparam("ladder_"),
-        tripped=bindparam("tripped_"),
-        ended_at=bindparam("at"),
-    )
-)
-_END_CALLS = Prepared(
-    update(_k)
-    .where(_k.c.tenant_id == bindparam("tenant_id"), _k.c.turn_id == bindparam("turn_id_"), _k.c.status == "intent")
-    .values(status="unknown", result=bindparam("result_"), ended_at=bindparam("at"))
-)
 _NOBODY_KNOWS = json.dumps({"error": {"code": "unknown", "message": "the turn ended before this call did"}})
-_KEY_WHERE = (
-    _i.c.tenant_id == bindparam("tenant_id"),
-    _i.c.subject == bindparam("subject"),
-    _i.c.route == bindparam("route"),
-    _i.c.key == bindparam("key"),
-)
-_FIND_KEY = Prepared(select(_i).where(*_KEY_WHERE, _i.c.created_at >= bindparam("after")))
-_DROP_OLD_KEY = Prepared(sql_delete(_i).where(*_KEY_WHERE, _i.c.created_at < bindparam("after")))
-_ADD_KEY = Prepared(insert(_i))
-_SWEEP_KEYS = Prepared(sql_delete(_i).where(_i.c.created_at < bindparam("after")))
-_ALIVE = Prepared(select(literal(1).label("one")))
-
-
-class IdempotencyScope:
-    """(tenant, subject, route, key) and what the body was."""
-
-    __slots__ = ("body_hash", "key", "route")
-
-    def __init__(self, route: str, key: str, body: bytes) -> None:
-        self.route = route
-        self.key = key
-        self.body_hash = hashlib.sha256(body).digest()
 
 
 class ConversationStore:
-    """Reads and writes over the five tables."""
+    """Reads and writes over the tables of conversations, turns, messages and tool calls."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
+        self.idempotency = IdempotencyKeys(db)
 
     async def ping(self) -> None:
         """Raises `StoreUnavailable` when the database does not answer."""
-        await self._db.fetch_one(_ALIVE, {})
+        await self._db.fetch_one(sql.ALIVE, {})
 
     # conversations
 
     def add(self, batch: Batch, conversation: Conversation) -> None:
         batch.add(
-            _ADD_CONVERSATION,
+            sql.ADD_CONVERSATION,
             {
                 "id": conversation.id,
                 "tenant_id": conversation.tenant_id,
@@ -279,7 +74,7 @@ class ConversationStore:
 
     async def require(self, principal: Principal, conversation_id: str) -> Conversation:
         """The conversation, or `NotFound` also when it is somebody else's."""
-        row = await self._db.fetch_one(_FIND_CONVERSATION, {"tenant_id": principal.tenant_id, "id": conversation_id})
+        row = await self._db.fetch_one(sql.FIND_CONVERSATION, {"tenant_id": principal.tenant_id, "id": conversation_id})
         conversation = Conversation.of(row, open_turns=row["open_turns"]) if row else None
         if conversation is None or not can_read(principal, conversation):
             raise NotFound(f"there is no conversation {conversation_id!r}", param="conversation_id")
@@ -287,7 +82,7 @@ class ConversationStore:
 
     async def find(self, tenant_id: str, conversation_id: str) -> Conversation:
         """For the server's own use, when no principal asks; `NotFound` when it is gone."""
-        row = await self._db.fetch_one(_FIND_CONVERSATION, {"tenant_id": tenant_id, "id": conversation_id})
+        row = await self._db.fetch_one(sql.FIND_CONVERSATION, {"tenant_id": tenant_id, "id": conversation_id})
         if row is None:
             raise NotFound(f"there is no conversation {conversation_id!r}", param="conversation_id")
         return Conversation.of(row, open_turns=row["open_turns"])
@@ -296,11 +91,11 @@ class ConversationStore:
         self, principal: Principal, *, everyone: bool = False, before: str | None = None, limit: int = 50
     ) -> Sequence[Conversation]:
         """Newest first; `before` is the id of the last one seen."""
-        parameters = {"tenant_id": principal.tenant_id, "before": before or _NO_BOUND, "limit": limit}
+        parameters = {"tenant_id": principal.tenant_id, "before": before or sql.NO_BOUND, "limit": limit}
         if everyone:
-            rows = await self._db.scan(_LIST_ALL, parameters)
+            rows = await self._db.scan(sql.LIST_ALL, parameters)
         else:
-            rows = await self._db.scan(_LIST_CONVERSATIONS, {**parameters, "subject": principal.subject})
+            rows = await self._db.scan(sql.LIST_CONVERSATIONS, {**parameters, "subject": principal.subject})
         return [Conversation.of(row) for row in rows]
 
     # turns
@@ -323,7 +118,7 @@ class ConversationStore:
         """
         key = {"tenant_id": turn.tenant_id}
         batch.add(
-            _ADVANCE,
+            sql.ADVANCE,
             key
             | {
                 "id_": turn.conversation_id,
@@ -336,7 +131,7 @@ class ConversationStore:
         )
         running = turn.status is TurnStatus.RUNNING
         batch.add(
-            _ADD_TURN,
+            sql.ADD_TURN,
             {
                 "id": turn.id,
                 "tenant_id": turn.tenant_id,
@@ -375,7 +170,7 @@ class ConversationStore:
             },
         )
         if turn.moved_from is not None:
-            batch.add(_MOVE, key | {"id_": turn.conversation_id, "release_id_": turn.release_id})
+            batch.add(sql.MOVE, key | {"id_": turn.conversation_id, "release_id_": turn.release_id})
         for position, message in enumerate(earlier):
             self.add_message(
                 batch, turn, position - len(earlier), message.role, message.content, "client", at=turn.created_at
@@ -383,7 +178,7 @@ class ConversationStore:
         self.add_message(batch, turn, 0, "user", text, "withheld" if withheld else "user", at=turn.created_at)
 
     async def find_turn(self, tenant_id: str, turn_id: str) -> Turn | None:
-        row = await self._db.fetch_one(_FIND_TURN, {"tenant_id": tenant_id, "id": turn_id})
+        row = await self._db.fetch_one(sql.FIND_TURN, {"tenant_id": tenant_id, "id": turn_id})
         return Turn.of(row) if row else None
 
     async def require_turn(self, principal: Principal, turn_id: str) -> Turn:
@@ -399,13 +194,13 @@ class ConversationStore:
 
     async def open_turns(self, tenant_id: str, conversation_id: str) -> list[tuple[str, TurnStatus]]:
         """(id, status) of what runs or waits, in order."""
-        rows = await self._db.fetch_all(_OPEN_TURNS, {"tenant_id": tenant_id, "conversation_id": conversation_id})
+        rows = await self._db.fetch_all(sql.OPEN_TURNS, {"tenant_id": tenant_id, "conversation_id": conversation_id})
         return [(row["id"], TurnStatus(row["status"])) for row in rows]
 
     def claim(self, batch: Batch, turn: Turn, *, owner: str, lease_micros: int, at: int) -> None:
         """A waiting turn becomes the running one; `Conflict` when another runs or was faster."""
         batch.add(
-            _CLAIM,
+            sql.CLAIM,
             {"tenant_id": turn.tenant_id, "id_": turn.id, "owner_": owner, "lease_micros": lease_micros, "at": at},
             expect=1,
         )
@@ -413,13 +208,13 @@ class ConversationStore:
     def move(self, batch: Batch, turn: Turn) -> None:
         """A waiting turn and its conversation go on under `turn.release_id` instead of `turn.moved_from`."""
         key = {"tenant_id": turn.tenant_id, "release_id_": turn.release_id}
-        batch.add(_MOVE, key | {"id_": turn.conversation_id})
-        batch.add(_MOVE_TURN, key | {"id_": turn.id, "moved_from_": turn.moved_from})
+        batch.add(sql.MOVE, key | {"id_": turn.conversation_id})
+        batch.add(sql.MOVE_TURN, key | {"id_": turn.id, "moved_from_": turn.moved_from})
 
     def end(self, batch: Batch, turn: Turn, end: TurnEnd, *, at: int) -> None:
         """Commit (d) without the answer; fenced by the epoch."""
         batch.add(
-            _END_TURN,
+            sql.END_TURN,
             {
                 "tenant_id": turn.tenant_id,
                 "conversation_id": turn.conversation_id,
@@ -447,7 +242,7 @@ class ConversationStore:
             expect=1,
         )
         batch.add(
-            _AFTER_TURN,
+            sql.AFTER_TURN,
             {
                 "tenant_id": turn.tenant_id,
                 "id_": turn.conversation_id,
@@ -459,20 +254,20 @@ class ConversationStore:
         )
 
     def cancel_queued(self, batch: Batch, turn: Turn, *, at: int) -> None:
-        batch.add(_CANCEL_QUEUED, {"tenant_id": turn.tenant_id, "id_": turn.id, "at": at}, expect=1)
+        batch.add(sql.CANCEL_QUEUED, {"tenant_id": turn.tenant_id, "id_": turn.id, "at": at}, expect=1)
 
     def cancel_parked(self, batch: Batch, turn: Turn, *, at: int) -> None:
         """A turn that waits for people ends; `Conflict` when it has gone on."""
-        batch.add(_CANCEL_PARKED, {"tenant_id": turn.tenant_id, "id_": turn.id, "at": at}, expect=1)
+        batch.add(sql.CANCEL_PARKED, {"tenant_id": turn.tenant_id, "id_": turn.id, "at": at}, expect=1)
 
     def still_parked(self, batch: Batch, turn: Turn) -> None:
         """Fence this batch by the turn's waiting for people: `Conflict` when it has gone on or ended."""
-        batch.add(_STILL_PARKED, {"tenant_id": turn.tenant_id, "id_": turn.id, "seen_epoch": turn.epoch}, expect=1)
+        batch.add(sql.STILL_PARKED, {"tenant_id": turn.tenant_id, "id_": turn.id, "seen_epoch": turn.epoch}, expect=1)
 
     def still_mine(self, batch: Batch, turn: Turn, *, lease_micros: int) -> None:
         """Fence this batch by the turn's epoch, and renew the lease on the way."""
         batch.add(
-            _STILL_MINE,
+            sql.STILL_MINE,
             {"tenant_id": turn.tenant_id, "id_": turn.id, "seen_epoch": turn.epoch, "lease_micros": lease_micros},
             expect=1,
         )
@@ -494,7 +289,7 @@ class ConversationStore:
         sources: Sequence[str] = (),
     ) -> None:
         batch.add(
-            _ADD_MESSAGE,
+            sql.ADD_MESSAGE,
             {
                 "id": message_id or new_id("msg"),
                 "tenant_id": turn.tenant_id,
@@ -514,7 +309,7 @@ class ConversationStore:
     async def history(self, turn: Turn, *, limit: int) -> list[StoredMessage]:
         """The newest `limit` messages before this turn, oldest first."""
         rows = await self._db.fetch_all(
-            _HISTORY,
+            sql.HISTORY,
             {
                 "tenant_id": turn.tenant_id,
                 "conversation_id": turn.conversation_id,
@@ -527,7 +322,7 @@ class ConversationStore:
     async def messages(self, conversation: Conversation, *, limit: int) -> list[StoredMessage]:
         """The newest `limit` messages of the whole conversation, oldest first."""
         rows = await self._db.scan(
-            _HISTORY,
+            sql.HISTORY,
             {
                 "tenant_id": conversation.tenant_id,
                 "conversation_id": conversation.id,
@@ -538,21 +333,21 @@ class ConversationStore:
         return [StoredMessage.of(row) for row in reversed(rows)]
 
     async def turn_messages(self, tenant_id: str, turn_id: str) -> list[StoredMessage]:
-        rows = await self._db.fetch_all(_TURN_MESSAGES, {"tenant_id": tenant_id, "turn_id": turn_id})
+        rows = await self._db.fetch_all(sql.TURN_MESSAGES, {"tenant_id": tenant_id, "turn_id": turn_id})
         return [StoredMessage.of(row) for row in rows]
 
     async def conversation_calls(self, tenant_id: str, conversation_id: str) -> list[StoredToolCall]:
         rows = await self._db.fetch_all(
-            _CONVERSATION_CALLS, {"tenant_id": tenant_id, "conversation_id": conversation_id}
+            sql.CONVERSATION_CALLS, {"tenant_id": tenant_id, "conversation_id": conversation_id}
         )
         return [StoredToolCall.of(row) for row in rows]
 
     async def turn_calls(self, tenant_id: str, turn_id: str) -> list[StoredToolCall]:
-        rows = await self._db.fetch_all(_TURN_CALLS, {"tenant_id": tenant_id, "turn_id": turn_id})
+        rows = await self._db.fetch_all(sql.TURN_CALLS, {"tenant_id": tenant_id, "turn_id": turn_id})
         return [StoredToolCall.of(row) for row in rows]
 
     async def find_call(self, tenant_id: str, call_id: str) -> StoredToolCall | None:
-        row = await self._db.fetch_one(_FIND_CALL, {"tenant_id": tenant_id, "id": call_id})
+        row = await self._db.fetch_one(sql.FIND_CALL, {"tenant_id": tenant_id, "id": call_id})
         return StoredToolCall.of(row) if row else None
 
     def add_call(
@@ -567,7 +362,7 @@ class ConversationStore:
     ) -> None:
         """The intent row of a call (before its effect), or the whole row of a read that was done `at`."""
         batch.add(
-            _ADD_CALL,
+            sql.ADD_CALL,
             {
                 "id": call.id,
                 "tenant_id": turn.tenant_id,
@@ -589,7 +384,7 @@ class ConversationStore:
     def end_call(self, batch: Batch, turn: Turn, result: ToolResult, *, at: int) -> None:
         """The result of a call whose intent is stored; a second result conflicts."""
         batch.add(
-            _END_CALL,
+            sql.END_CALL,
             {
                 "tenant_id": turn.tenant_id,
                 "conversation_id": turn.conversation_id,
@@ -605,36 +400,7 @@ class ConversationStore:
 
     def end_calls_unknown(self, batch: Batch, turn: Turn, *, at: int) -> None:
         """The turn ends with calls that have begun: nobody knows what becomes of them."""
-        batch.add(_END_CALLS, {"tenant_id": turn.tenant_id, "turn_id_": turn.id, "result_": _NOBODY_KNOWS, "at": at})
-
-    # idempotency
-
-    async def remembered(self, principal: Principal, scope: IdempotencyScope, *, at: int) -> str | None:
-        """The id this key made within 24 hours; `IdempotencyMismatch` when the body was another."""
-        row = await self._db.fetch_one(_FIND_KEY, _key(principal, scope, at))
-        if row is None:
-            return None
-        if row["body_hash"] != scope.body_hash:
-            raise IdempotencyMismatch(
-                f"Idempotency-Key {scope.key!r} was used with another body; send a new key for a new request",
-                param="Idempotency-Key",
-            )
-        return row["resource_id"]
-
-    def remember(
-        self, batch: Batch, principal: Principal, scope: IdempotencyScope, resource_id: str, *, at: int
-    ) -> None:
-        parameters = _key(principal, scope, at)
-        batch.add(_DROP_OLD_KEY, parameters)
-        batch.add(
-            _ADD_KEY,
-            parameters | {"body_hash": scope.body_hash, "resource_id": resource_id, "created_at": at},
-        )
-
-    async def sweep_keys(self, *, at: int) -> None:
-        """Forget keys older than 24 hours."""
-        async with self._db.batch(long=True) as batch:
-            batch.add(_SWEEP_KEYS, {"after": at - IDEMPOTENCY_MICROS})
+        batch.add(sql.END_CALLS, {"tenant_id": turn.tenant_id, "turn_id_": turn.id, "result_": _NOBODY_KNOWS, "at": at})
 
 
 def _tripped(result: ToolResult) -> str | None:
@@ -643,16 +409,6 @@ def _tripped(result: ToolResult) -> str | None:
 
 def _ladder(result: ToolResult) -> str | None:
     return json.dumps(result.ladder) if result.ladder else None
-
-
-def _key(principal: Principal, scope: IdempotencyScope, at: int) -> dict[str, object]:
-    return {
-        "tenant_id": principal.tenant_id,
-        "subject": principal.subject,
-        "route": scope.route,
-        "key": scope.key,
-        "after": at - IDEMPOTENCY_MICROS,
-    }
 
 
 def _awaiting_json(awaiting: Awaiting | None) -> str | None:
