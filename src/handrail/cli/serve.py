@@ -2,10 +2,7 @@
 
 import asyncio
 import contextlib
-import ctypes
-import gc
 import os
-import resource
 import signal
 import socket
 import sys
@@ -20,6 +17,8 @@ import uvicorn
 import handrail
 from handrail.bootstrap import services_from
 from handrail.cli.certificate import Certificate, ServerLoop
+from handrail.cli.listening import address_of, door, listen
+from handrail.cli.memory import settle_memory, share_memory
 from handrail.cli.workers import READY, Job, Supervisor, prepare
 from handrail.core.errors import UsageError
 from handrail.core.principal import Principal
@@ -35,8 +34,6 @@ from handrail.flows.services import Services
 from handrail.flows.shutdown import drain
 from handrail.flows.sign_in import link_at_start
 from handrail.http.app import create_app
-from handrail.http.client_address import Proxies
-from handrail.http.connections import ConnectionLimits, Door
 from handrail.http.edge import Edge
 from handrail.http.protocol import Protocol
 from handrail.jobs import running_jobs
@@ -47,10 +44,6 @@ from handrail.settings import Settings
 from handrail.telemetry.logging import configure, logger
 
 SAMPLE_SECONDS = 1.0
-# Of glibc, malloc.h.
-M_ARENA_MAX = -8
-SPARE_CONNECTIONS = 256
-SILENT_SECONDS = 60.0
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -76,7 +69,7 @@ def serve_project(
         AlreadyServed: another process owns the data folder.
         ProjectError: the project can't be used; every problem with its file and line.
     """
-    _share_memory()
+    share_memory()
     certificate = Certificate.of(settings)
     os.environ["HANDRAIL_DATA_DIR"] = str(settings.data_dir.resolve())
     configure(redact_event, level=settings.log_level)
@@ -108,8 +101,8 @@ async def _serve(
         _require_safe_binding(settings, services)
         release = await _make_releases(services, project, tenants)
         services.default_agent = release.agent
-        listener = _listen(settings.host, settings.port)
-        address = _address(settings, listener)
+        listener = listen(settings.host, settings.port)
+        address = address_of(settings, listener)
         if lock is not None:
             lock.announce(address)
         _say_hello(address, release.agent, release.id, services, welcome=welcome)
@@ -124,7 +117,7 @@ async def _answer(
     """Take turns until a signal, and let them end."""
     server = _Server(services, listener.getsockname()[1], settings, certificate)
     async with running_jobs(services, settings):
-        _settle_memory()
+        settle_memory()
         _warn_of_plain_text(settings)
         if services.limits.sole_owner:
             await recover(services)
@@ -144,11 +137,11 @@ async def _supervise(project: Path, settings: Settings, tenants: Sequence[str], 
             f"{workers} workers need PostgreSQL: one process owns a SQLite database; name one with --database-url, "
             "or leave --workers out"
         )
-    listener = _listen(settings.host, settings.port)
+    listener = listen(settings.host, settings.port)
     given = settings.model_dump(mode="json", include={"host", "data_dir", "database_url", "log_level", "tls"})
     job = Job(str(project), list(tenants), given, listener.fileno(), 0)
     made = await prepare(job)
-    address = _address(settings, listener)
+    address = address_of(settings, listener)
     print(f"Handrail serves agent {made['agent']!r}, release {made['release_id']}, on {address}", flush=True)
     _say_link(address, made["sign_in"])
     supervisor = Supervisor(
@@ -193,28 +186,6 @@ async def _sample(services: Services) -> None:
         await asyncio.sleep(SAMPLE_SECONDS)
 
 
-def _address(settings: Settings, listener: socket.socket) -> str:
-    scheme = "https" if settings.tls.is_on else "http"
-    return f"{scheme}://{'[::1]' if settings.host == '::1' else settings.host}:{listener.getsockname()[1]}"
-
-
-def _share_memory() -> None:
-    """Two pools for all threads: with one a thread, what each has freed stays with it, some 6 MB in all."""
-    if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
-        mallopt(M_ARENA_MAX, 2)
-
-
-def _settle_memory() -> None:
-    """What is loaded by now stays: the collector need not look at it again with every thousandth object."""
-    gc.collect()
-    # What starting has used and freed: some 15 MB, about what the background engine takes.
-    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
-        trim(0)
-    gc.freeze()
-    gc.set_threshold(50_000, 50, 100)
-    sys.setswitchinterval(0.0005)
-
-
 async def _make_releases(services: Services, project: Path, tenants: Sequence[str]) -> Release:
     """The release of what is on disk, for every tenant. Training is said before and after: it takes seconds."""
     print(f"Handrail reads {str(project)!r} and trains its intents if they changed", file=sys.stderr, flush=True)
@@ -244,51 +215,6 @@ def _warn_of_plain_text(settings: Settings) -> None:
             "or declare the proxy that speaks TLS by HANDRAIL_HTTP__TRUSTED_PROXIES",
             host=settings.host,
         )
-
-
-def _door(settings: Settings) -> Door:
-    http = settings.http
-    return Door(
-        ConnectionLimits(
-            # What watches the server comes in beyond the requests that are answered.
-            most=min(
-                settings.admission.connections + SPARE_CONNECTIONS, max(64, _allow_open_files() - SPARE_CONNECTIONS)
-            ),
-            per_address=http.connections_per_address,
-            head_seconds=http.head_seconds,
-            body_seconds=http.body_seconds,
-        ),
-        Proxies(http.proxies),
-    )
-
-
-def _allow_open_files() -> int:
-    """As many as the system lets this process have: each connection is one."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return hard if hard != resource.RLIM_INFINITY else 1_048_576
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    _end_dead_connections(listener)
-    try:
-        listener.bind((host, port))
-    except OSError as error:
-        listener.close()
-        raise UsageError(f"can't listen on {host}:{port}: {error.strerror}; choose another --port") from error
-    listener.listen(2048)
-    return listener
-
-
-def _end_dead_connections(listener: socket.socket) -> None:
-    """What it accepts inherits this: a client that is gone, or reads nothing of what it asked for, is let go of."""
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    if user_timeout := getattr(socket, "TCP_USER_TIMEOUT", None):
-        listener.setsockopt(socket.IPPROTO_TCP, user_timeout, round(SILENT_SECONDS * 1000))
 
 
 def _say_hello(address: str, agent: str, release_id: str, services: Services, *, welcome: bool) -> None:
@@ -323,7 +249,7 @@ class _Server(uvicorn.Server):
                 edge=edge,
             ),
             loop="none",
-            http=partial(Protocol, door=_door(settings), headers=edge.headers),  # pyright: ignore[reportArgumentType] - called like a class
+            http=partial(Protocol, door=door(settings), headers=edge.headers),  # pyright: ignore[reportArgumentType] - called like a class
             ws="websockets-sansio",
             lifespan="off",
             access_log=False,
