@@ -198,9 +198,17 @@ class TestLoad:
         assert loaded.thresholds("order_status") == Thresholds(0.95, 0.6)
         assert loaded.thresholds("hours") == Thresholds(0.9, 0.6)
 
-    async def test_does_so_once_for_all_who_ask_together(self, releases: Releases, monkeypatch: pytest.MonkeyPatch):
-        made = await create(releases, sources())
+    async def test_of_what_was_just_made_checks_nothing_again(
+        self, releases: Releases, monkeypatch: pytest.MonkeyPatch
+    ):
         checks = count(monkeypatch, "check")
+        made = await create(releases, sources())
+        await releases.load("default", made.id)
+        assert len(checks) == 1
+
+    async def test_does_so_once_for_all_who_ask_together(self, sqlite_db: Database, monkeypatch: pytest.MonkeyPatch):
+        made = await create(releases_over(sqlite_db), sources())
+        releases, checks = releases_over(sqlite_db), count(monkeypatch, "check")
         first, second = await asyncio.gather(releases.load("default", made.id), releases.load("default", made.id))
         assert first is second is await releases.load("default", made.id)
         assert len(checks) == 1

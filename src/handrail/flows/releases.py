@@ -110,6 +110,8 @@ class Releases:
         self._recent: OrderedDict[tuple[str, str], LoadedRelease] = OrderedDict()
         self._alive: WeakValueDictionary[tuple[str, str], LoadedRelease] = WeakValueDictionary()
         self._loading: dict[tuple[str, str], asyncio.Task[LoadedRelease]] = {}
+        # What was made last, until it is loaded, which is mostly the next thing to happen: checking reads every file.
+        self._made: dict[tuple[str, str], CheckedProject] = {}
 
     async def create(
         self,
@@ -143,6 +145,7 @@ class Releases:
             if await self._store.find_same(tenant_id, sources) is None:
                 raise
             _log.info("release %s was made by another process at the same moment", sources.release_id)
+        self._made = {(tenant_id, sources.release_id): project}
         return await self._store.get(tenant_id, sources.release_id)
 
     async def use(self, tenant_id: str, release_id: str, by: Principal | None = None) -> AgentState:
@@ -263,7 +266,9 @@ class Releases:
     async def _load(self, tenant_id: str, release_id: str) -> LoadedRelease:
         release = await self._store.get(tenant_id, release_id)
         sources = await self._store.sources(tenant_id, release)
-        project = await asyncio.to_thread(check, sources, self._loader, tenant_id)
+        project = self._made.pop((tenant_id, release_id), None)
+        if project is None:
+            project = await asyncio.to_thread(check, sources, self._loader, tenant_id)
         head = await self._head(tenant_id, release_id, project)
         knowledge = await asyncio.to_thread(_knowledge, sources)
         await asyncio.to_thread(self._mark, knowledge, release_id, project)
