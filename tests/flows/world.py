@@ -388,6 +388,8 @@ async def world_over(
 
 async def closed(world: World) -> None:
     """End what still runs, so that a test leaves nothing to the next one."""
+    # Nobody stands in front of what a task commits when it is cancelled.
+    world.db.before_commit = None
     tasks = list(world.services.running.values())
     for task in tasks:
         task.cancel()
