@@ -1,8 +1,21 @@
 """Every column of every table stands in one class, so that a new one is not forgotten."""
 
-import handrail.bootstrap  # noqa: F401 - declares the tables of all rooms
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+import handrail
 from handrail.db.metadata import metadata
 from handrail.flows.data_classes import DATA_CLASSES, SEALED, Columns
+
+
+@pytest.fixture(scope="module", autouse=True)
+def declared() -> None:
+    """The tables of all rooms, those included that nothing else loads by now."""
+    source = Path(handrail.__file__).parent
+    for path in source.rglob("tables.py"):
+        import_module(".".join(("handrail", *path.relative_to(source).with_suffix("").parts)))
 
 
 def _named(each: Columns) -> list[str]:
