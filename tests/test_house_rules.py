@@ -26,6 +26,17 @@ PATHS_OF_ONE_MACHINE = re.compile(
 UNFINISHED = re.compile(r"\b(?:TO" + r"DO|FIX" + r"ME|XX" + r"X)\b")
 
 
+def test_every_table_says_how_long_its_rows_are_kept() -> None:
+    """By a setting, by an end of their own, or for good and why: `flows/kept.py` is the list."""
+    from handrail.flows.data_classes import DATA_CLASSES
+    from handrail.flows.kept import ENDS, KEPT
+    from handrail.settings import RetentionSettings
+
+    assert sorted(KEPT) == sorted(DATA_CLASSES)
+    said = {name for name, kept in KEPT.items() if not kept.startswith(ENDS)}
+    assert {KEPT[name] for name in said} <= set(RetentionSettings.model_fields)
+
+
 @cache
 def committed_files() -> tuple[Path, ...]:
     """What git keeps or would keep; in an unpacked copy without git, what is not hidden."""

@@ -118,6 +118,10 @@ class RetentionSettings(BaseModel):
     facts: int | None = Field(
         default=None, ge=1, description="Days since a deleted conversation ended: what was counted of it, one by one."
     )
+    usage: int | None = Field(default=None, ge=1, description="Days since a model call, as its usage is on the books.")
+    keys: int | None = Field(default=None, ge=1, description="Days since an API key or a sign-in link was over.")
+    switches: int | None = Field(default=None, ge=1, description="Days since something was switched on again.")
+    exports: int | None = Field(default=None, ge=1, description="Days since an export was written.")
     jobs: int = Field(default=30, ge=1, description="Days since a run of a job ended.")
 
 

@@ -1,17 +1,21 @@
 """What is kept no longer is gone with all that hangs on it, and nothing else is."""
 
+import os
+from pathlib import Path
+
 import pytest
 from sqlalchemy import func, insert, select, update
 
 from handrail.core.clock import FrozenClock
 from handrail.core.jobs import DEPLOYMENT, Task
-from handrail.core.principal import Role
+from handrail.core.principal import Principal, Role
 from handrail.db import Conflict, Prepared, metadata
+from handrail.db.expiry import PAGE as EXPIRY_PAGE
 from handrail.flows.background import KeptDays
 from handrail.flows.retention import DAY_MICROS, PAGE, forget_page, sweep_runs
 from handrail.oversight.approvals import Clause, GuardedCall, Requirement, Risk, opened
 from handrail.protection.privacy import Token
-from handrail.serving.conversations import Conversation
+from handrail.serving.conversations import Conversation, ExportFolder
 from tests.flows.world import World
 
 TASK = Task("run-1", "retention", DEPLOYMENT)
@@ -24,7 +28,11 @@ async def forget(world: World, **kept: int) -> dict[str, dict[str, int]]:
     state = await forget_page(world.services, TASK, {})
     while not state.get("done"):
         state = await forget_page(world.services, TASK, state)
-    return state["report"]
+    report = state["report"]
+    for_good = report.get(DEPLOYMENT, {}).pop("kept_for_good", "")
+    assert set(for_good.split(", ")) == {"conversations", "escalations", "approvals", "usage", "keys", "switches",
+                                         "exports", "facts"} - kept.keys()  # fmt: skip
+    return {name: each for name, each in report.items() if each}
 
 
 async def told(world: World) -> Conversation:
@@ -208,6 +216,95 @@ class TestApprovals:
         assert await forget(any_world, approvals=90) == {"default": {"approvals": 1}}
         left = await any_world.services.approvals.of_turn("default", turn_id)
         assert [each.call.tool_call_id for each in left] == ["call_waits"]
+
+
+class TestRows:
+    async def test_usage_goes_by_its_own_age(self, any_world: World, clock: FrozenClock) -> None:
+        await told(any_world)
+        clock.advance(31 * DAY)
+        await told(any_world)
+        assert await forget(any_world, usage=30) == {"default": {"usage": 1}}
+        assert (await count(any_world, "model_usage"), await count(any_world, "conversation")) == (1, 2)
+
+    async def test_of_more_than_a_page_all_go(self, world: World, clock: FrozenClock) -> None:
+        await told(world)
+        t = metadata.tables["model_usage"]
+        (one,) = await world.db.scan(Prepared(select(t)), {})
+        async with world.db.batch() as batch:
+            for number in range(2 * EXPIRY_PAGE):
+                batch.add(Prepared(insert(t)), {**dict(one), "id": f"use_{number}"})
+        clock.advance(2 * DAY)
+        assert await forget(world, usage=1) == {"default": {"usage": 2 * EXPIRY_PAGE + 1}}
+
+    async def test_keys_that_are_over_go_but_for_the_newest_which_keeps_the_door_closed(
+        self, any_world: World, clock: FrozenClock
+    ) -> None:
+        keys = any_world.services.keys
+        for note in ("revoked", "ran out", "alive"):
+            expires = clock.micros() + 1 if note == "ran out" else None
+            await keys.create(
+                tenant_id="default", subject=note, role=Role.OPERATOR, at=clock.micros(), expires_at=expires
+            )
+        await keys.revoke("default", (await keys.list("default"))[-1].id, at=clock.micros())
+        clock.advance(40 * DAY)
+        assert await forget(any_world, keys=30) == {"default": {"keys": 2}}
+        (alive,) = await keys.list("default")
+        await keys.revoke("default", alive.id, at=clock.micros())
+        clock.advance(40 * DAY)
+        assert await forget(any_world, keys=30) == {}
+        assert await keys.exist()
+
+    async def test_a_key_stays_as_long_as_a_session_asks_for_it(self, any_world: World, clock: FrozenClock) -> None:
+        """Without its key a session would not know that it was revoked."""
+        services, visitor = any_world.services, Principal("default", "op", key_id="key_1")
+        async with any_world.db.batch() as batch:
+            services.sessions.begin(batch, visitor, at=clock.micros() + 100 * DAY_MICROS)
+            for name in ("key_1", "key_2"):
+                batch.add(_key(name), {})
+        clock.advance(40 * DAY)
+        assert await forget(any_world, keys=30) == {}
+        clock.advance(100 * DAY)
+        assert await forget(any_world, keys=30) == {"default": {"sessions": 1, "keys": 1}}
+
+    async def test_switches_and_delegations_go_when_they_ended_long_ago(
+        self, any_world: World, clock: FrozenClock
+    ) -> None:
+        async with any_world.db.batch() as batch:
+            for name, ended in (("off", None), ("on", 1)):
+                batch.add(_switched(name, ended), {})
+            for name, ends in (("old", 2), ("lasting", clock.micros() + 99 * DAY_MICROS)):
+                batch.add(_lent(name, ends), {})
+        assert await forget(any_world, switches=1, approvals=1) == {"default": {"switches": 1, "delegations": 1}}
+        assert (await count(any_world, "switch"), await count(any_world, "approval_delegation")) == (1, 1)
+
+    async def test_an_export_goes_by_the_time_it_was_written(
+        self, world: World, clock: FrozenClock, tmp_path: Path
+    ) -> None:
+        folder = ExportFolder(tmp_path / "exports")
+        world.services.background.exports = folder
+        for name, days in (("old", 9), ("young", 1)):
+            folder.append(name, 0, [b"{}"])
+            folder.finish(name)
+            written = clock.micros() / 1_000_000 - days * DAY
+            os.utime(folder.path(name), (written, written))
+        assert await forget(world, exports=5) == {DEPLOYMENT: {"exports": 1}}
+        assert folder.files() == [folder.path("young")]
+
+
+def _key(name: str) -> Prepared:
+    row = {"id": name, "tenant_id": "default", "subject": "op", "role": "operator", "scopes": "[]", "prefix": name}
+    return Prepared(insert(metadata.tables["api_key"]).values(row | {"hash": "x", "created_at": 1, "revoked_at": 1}))
+
+
+def _switched(name: str, released_at: int | None) -> Prepared:
+    row = {"id": name, "tenant_id": "default", "kind": "tool", "name": name, "reason": "x", "switched_by": "op"}
+    rest = {"stops_running": 0, "created_at": 1, "released_at": released_at}
+    return Prepared(insert(metadata.tables["switch"]).values(row | rest))
+
+
+def _lent(name: str, ends_at: int) -> Prepared:
+    row = {"id": name, "tenant_id": "default", "lender": "a", "delegate": "b", "capacity": "{}", "created_at": 1}
+    return Prepared(insert(metadata.tables["approval_delegation"]).values(row | {"starts_at": 1, "ends_at": ends_at}))
 
 
 class TestRuns:

@@ -108,6 +108,7 @@ EXPECTATIONS: dict[str, Expects] = {
     "POST /v1/jobs/{name}/runs": Expects("operators"),
     "POST /v1/erasures": Expects("admin", {"subject": "nobody"}),
     "GET /v1/subjects/export": Expects("admin", query="?subject=nobody"),
+    "GET /v1/conversation-log": Expects("admin", query="?k=2"),
     "GET /v1/audit": Expects("admin"),
     "GET /v1/audit/export": Expects("admin"),
     "GET /v1/audit/checkpoints": Expects("admin"),
@@ -164,6 +165,7 @@ SCOPES: dict[str, set[str]] = {
     "POST /v1/jobs/{name}/runs": {"jobs:write"},
     "POST /v1/erasures": {"subjects:erase"},
     "GET /v1/subjects/export": {"subjects:read"},
+    "GET /v1/conversation-log": {"subjects:read"},
     "GET /v1/audit": {"audit:read"},
     "GET /v1/audit/export": {"audit:read"},
     "GET /v1/audit/checkpoints": {"audit:read"},
@@ -285,6 +287,7 @@ async def building(api: Api) -> Building:
     staff = {role: await api.key(role.value, role=role) for role in STAFF}
     conversation = await api.open(owner)
     turn = await api.say(conversation, "my secret is plum", key=owner)
+    await api.open(others["another user"])
     approval = await waiting_approval(api, conversation, turn["id"])
     (key, *_) = await api.world.services.keys.list("default")
     names = {

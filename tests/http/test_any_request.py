@@ -92,6 +92,7 @@ class Shop:
         question = {"decision": "info", "fingerprint": asked["fingerprint"], "reason": "Which customer?"}
         await self.post(f"/v1/approvals/{asked['id']}/decision", question, by="olga")
         told = await self.api.get(f"/v1/approvals/{asked['id']}", key=self.keys["olga"])
+        await self.post("/v1/conversations", {}, by="operator")
         switch = await self.post("/v1/switches", {"kind": "tool", "name": "refund", "reason": "twice"}, by="admin")
         delegation = await self.post("/v1/delegations", {"to": "dora", "days": 1}, by="olga")
         spare = await self.post("/v1/keys", {"subject": "eve"}, by="admin")
@@ -118,6 +119,7 @@ class Shop:
             "POST /v1/conversations": Request("ana", body={}),
             "POST /v1/scorecard/baselines": Request(body={"measures": {"csat": {"value": 4, "n": 10}}}),
             "GET /v1/conversations/{conversation_id}": Request("ana"),
+            "GET /v1/conversation-log": Request(query={"k": "2"}),
             "POST /v1/conversations/{conversation_id}/turns": Request("ana", body={"message": "hello"}),
             "GET /v1/turns/{turn_id}": Request("ana"),
             "GET /v1/turns/{turn_id}/events": Request("ana"),

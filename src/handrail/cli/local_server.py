@@ -4,11 +4,12 @@ import asyncio
 import hashlib
 import hmac
 import http.client
+import shutil
 import ssl
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 from handrail.cli.certificate import pin_in
@@ -94,7 +95,23 @@ class LocalServer:
             raise ServerRefused(f"the server at {self._address} said: {content.decode(errors='replace')[:500]}")
         return content.decode().splitlines()
 
+    async def save(self, path: str, file: BinaryIO, *, seconds: float = 3600.0) -> None:
+        """Write an answer of any length to a file as it comes; raises as `lines`."""
+        await asyncio.to_thread(self._save, path, file, seconds)
+
+    def _save(self, path: str, file: BinaryIO, seconds: float) -> None:
+        with self._sent("GET", path, None, seconds) as response:
+            if response.status >= 300:
+                said = response.read(4_000).decode(errors="replace")
+                raise ServerRefused(f"the server at {self._address} said: {said[:500]}")
+            shutil.copyfileobj(response, file)
+
     def _send(self, method: str, path: str, body: Body | None, seconds: float) -> tuple[int, bytes]:
+        with self._sent(method, path, body, seconds) as response:
+            return response.status, response.read()
+
+    @contextmanager
+    def _sent(self, method: str, path: str, body: Body | None, seconds: float) -> Generator[http.client.HTTPResponse]:
         # http.client and not urllib.request: that one would hand the operator's token to a proxy of the environment.
         parts = urlsplit(self._address)
         kind = partial(_Pinned, self._pin) if parts.scheme == "https" else http.client.HTTPConnection
@@ -104,8 +121,7 @@ class LocalServer:
             headers["content-type"] = "application/json"
         try:
             connection.request(method, path, None if body is None else json.dumps(body).encode(), headers)
-            response = connection.getresponse()
-            return response.status, response.read()
+            yield connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
             raise HandrailError(
                 f"the server at {self._address} does not answer ({error}); try again, or look whether it still runs"

@@ -1,9 +1,10 @@
 """`handrail privacy`: find personal data in texts, and measure how well it is found."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
@@ -119,6 +120,54 @@ def export_subject(
     with open(os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
         file.write(text)
     typer.echo(f"{out}: {len(lines)} conversations of {subject!r}")
+
+
+@app.command("log-export")
+def export_log(
+    out: Annotated[Path | None, typer.Option("--out", help="A new file, for you alone, instead of the screen.")] = None,
+    agent: Annotated[str | None, typer.Option(help="Conversations of this agent only.")] = None,
+    release: Annotated[str | None, typer.Option(help="Of this release only.")] = None,
+    since: Annotated[str | None, typer.Option(help="Begun from then on, as 2026-11-01.")] = None,
+    until: Annotated[str | None, typer.Option(help="Begun before.")] = None,
+    k: Annotated[int, typer.Option("--least-users", help="What fewer users share is not told.")] = 5,
+    keep_words: Annotated[
+        bool, typer.Option("--keep-words", help="Keep rare words in messages: names that were missed stay too.")
+    ] = False,
+    tenant: Tenant = None,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Write the conversations without their people, as JSON lines: no personal data, numbers, rare words, ids."""
+    import asyncio
+
+    from handrail.cli.privacy_desk import save_log
+
+    given = {"agent": agent, "release": release, "since": since, "until": until, "tenant": tenant, "k": str(k)}
+    asked = {name: value for name, value in given.items() if value} | ({"words": "keep"} if keep_words else {})
+    with _new_file(out) as file:
+        asyncio.run(save_log(_settings(data_dir, database_url), asked, file))
+    if out is not None:
+        typer.echo(
+            f"{out}: {out.stat().st_size} bytes; people who know somebody may still recognise them, see the docs"
+        )
+
+
+@contextmanager
+def _new_file(out: Path | None) -> "Generator[BinaryIO]":
+    """A file that only its owner can read, gone again if it can't be finished; or the screen."""
+    import os
+
+    if out is None:
+        yield sys.stdout.buffer
+        return
+    try:
+        with os.fdopen(os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            yield file
+    except FileExistsError:
+        raise
+    except BaseException:
+        out.unlink(missing_ok=True)
+        raise
 
 
 def _settings(data_dir: Path | None, database_url: str | None) -> "Settings":

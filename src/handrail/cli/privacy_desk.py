@@ -1,7 +1,7 @@
 """Where the privacy commands get their work done: in the server that holds the data folder, or here."""
 
 import asyncio
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import quote, urlencode
 
 from handrail.bootstrap import services_from
@@ -12,6 +12,7 @@ from handrail.core.jobs import DEPLOYMENT, Task
 from handrail.flows.access_request import told_of
 from handrail.flows.erasure import erase
 from handrail.flows.jobs import JOBS
+from handrail.flows.log_export import LogRequest, anonymised_log
 from handrail.protection.auth import LOCAL_OPERATOR
 from handrail.settings import Settings
 
@@ -56,6 +57,17 @@ async def export_subject(settings: Settings, subject: str, tenant: str | None) -
         async with services_from(settings) as services:
             told = await told_of(services, LOCAL_OPERATOR, subject, tenant)
             return [line.decode().rstrip("\n") async for line in told]
+
+
+async def save_log(settings: Settings, asked: dict[str, str], file: BinaryIO) -> None:
+    """Write an anonymised log of the conversations to a file, a line at a time."""
+    async with held_by(settings) as server:
+        if server is not None:
+            await server.save(f"/v1/conversation-log?{urlencode(asked)}", file)
+            return
+        async with services_from(settings) as services:
+            async for line in await anonymised_log(services, LOCAL_OPERATOR, LogRequest.of(asked)):
+                file.write(line)
 
 
 async def _run_there(server: LocalServer, name: str) -> Body:

@@ -6,13 +6,16 @@ Closed: when the store is down, `StoreUnavailable` is raised and no turn begins.
 """
 
 from handrail.db.batch import Batch, Conflict, Database, Row, StoreUnavailable, WrongDatabase
+from handrail.db.expiry import BEFORE, Expiry
 from handrail.db.metadata import boolean, json_text, keys_of, metadata, micros, now
 from handrail.db.prepared import Prepared, scoped
 
 __all__ = [
+    "BEFORE",
     "Batch",
     "Conflict",
     "Database",
+    "Expiry",
     "Prepared",
     "Row",
     "StoreUnavailable",

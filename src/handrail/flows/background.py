@@ -1,5 +1,6 @@
 """What work in the background stands on: one field of `Services`."""
 
+import asyncio
 from dataclasses import dataclass, field
 
 from handrail.core.jobs import Engine, NoEngine
@@ -19,12 +20,16 @@ class KeptDays:
     escalations: int | None = None
     approvals: int | None = None
     facts: int | None = None
+    usage: int | None = None
+    keys: int | None = None
+    switches: int | None = None
+    exports: int | None = None
     jobs: int = 30
 
 
 @dataclass(slots=True)
 class Background:
-    """`engine` is set once one runs."""
+    """`engine` is set once one runs; `logging` is held while an anonymised log is written."""
 
     outbox: Outbox
     runs: JobRuns
@@ -38,4 +43,5 @@ class Background:
     erasures: ErasureLog
     vault: TokenVault
     kept: KeptDays = KeptDays()
+    logging: asyncio.Lock = field(default_factory=asyncio.Lock)
     engine: Engine = field(default_factory=NoEngine)

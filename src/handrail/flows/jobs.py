@@ -14,6 +14,7 @@ from handrail.flows.export import export_page
 from handrail.flows.retention import forget_page, sweep_keys, sweep_runs
 from handrail.flows.rollup import sweep_minutes
 from handrail.flows.services import Services
+from handrail.flows.unused_keys import collect_keys
 
 # What is done so far, as JSON: `{}` at first; `done` ends the job, `report` says by tenant what it did.
 State = Mapping[str, Any]
@@ -35,6 +36,9 @@ _ALL = (
     Job("idempotency_keys", "Forget idempotency keys that are over a day old.", sweep_keys, Schedule(minute=7)),
     Job("retention", "Delete what is older than the deployment keeps it.", forget_page, Schedule(minute=20, hour=3)),
     Job("minutes", "Forget sums by the minute after three days.", sweep_minutes, Schedule(minute=37)),
+    Job(
+        "unused_keys", "Destroy data keys of users of whom nothing is left.", collect_keys, Schedule(minute=40, hour=3)
+    ),
     Job("job_rows", "Forget runs of jobs that ended long ago.", sweep_runs, Schedule(minute=50, hour=3)),
     Job("encryption", "Seal content that lies readable or under a retired key; rewrite the files.", seal_page),
     Job("master_key", "Put every data key under the current master key.", rewrap_page),

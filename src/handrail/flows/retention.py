@@ -1,12 +1,20 @@
 """What is kept no longer is deleted: page by page, and reported by tenant."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from handrail.core.jobs import DEPLOYMENT, Task
-from handrail.db import Conflict
+from handrail.db import Conflict, Expiry
+from handrail.flows.background import KeptDays
+from handrail.flows.kept import unbounded
 from handrail.flows.services import Services
+from handrail.insight.costs import OLD_USAGE
+from handrail.oversight.approvals import OLD_DELEGATIONS
+from handrail.protection.auth import OLD_KEYS, OLD_LINKS, OLD_SESSIONS
+from handrail.serving.resilience import OLD_SWITCHES
 
 DAY_MICROS = 24 * 3600 * 1_000_000
 PAGE = 100
@@ -34,7 +42,7 @@ async def sweep_runs(services: Services, _task: Task, state: State) -> State:
 
 
 async def forget_page(services: Services, _task: Task, state: State) -> State:
-    """A hundred conversations at a time, then the escalations and approvals of those that stay."""
+    """A hundred conversations at a time, then what stays when its conversation does, then a thousand rows at a time."""
     now = state.get("at") or services.clock.micros()
     kept, report = services.background.kept, dict(state.get("report", {}))
     if kept.conversations is not None and not state.get("conversations_done"):
@@ -42,10 +50,50 @@ async def forget_page(services: Services, _task: Task, state: State) -> State:
         after, deleted = await _forget_conversations(services, before, state.get("after", ""))
         _add(report, "conversations", deleted)
         return {"at": now, "after": after, "report": report, "conversations_done": after is None}
+    rows = [each for each in _ROWS if each.days(kept) is not None]
+    if (place := state.get("place", 0)) < len(rows):
+        each = rows[place]
+        deleted = await each.expiry.forget(services.db, before=now - (each.days(kept) or 0) * DAY_MICROS)
+        _add(report, each.what, deleted)
+        return {"at": now, "conversations_done": True, "place": place + (not deleted), "report": report}
     await _forget_escalations(services, now, report)
     await _forget_approvals(services, now, report)
     await _forget_facts(services, now, report)
+    await _forget_exports(services, now, report)
+    if for_good := unbounded(kept):
+        report[DEPLOYMENT] = {**report.get(DEPLOYMENT, {}), "kept_for_good": ", ".join(for_good)}
     return {"done": True, "report": report}
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Rows that go by themselves, `kept` being the setting; without one they have an end of their own."""
+
+    what: str
+    kept: str | None
+    expiry: Expiry
+
+    def days(self, kept: KeptDays) -> int | None:
+        return 0 if self.kept is None else getattr(kept, self.kept)
+
+
+_ROWS = (
+    _Rows("sessions", None, OLD_SESSIONS),
+    _Rows("usage", "usage", OLD_USAGE),
+    _Rows("keys", "keys", OLD_KEYS),
+    _Rows("links", "keys", OLD_LINKS),
+    _Rows("switches", "switches", OLD_SWITCHES),
+    _Rows("delegations", "approvals", OLD_DELEGATIONS),
+)
+
+
+async def _forget_exports(services: Services, now: int, report: dict[str, Any]) -> None:
+    background = services.background
+    if background.kept.exports is None:
+        return
+    # The files' times are the machine's.
+    count = await asyncio.to_thread(background.exports.forget, before=now - background.kept.exports * DAY_MICROS)
+    _add(report, "exports", {DEPLOYMENT: count} if count else {})
 
 
 async def _forget_conversations(services: Services, before: int, after: str) -> tuple[str | None, Mapping[str, int]]:

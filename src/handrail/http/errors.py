@@ -26,6 +26,8 @@ STATUS: Mapping[str, int] = {
     "not_found": 404,
     "method_not_allowed": 405,
     "conflict": 409,
+    "log_export_runs": 409,
+    "too_few_users": 422,
     "conversation_busy": 409,
     "approval_conflict": 409,
     "turn_over": 409,

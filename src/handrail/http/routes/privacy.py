@@ -1,4 +1,4 @@
-"""What a user may ask for by law: all that is stored of them, and that it be erased."""
+"""What a user may ask for by law, all that is stored of them and that it be erased; and a log of nobody."""
 
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
@@ -8,6 +8,7 @@ from starlette.responses import Response, StreamingResponse
 from handrail.core.principal import Role
 from handrail.flows.access_request import told_of
 from handrail.flows.erasure import erase
+from handrail.flows.log_export import LogRequest, anonymised_log
 from handrail.http.errors import ApiError, json_response
 from handrail.http.openapi import LINES, OF_BODIES, accepts, answers, query, reads
 from handrail.http.requests import Name, body_of, services_of, staff_of
@@ -38,6 +39,26 @@ async def create_erasure(request: Request) -> Response:
     admin = await staff_of(request, Scope.SUBJECTS_ERASE, Role.ADMIN)
     body, _ = await body_of(request, ErasureCreate)
     return json_response((await erase(services_of(request), admin, body.subject, body.tenant)).body(), 201)
+
+
+@router.get(
+    "/conversation-log",
+    openapi_extra=reads(
+        query("agent", "Of this agent only."),
+        query("release", "Of this release only."),
+        query("since", "Begun from then on (RFC 3339)."),
+        query("until", "Begun before."),
+        query("k", "What fewer users share is not told; 2 to 200, 5 when left out."),
+        query("words", "`keep` rare words in messages instead of masking them."),
+        query("tenant", _TENANT),
+    ),
+    responses=answers("a header, then a conversation a line", None, 409, 422, also={LINES: None}),
+)
+async def export_log(request: Request) -> Response:
+    """Conversations without their people and without what is rare, as JSON lines."""
+    admin = await staff_of(request, Scope.SUBJECTS_READ, Role.ADMIN)
+    lines = await anonymised_log(services_of(request), admin, LogRequest.of(request.query_params))
+    return StreamingResponse(lines, media_type="application/x-ndjson")
 
 
 @router.get(

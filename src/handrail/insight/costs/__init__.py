@@ -4,6 +4,7 @@ Acts at the end of a turn; the rows are stored in the turn's own last batch. Clo
 is not recorded either. There is no price list yet, so `cost_micros` is null, which means unknown and never free.
 """
 
+from handrail.insight.costs.retention import OLD_USAGE
 from handrail.insight.costs.store import DailyUsage, ModelUsage, UsageStore
 
-__all__ = ["DailyUsage", "ModelUsage", "UsageStore"]
+__all__ = ["OLD_USAGE", "DailyUsage", "ModelUsage", "UsageStore"]

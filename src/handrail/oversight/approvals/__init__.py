@@ -38,7 +38,7 @@ from handrail.oversight.approvals.records import (
     Risk,
     Vote,
 )
-from handrail.oversight.approvals.retention import ApprovalRetention
+from handrail.oversight.approvals.retention import OLD_DELEGATIONS, ApprovalRetention
 from handrail.oversight.approvals.rules import Rules, compile_rules
 from handrail.oversight.approvals.schema import ApprovalRule
 from handrail.oversight.approvals.speed import HASTY_SECONDS, DecisionSpeed
@@ -47,6 +47,7 @@ from handrail.oversight.approvals.store import ApprovalStore, Seen
 __all__ = [
     "HASTY_SECONDS",
     "MOST_DAYS",
+    "OLD_DELEGATIONS",
     "Approval",
     "ApprovalRetention",
     "ApprovalRule",

@@ -3,9 +3,9 @@
 from sqlalchemy import bindparam, delete, func, literal_column, select
 from sqlalchemy.sql.elements import ColumnElement
 
-from handrail.db import Batch, Database, Prepared
+from handrail.db import BEFORE, Batch, Database, Expiry, Prepared
 from handrail.oversight.approvals.tables import approval as _a
-from handrail.oversight.approvals.tables import approval_question, approval_view
+from handrail.oversight.approvals.tables import approval_delegation, approval_question, approval_view
 from handrail.oversight.approvals.tables import approval_vote as _v
 
 _LONG_AGO = (
@@ -26,6 +26,7 @@ def _deleting(*which: ColumnElement[bool]) -> tuple[Prepared, ...]:
 
 _DELETE_OLD = _deleting(*_LONG_AGO)
 _DELETE_OF_CONVERSATION = _deleting(*_OF_CONVERSATION)
+OLD_DELEGATIONS = Expiry(approval_delegation, approval_delegation.c.ends_at < BEFORE)
 
 
 class ApprovalRetention:

@@ -19,11 +19,15 @@ from handrail.protection.auth.policy import (
     owns,
     require_role,
 )
+from handrail.protection.auth.retention import OLD_KEYS, OLD_LINKS, OLD_SESSIONS
 from handrail.protection.auth.scopes import Scope, require_narrower, require_scope
 from handrail.protection.auth.sessions import Session, SessionLimits, SessionStore
 
 __all__ = [
     "LOCAL_OPERATOR",
+    "OLD_KEYS",
+    "OLD_LINKS",
+    "OLD_SESSIONS",
     "ApiKey",
     "Attempts",
     "Authenticator",

@@ -20,6 +20,7 @@ from handrail.protection.encryption.master import (
     Wrapped,
     master_keys,
 )
+from handrail.protection.encryption.presence import Presence
 from handrail.protection.encryption.service_keys import (
     KeyService,
     KmsUnavailable,
@@ -43,6 +44,7 @@ __all__ = [
     "LocalMasterKeys",
     "MasterKeyProblem",
     "MasterKeys",
+    "Presence",
     "ServiceKeys",
     "StoredKey",
     "SubjectKeys",

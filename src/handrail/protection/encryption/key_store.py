@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import bindparam, delete, func, insert, select, text, update
+from sqlalchemy import Integer, bindparam, delete, func, insert, select, text, tuple_, update
 
 from handrail.db import Conflict, Database, Prepared, Row
 from handrail.protection.encryption.tables import POSTGRES_SCHEMA, KeyTables
@@ -87,6 +87,17 @@ class _Statements:
         )
         self.older = Prepared(
             select(k).where(k.c.retired_at.is_(None), k.c.created_at < bindparam("before")).limit(bindparam("limit"))
+        )
+        self.page = Prepared(
+            select(k)
+            .where(tuple_(k.c.id, k.c.version) > tuple_(bindparam("id"), bindparam("version", type_=Integer)))
+            .order_by(k.c.id, k.c.version)
+            .limit(bindparam("limit"))
+        )
+        self.retire_version = Prepared(
+            update(k)
+            .where(k.c.id == bindparam("id_"), k.c.version == bindparam("version_"), k.c.retired_at.is_(None))
+            .values(retired_at=bindparam("at"))
         )
         self.retired = Prepared(select(k).where(k.c.retired_at.is_not(None)))
         self.under_others = Prepared(
@@ -164,6 +175,17 @@ class KeyStore:
         """Nothing more is sealed with the subject's key; what is sealed still opens."""
         async with self._db.batch() as batch:
             batch.add(self._sql.retire, {"tenant_id": tenant_id, "owner_": owner, "at": at})
+
+    async def retire_versions(self, keys: Sequence[StoredKey], *, at: int) -> None:
+        """Nothing more is sealed with these."""
+        async with self._db.batch() as batch:
+            for each in keys:
+                batch.add(self._sql.retire_version, {"id_": each.id, "version_": each.version, "at": at})
+
+    async def page(self, *, after: tuple[str, int], limit: int) -> list[StoredKey]:
+        """All keys in the order of (id, version)."""
+        rows = await self._db.scan(self._sql.page, {"id": after[0], "version": after[1], "limit": limit})
+        return [StoredKey.of(row) for row in rows]
 
     async def destroy(self, erasure: Erasure) -> None:
         """Every key the subject had until then is gone, and the erasure is on record, in one batch."""

@@ -15,6 +15,7 @@ from handrail.serving.conversations.bodies import (
 from handrail.serving.conversations.export import ConversationExport, ExportFolder
 from handrail.serving.conversations.idempotency import IdempotencyMismatch, IdempotencyScope
 from handrail.serving.conversations.leases import LeaseStore, LeftWaiting
+from handrail.serving.conversations.log import Chosen, ConversationLog, Told
 from handrail.serving.conversations.policy import MOST_QUEUED, can_read, next_step
 from handrail.serving.conversations.records import (
     Conversation,
@@ -38,9 +39,11 @@ from handrail.serving.conversations.transcript import as_messages
 
 __all__ = [
     "MOST_QUEUED",
+    "Chosen",
     "Conversation",
     "ConversationBusy",
     "ConversationExport",
+    "ConversationLog",
     "ConversationRetention",
     "ConversationStore",
     "ExportFolder",
@@ -54,6 +57,7 @@ __all__ = [
     "StoredToolCall",
     "Streams",
     "SubjectRecords",
+    "Told",
     "Turn",
     "TurnEnd",
     "TurnStatus",

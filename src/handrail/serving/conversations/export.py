@@ -77,6 +77,13 @@ class ExportFolder:
         """What lies here."""
         return list(self._folder.glob("*.jsonl*")) if self._folder.is_dir() else []
 
+    def forget(self, *, before: int) -> int:
+        """Delete what was last written before (microseconds); how many files it were."""
+        old = [each for each in self.files() if each.stat().st_mtime_ns // 1000 < before]
+        for each in old:
+            each.unlink(missing_ok=True)
+        return len(old)
+
     def holds(self, name: str, size: int) -> bool:
         """Whether the part that is written so far is here; another machine's disk does not have it."""
         part = self._part(name)

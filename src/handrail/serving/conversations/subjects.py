@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import bindparam, delete, select
+from sqlalchemy import bindparam, delete, select, tuple_
 
 from handrail.db import Batch, Database, Prepared, scoped
 from handrail.serving.conversations import tables
@@ -16,6 +16,13 @@ _OF_SUBJECT = Prepared(
     .limit(bindparam("limit"))
 )
 _SUBJECTS = Prepared(select(_c.c.tenant_id, _c.c.subject).distinct())
+_AFTER = Prepared(
+    select(_c.c.tenant_id, _c.c.subject)
+    .distinct()
+    .where(tuple_(_c.c.tenant_id, _c.c.subject) > tuple_(bindparam("tenant_id"), bindparam("subject")))
+    .order_by(_c.c.tenant_id, _c.c.subject)
+    .limit(bindparam("limit"))
+)
 _FORGET_KEYS = Prepared(
     delete(_i).where(
         _i.c.tenant_id == bindparam("tenant_id"),
@@ -41,6 +48,11 @@ class SubjectRecords:
     async def subjects(self) -> Sequence[tuple[str, str]]:
         """Every user of every tenant who has a conversation."""
         return [(row["tenant_id"], row["subject"]) for row in await self._db.scan(_SUBJECTS, {})]
+
+    async def after(self, tenant_id: str, subject: str, *, limit: int) -> Sequence[tuple[str, str]]:
+        """The next of them, in that order."""
+        rows = await self._db.scan(_AFTER, {"tenant_id": tenant_id, "subject": subject, "limit": limit})
+        return [(row["tenant_id"], row["subject"]) for row in rows]
 
     def forget_keys(self, batch: Batch, tenant_id: str, subject: str, *, until: int) -> None:
         """What their Idempotency-Keys made."""

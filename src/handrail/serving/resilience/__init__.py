@@ -34,6 +34,7 @@ from handrail.serving.resilience.policy import (
     is_worth_retrying,
     outcome_of,
 )
+from handrail.serving.resilience.retention import OLD_SWITCHES
 from handrail.serving.resilience.retry import Retries, Retry
 from handrail.serving.resilience.store import SwitchStore
 from handrail.serving.resilience.switches import EVERYWHERE, KINDS, Switch, Switchboard, SwitchedOff, SwitchKind
@@ -42,6 +43,7 @@ from handrail.serving.resilience.waits import Waits
 __all__ = [
     "EVERYWHERE",
     "KINDS",
+    "OLD_SWITCHES",
     "Admission",
     "AdmissionClosed",
     "AdmissionLimits",
