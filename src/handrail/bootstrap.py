@@ -22,6 +22,7 @@ from handrail.flows.data_classes import SEALED
 from handrail.flows.erasure import replay
 from handrail.flows.releases import Releases
 from handrail.flows.services import LOOK, Services, TurnLimits
+from handrail.insight.alerts import AlertConfig, Alerts, AlertStore, ChildSender, Places
 from handrail.insight.costs import UsageStore
 from handrail.insight.scorecard import FactStore
 from handrail.oversight.approvals import ApprovalRetention, ApprovalStore
@@ -166,6 +167,7 @@ async def services_from(settings: Settings, clock: Clock | None = None) -> Async
         encryption=encryption,
         privacy=privacy,
         metrics=metrics,
+        alerts=_alerts(db, settings),
         detector=detector,
         output_scanner=OutputScanner(KnownStrings.of_environment(os.environ), privacy.finder.personal_in),
         bus=bus,
@@ -414,6 +416,21 @@ def _background(db: Database, settings: Settings) -> Background:
         erasures=ErasureLog(db),
         vault=TokenVault(db),
         kept=KeptDays(**settings.retention.model_dump()),
+    )
+
+
+def _alerts(db: Database, settings: Settings) -> Alerts:
+    wanted, egress = settings.alerts, settings.egress
+    addresses = {name: address.get_secret_value() for name, address in wanted.channels.items()}
+    sender = ChildSender(addresses, allow=egress.allow, only_declared=egress.only_declared, seconds=wanted.send_seconds)
+    file = wanted.file or settings.data_dir / "alerts.yaml"
+    console = wanted.console_url.rstrip("/")
+    return Alerts(
+        AlertStore(db),
+        AlertConfig(file, sender.channels, is_named=wanted.file is not None),
+        sender,
+        Places(console, wanted.runbook_url or f"{console}/console/runbook"),
+        every_seconds=wanted.every_seconds,
     )
 
 

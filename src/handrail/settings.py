@@ -1,10 +1,11 @@
 """Deployment settings, read once from the environment (`HANDRAIL_...`); the agent's own are in its project."""
 
+import re
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from handrail.core.addresses import Network, networks_of
@@ -123,6 +124,7 @@ class RetentionSettings(BaseModel):
     switches: int | None = Field(default=None, ge=1, description="Days since something was switched on again.")
     exports: int | None = Field(default=None, ge=1, description="Days since an export was written.")
     jobs: int = Field(default=30, ge=1, description="Days since a run of a job ended.")
+    alerts: int = Field(default=90, ge=1, description="Days since an alert was resolved or a message written.")
 
 
 class AuditSettings(BaseModel):
@@ -133,6 +135,30 @@ class AuditSettings(BaseModel):
     secret: str | None = Field(
         default=None, description="32 bytes as base64, the same for all replicas; a file in data_dir when left out."
     )
+
+
+class AlertSettings(BaseModel):
+    """`HANDRAIL_ALERTS__...`: what is looked at and who is told; the rules themselves are in `alerts.yaml`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    enabled: bool = Field(default=True, description="Whether this process looks at the rules.")
+    file: Path | None = Field(default=None, description="Rules, routes and maintenance; `alerts.yaml` in data_dir.")
+    channels: dict[str, SecretStr] = Field(default={}, description="Addresses for apprise by name; they are secrets.")
+    every_seconds: float = Field(default=15.0, ge=1, le=300, description="How often the rules are looked at.")
+    send_seconds: float = Field(default=30.0, gt=0, le=300, description="How long a channel may take.")
+    console_url: str = Field(default="", description="Address of this server in messages; paths when left out.")
+    runbook_url: str = Field(default="", description="Address of the runbook in messages; the console's own page.")
+
+    @field_validator("channels")
+    @classmethod
+    def _are_named(cls, channels: dict[str, SecretStr]) -> dict[str, SecretStr]:
+        for name, address in channels.items():
+            if not re.fullmatch(r"[a-z][a-z0-9_-]{0,62}", name):
+                raise ValueError(f"channel {name!r} is named by small letters, digits, '_' and '-'")
+            if "://" not in address.get_secret_value():
+                raise ValueError(f"channel {name!r} has no address such as slack://... or mailto://...")
+        return channels
 
 
 class EncryptionSettings(BaseModel):
@@ -307,6 +333,7 @@ class Settings(BaseSettings):
     turn: TurnSettings = TurnSettings()
     rate_limit: RateLimitSettings = RateLimitSettings()
     tools: ToolSettings = ToolSettings()
+    alerts: AlertSettings = AlertSettings()
     audit: AuditSettings = AuditSettings()
     auth: AuthSettings = AuthSettings()
     encryption: EncryptionSettings = EncryptionSettings()
@@ -335,5 +362,7 @@ def read_settings(**given: object) -> Settings:
         first = error.errors(include_url=False)[0]
         name = "HANDRAIL_" + "__".join(str(part) for part in first["loc"]).upper()
         # A whole group's values are not repeated: a secret may be among them.
-        got = "" if isinstance(first["input"], dict) else f" (got {first['input']!r})"
+        # Nor is one of a group of secrets.
+        is_secret = isinstance(first["input"], dict | SecretStr) or "channels" in first["loc"]
+        got = "" if is_secret else f" (got {first['input']!r})"
         raise UsageError(f"{name}: {first['msg']}{got}") from error

@@ -24,6 +24,7 @@ from handrail.flows.data_classes import SEALED
 from handrail.flows.releases import LoadedRelease, Releases
 from handrail.flows.services import Services, TurnLimits
 from handrail.flows.turn import take_turn
+from handrail.insight.alerts import Alerts, AlertStore, RecordingSender
 from handrail.insight.costs import UsageStore
 from handrail.insight.scorecard import FactStore
 from handrail.oversight.approvals import ApprovalRetention, ApprovalStore
@@ -373,6 +374,7 @@ async def world_over(
         encryption=encryption,
         privacy=Privacy(Mint(AUDIT_KEYS.tokens), TokenVault(counting)),
         metrics=metrics,
+        alerts=Alerts(AlertStore(db), sender=RecordingSender(("ops", "boss"))),
         default_agent="shop",
     )
     await services.authenticator.start()

@@ -25,6 +25,7 @@ from handrail.core.principal import Principal
 from handrail.db.open import prepare_database
 from handrail.db.owner import OwnerLock
 from handrail.delivery.releases import Release
+from handrail.flows import alerting
 from handrail.flows.audit import keep as keep_audit
 from handrail.flows.keys import keep as keep_keys
 from handrail.flows.leases import keep, recover
@@ -122,12 +123,15 @@ async def _answer(
         if services.limits.sole_owner:
             await recover(services)
         keepers = [*keep(services), *keep_audit(services), keep_keys(services), keep_rollups(services)]
+        if settings.alerts.enabled:
+            keepers += alerting.keep(services)
         await server.serve(sockets=[listener])
         # Leases are renewed while turns end; nothing is taken over any more.
         with server.capture_signals():
             await server.drained()
         for keeper in keepers:
             keeper.cancel()
+        await alerting.close(services)
 
 
 async def _supervise(project: Path, settings: Settings, tenants: Sequence[str], workers: int) -> None:
@@ -266,6 +270,8 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._services = services
         self._certificate = certificate
+        # Without files to read again, SIGHUP ends the process as it always does.
+        self._renews = certificate is not None or settings.alerts.file is not None
         self._drain_seconds = drain_seconds
         self._draining: asyncio.Task[None] | None = None
         self._hurry = asyncio.Event()
@@ -275,13 +281,18 @@ class _Server(uvicorn.Server):
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self.handle_exit, number, None)
-        if self._certificate is not None:
-            loop.add_signal_handler(signal.SIGHUP, self._certificate.renew)
+        if self._renews:
+            loop.add_signal_handler(signal.SIGHUP, self._renew)
         try:
             yield
         finally:
-            for number in (signal.SIGINT, signal.SIGTERM, *((signal.SIGHUP,) if self._certificate else ())):
+            for number in (signal.SIGINT, signal.SIGTERM, *((signal.SIGHUP,) if self._renews else ())):
                 loop.remove_signal_handler(number)
+
+    def _renew(self) -> None:
+        if self._certificate is not None:
+            self._certificate.renew()
+        alerting.renew(self._services, anyway=True)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         # At once, beside uvicorn's own wait for connections: those of running turns end with their turns.

@@ -25,6 +25,7 @@ class KeptDays:
     switches: int | None = None
     exports: int | None = None
     jobs: int = 30
+    alerts: int = 90
 
 
 @dataclass(slots=True)

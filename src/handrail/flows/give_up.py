@@ -4,6 +4,7 @@ Works from the stored rows alone, because the release itself may be what can't b
 """
 
 from handrail.core.answers import Handoff
+from handrail.flows.notify import case_opened
 from handrail.flows.services import Services
 from handrail.flows.wording import WENT_WRONG
 from handrail.oversight.escalations import Attempt, Escalation, customer_word, summarise
@@ -40,6 +41,7 @@ async def give_up(services: Services, turn: Turn) -> None:
         services.conversations.add_message(batch, turn, position, "assistant", text, "agent", at=at)
         services.conversations.end_calls_unknown(batch, turn, at=at)
         services.escalations.open(batch, case)
+        case_opened(services, batch, case)
         services.facts.changed(batch, turn.tenant_id, turn.conversation_id, at=at)
     logger().error("a turn is given up: its owners end one after another", turn_id=turn.id, epoch=turn.epoch)
     services.metrics.escalation(turn.agent, None)

@@ -8,6 +8,7 @@ from functools import partial
 from handrail.db import Conflict
 from handrail.flows.admission import clear, start_next
 from handrail.flows.keepers import every, tried
+from handrail.flows.notify import approval_waits
 from handrail.flows.resume import go_on, take_over
 from handrail.flows.services import Services
 from handrail.flows.switches import watch
@@ -73,13 +74,15 @@ async def _approvals(services: Services) -> None:
     for approval in await services.approvals.due_for_escalation():
         with suppress(Conflict):
             async with services.db.batch() as batch:
-                services.approvals.escalate(batch, approval)
+                further = services.approvals.escalate(batch, approval)
+                approval_waits(services, batch, further, escalated=True)
             logger().warning("an approval waits too long and goes to more people", approval_id=approval.id)
             services.metrics.approval_escalated(approval.call.agent)
     for approval in await services.approvals.due_for_reminder():
         with suppress(Conflict):
             async with services.db.batch() as batch:
                 services.approvals.mark_reminded(batch, approval)
+                approval_waits(services, batch, approval, escalated=False)
             logger().warning("an approval still waits for its people", approval_id=approval.id)
     # What is still held back holds itself back anew.
     services.held_back.clear()

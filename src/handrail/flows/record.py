@@ -10,6 +10,7 @@ from handrail.core.usage import Usage
 from handrail.db import StoreUnavailable
 from handrail.flows.audit import tool_call_ended
 from handrail.flows.boundary import provenance_of_answer
+from handrail.flows.notify import case_opened
 from handrail.flows.output import count_output, record_tripped, tripped
 from handrail.flows.personal import keep
 from handrail.flows.route import Route
@@ -122,6 +123,7 @@ async def _record(
             services.usage.record(batch, _usage_rows(active, route, at))
         if escalation:
             services.escalations.open(batch, escalation)
+            case_opened(services, batch, escalation)
         if judgement.tripped:
             record_tripped(services, active, batch, judgement)
         services.facts.changed(batch, turn.tenant_id, turn.conversation_id, at=at)

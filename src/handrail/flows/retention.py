@@ -38,6 +38,7 @@ async def sweep_runs(services: Services, _task: Task, state: State) -> State:
         background.outbox.forget_sent(batch, days=days)
         background.runs.forget_ended(batch, days=days)
         background.executors.forget_dead(batch)
+        services.alerts.store.forget(batch, days=background.kept.alerts)
     return {"done": True, "report": {DEPLOYMENT: {"engine_rows": total}}}
 
 

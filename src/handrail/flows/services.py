@@ -16,6 +16,7 @@ from handrail.core.usage import Usage
 from handrail.db import Database
 from handrail.flows.background import Background
 from handrail.flows.releases import LoadedRelease, Releases
+from handrail.insight.alerts import Alerts
 from handrail.insight.costs import UsageStore
 from handrail.insight.scorecard import FactStore
 from handrail.oversight.approvals import ApprovalStore
@@ -158,6 +159,7 @@ class Services:
     encryption: Encryption
     privacy: Privacy
     metrics: Metrics
+    alerts: Alerts
     detector: Detector = field(default_factory=Detector)
     output_scanner: OutputScanner = field(default_factory=OutputScanner)
     valkey: Valkey | None = None

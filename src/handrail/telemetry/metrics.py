@@ -74,6 +74,7 @@ class Metrics:
         self._count_people()
         self._count_protection()
         self._count_machinery()
+        self._count_alerts()
 
     def _count_turns(self) -> None:
         self._requests = Counters(self._registry, "agent_requests", "Turns that ended.", ("agent", "intent"))
@@ -134,6 +135,27 @@ class Metrics:
             "Tool calls that could not be traced to the user while untrusted text was about.",
             ("agent", "tool", "action"),
         )
+
+    def _count_alerts(self) -> None:
+        self._firing_seen: set[tuple[str, str]] = set()
+        self._alerts_firing = Gauges(
+            self._registry, "handrail_alerts_firing", "Alerts that fire, as the process that looks saw them last.",
+            ("rule", "severity"),
+        )  # fmt: skip
+        self._notices = Counters(
+            self._registry, "handrail_alert_notices", "Messages to channels, by what became of them.",
+            ("channel", "outcome"),
+        )  # fmt: skip
+
+    def alerts_fire(self, firing: Sequence[tuple[str, str]]) -> None:
+        """What fires now, each as rule and severity; what fired before and does not any more is 0."""
+        self._firing_seen.update(firing)
+        for each in self._firing_seen:
+            self._alerts_firing.of(*each).set(firing.count(each))
+
+    def notice_sent(self, channel: str, outcome: str) -> None:
+        """A channel took a message or did not."""
+        self._notices.of(channel, outcome).inc()
 
     def _count_people(self) -> None:
         self._approvals_asked = Counters(

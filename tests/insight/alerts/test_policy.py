@@ -146,7 +146,7 @@ class TestUnusualUser:
         assert found.said == "12 actions in an hour, usually 0.2"
 
     def test_among_strangers_nobody_is_unusual(self) -> None:
-        alone = PrincipalActivity("acme", "hmac:e", {"injections": 9})
+        alone = PrincipalActivity("acme", "hmac:e", {"tripped": 9})
         assert states("unusual_user", Signals(principals=[alone])) == ["quiet"]
 
     def test_a_tenant_is_measured_by_its_own_people(self) -> None:

@@ -5,6 +5,9 @@ is stored in the same batch as the notices that tell of it. Open: no turn waits 
 leaves its alerts as they are. Without the database nothing is looked at, which the processes' own readiness tells.
 """
 
+from handrail.insight.alerts.alerts import Alerts, Message
+from handrail.insight.alerts.config import AlertConfig, NoAlertsFile, read_alerts
+from handrail.insight.alerts.delivery import ChildSender, Outcome, RecordingSender, Sender
 from handrail.insight.alerts.lifecycle import Alert, AlertState, Change, look
 from handrail.insight.alerts.notices import Delivery, Desk, Notice, Places, Silence, tell
 from handrail.insight.alerts.policy import judge
@@ -31,30 +34,39 @@ __all__ = [
     "WINDOWS",
     "AgentTraffic",
     "Alert",
+    "AlertConfig",
     "AlertLease",
     "AlertState",
     "AlertStore",
+    "Alerts",
     "AlertsFile",
     "ApprovalQueue",
     "Budget",
     "Change",
     "ChannelHealth",
+    "ChildSender",
     "Delivery",
     "Dependency",
     "Desk",
     "FailedJob",
     "Finding",
     "Gauge",
+    "Message",
+    "NoAlertsFile",
     "Notice",
+    "Outcome",
     "Places",
     "PrincipalActivity",
     "Quality",
+    "RecordingSender",
     "RuleState",
     "Rules",
+    "Sender",
     "Signals",
     "Silence",
     "Traffic",
     "judge",
     "look",
+    "read_alerts",
     "tell",
 ]

@@ -25,7 +25,7 @@ from handrail.insight.alerts.statistics import robust_limit, wilson
 
 # More at once tell no more, and each would be stored.
 MOST_FINDINGS = 50
-_NEEDED = {"turns": "turns", "refusals": "refused turns", "injections": "injection attempts", "side_effects": "actions"}
+_NEEDED = {"turns": "turns", "refusals": "refused turns", "tripped": "guardrail trips", "side_effects": "actions"}
 _GAUGES = {
     "audit_lag": "the oldest audit record waits for {value:.0f} s to be sealed",
     "traces_dropped": "{value:.0f} traces were lost in five minutes",
@@ -230,7 +230,7 @@ def _gauge(name: str) -> Callable[[Rules, Signals], Iterator[Finding]]:
     def decide(rules: Rules, signals: Signals) -> Iterator[Finding]:
         rule = rules.named(name)
         assert isinstance(rule, Above)
-        for each in signals.gauges:
+        for each in (*signals.gauges, *signals.upkeep):
             if each.name == name:
                 state: State = "bad" if each.value > rule.above else "fine"
                 said = _GAUGES[name].format(value=each.value)

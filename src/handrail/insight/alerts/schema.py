@@ -120,7 +120,7 @@ class UnusualUser(Rule):
     clears_after: Duration = "1h"
     turns: int = Field(default=60, ge=5, description="Turns in an hour; fewer are never unusual.")
     refusals: int = Field(default=5, ge=2, description="Refused turns in an hour.")
-    injections: int = Field(default=3, ge=2, description="Messages in an hour that tripped the injection guardrail.")
+    tripped: int = Field(default=5, ge=2, description="Guardrail trips in an hour, such as of injection.")
     side_effects: int = Field(default=5, ge=2, description="Actions in an hour, such as refunds.")
     deviations: float = Field(default=5.0, ge=2, description="Robust deviations above the median of all others.")
     times_usual: float = Field(default=4.0, ge=1.5, description="Times their own usual hour.")

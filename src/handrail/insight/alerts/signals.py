@@ -9,8 +9,8 @@ WINDOWS = (FIVE_MINUTES, HALF_HOUR, HOUR, SIX_HOURS, DAY)
 
 # Fine and bad speak for themselves; quiet is too little to judge by, which never fires and says why.
 State = Literal["bad", "fine", "quiet"]
-Measure = Literal["turns", "refusals", "injections", "side_effects"]
-MEASURES: tuple[Measure, ...] = ("turns", "refusals", "injections", "side_effects")
+Measure = Literal["turns", "refusals", "tripped", "side_effects"]
+MEASURES: tuple[Measure, ...] = ("turns", "refusals", "tripped", "side_effects")
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,7 @@ class ChannelHealth:
 @dataclass(frozen=True, slots=True)
 class Signals:
     """All that was read for one look at the rules. `missing` names rules whose source could not be read: what they
-    said before stands."""
+    said before stands. `gauges` come from the processes' own reports, `upkeep` from the tables."""
 
     agents: Sequence[AgentTraffic] = ()
     dependencies: Sequence[Dependency] = ()
@@ -143,6 +143,7 @@ class Signals:
     quality: Sequence[Quality] = ()
     jobs: Sequence[FailedJob] = ()
     gauges: Sequence[Gauge] = ()
+    upkeep: Sequence[Gauge] = ()
     channels: Sequence[ChannelHealth] = ()
     missing: frozenset[str] = frozenset()
 

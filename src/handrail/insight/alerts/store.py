@@ -84,6 +84,13 @@ _SENT = Prepared(
     .where(_n.c.id == bindparam("id_"))
     .values(status="sent", sent_at=now(), attempts=_n.c.attempts + 1, error=None)
 )
+_CLAIM = Prepared(
+    update(_n)
+    .where(
+        _n.c.id == bindparam("id_"), _n.c.status == "waiting", _n.c.next_at == bindparam("next_at_", type_=BigInteger)
+    )
+    .values(next_at=now() + bindparam("wait", type_=BigInteger))
+)
 _FAILED = Prepared(
     update(_n)
     .where(_n.c.id == bindparam("id_"))
@@ -304,6 +311,11 @@ class AlertStore:
     async def due(self) -> Sequence[Delivery]:
         """What is to be sent now."""
         return [Delivery.of(row) for row in await self._db.scan(_DUE, {})]
+
+    def claim(self, batch: Batch, due: Delivery, *, seconds: float) -> None:
+        """Nobody else sends it for so long; `Conflict` when somebody does."""
+        given = {"id_": due.notice.id, "next_at_": due.next_at, "wait": int(seconds * SECOND)}
+        batch.add(_CLAIM, given, expect=1)
 
     def sent(self, batch: Batch, notice_id: str) -> None:
         batch.add(_SENT, {"id_": notice_id})

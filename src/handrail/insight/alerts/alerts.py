@@ -1,0 +1,77 @@
+"""The working part: what one process knows of alerts, and how it tells people."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from handrail.db import Batch
+from handrail.insight.alerts.config import AlertConfig
+from handrail.insight.alerts.delivery import RecordingSender, Sender
+from handrail.insight.alerts.notices import Desk, Kind, Notice, Places, Silence
+from handrail.insight.alerts.store import AlertLease, AlertStore
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What people are to be told that is not an alert.
+
+    Attributes:
+        what: makes it the same message however often it is asked for, such as an approval's id.
+    """
+
+    kind: Kind
+    tenant_id: str
+    what: str
+    title: str
+    body: str
+
+
+@dataclass(slots=True)
+class Alerts:
+    """One field of the services.
+
+    Attributes:
+        lease: what this process held when it looked last.
+        said: what it reported of itself, at `said_at`.
+        counted: totals of this process when it reported last, so that a report tells what came since.
+        history: turns of the same hour on earlier days, as of `history_at`.
+        unreachable_since: since when the database does not answer.
+    """
+
+    store: AlertStore
+    config: AlertConfig = field(default_factory=lambda: AlertConfig(None, ()))
+    sender: Sender = field(default_factory=lambda: RecordingSender(channels=()))
+    places: Places = field(default_factory=Places)
+    every_seconds: float = 15.0
+    lease: AlertLease | None = None
+    said: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    said_at: int = 0
+    counted: dict[str, int] = field(default_factory=dict[str, int])
+    history: Mapping[tuple[str, str], Sequence[float]] = field(default_factory=dict[tuple[str, str], Sequence[float]])
+    history_at: int = 0
+    unreachable_since: int | None = None
+
+    def desk(self, silences: Sequence[Silence], at: int) -> Desk:
+        return Desk(self.config.file, self.sender.channels, silences, at, self.places)
+
+    def channels_of(self, team: str | None) -> Sequence[str]:
+        """A team's, else those for all people."""
+        file, known = self.config.file, self.sender.channels
+        wanted = file.teams.get(team) if team is not None else None
+        if wanted is None:
+            wanted = known if file.people is None else file.people
+        return [each for each in wanted if each in known]
+
+    def tell_team(self, batch: Batch, team: str | None, message: Message) -> None:
+        """Write down that a team's people are to be told, beside what they are told of; nothing without channels."""
+        self.tell(batch, self.channels_of(team), message)
+
+    def digest(self, batch: Batch, message: Message) -> None:
+        """The same for a digest, to the channels that get one."""
+        wanted = self.config.file.digest
+        self.tell(batch, self.sender.channels if wanted is None else wanted, message)
+
+    def tell(self, batch: Batch, channels: Sequence[str], message: Message) -> None:
+        for channel in channels:
+            notice = Notice.about(message.kind, channel, message.tenant_id, message.what, message.title, message.body)
+            self.store.add_notice(batch, notice)
