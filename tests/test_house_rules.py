@@ -189,6 +189,7 @@ class TestTheWayOut:
         "cli/chat.py": "a person's own command, to the address they typed",
         "cli/waiting.py": "the same session",
         "testing/fault_proxy.py": "a fault between a test and its own server",
+        "insight/alerts/child.py": "behind its own border, which judges by the list whatever apprise connects to",
         "cli/local_server.py": "a command to the server of its own data folder",
     }
 

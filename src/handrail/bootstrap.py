@@ -167,7 +167,7 @@ async def services_from(settings: Settings, clock: Clock | None = None) -> Async
         encryption=encryption,
         privacy=privacy,
         metrics=metrics,
-        alerts=_alerts(db, settings),
+        alerts=alerts_over(db, settings),
         detector=detector,
         output_scanner=OutputScanner(KnownStrings.of_environment(os.environ), privacy.finder.personal_in),
         bus=bus,
@@ -419,7 +419,8 @@ def _background(db: Database, settings: Settings) -> Background:
     )
 
 
-def _alerts(db: Database, settings: Settings) -> Alerts:
+def alerts_over(db: Database, settings: Settings) -> Alerts:
+    """Alerts as the settings want them: rules, channels and where links lead."""
     wanted, egress = settings.alerts, settings.egress
     addresses = {name: address.get_secret_value() for name, address in wanted.channels.items()}
     sender = ChildSender(addresses, allow=egress.allow, only_declared=egress.only_declared, seconds=wanted.send_seconds)

@@ -11,7 +11,6 @@ from sqlalchemy import insert
 from handrail.core.answers import Handoff
 from handrail.core.clock import FrozenClock
 from handrail.core.jobs import DEPLOYMENT, Task
-from handrail.core.principal import Principal, Role
 from handrail.db import Database, Prepared, StoreUnavailable
 from handrail.flows import alerting
 from handrail.flows.leases import sweep
@@ -26,7 +25,6 @@ from tests.flows.desk import Desk
 from tests.flows.test_approval import GUARDED
 from tests.flows.world import World, closed, world_over
 
-OPERATOR = Principal("default", "oscar", frozenset({Role.OPERATOR}))
 MINUTE, HOUR, DAY = 60_000_000, 3_600_000_000, 86_400_000_000
 
 
@@ -389,12 +387,6 @@ class TestTheFile:
         assert f"{path}:1: rules.job_failed.severity" in world.services.alerts.config.problem
         rules = {each.rule for each in await world.services.alerts.store.list(None, state="firing")}
         assert rules == {"job_failed", "dependency_down"}
-
-
-async def test_a_test_message_says_what_went_wrong(world: World) -> None:
-    assert await alerting.test_channel(world.services, OPERATOR, "ops") == ""
-    sender_of(world).failing = {"ops"}
-    assert await alerting.test_channel(world.services, OPERATOR, "ops") == "no answer"
 
 
 def test_a_notice_is_known_by_what_it_is_about() -> None:

@@ -19,9 +19,11 @@ from starlette.routing import BaseRoute, Route
 
 from handrail.core.clock import Clock, FrozenClock
 from handrail.core.principal import Principal, Role
+from handrail.flows.alert_desk import SilenceWanted, desk_of
 from handrail.flows.delegation import delegate
 from handrail.flows.switches import SwitchWanted, switch_off
 from handrail.http.app import create_app
+from handrail.insight.alerts import Finding, RecordingSender, Rules, look
 from handrail.oversight.approvals import Approval, Clause, GuardedCall, Question, Requirement, Risk, opened
 from handrail.protection.auth import Authenticator, Scope
 from handrail.protection.auth.signing_keys import SharedSecret
@@ -74,6 +76,12 @@ EXPECTATIONS: dict[str, Expects] = {
     "GET /console/approvals/{approval_id}": Expects("staff page"),
     "POST /console/approvals/together": Expects("staff page"),
     "POST /console/approvals/{approval_id}": Expects("staff page"),
+    "GET /console/alerts": Expects("staff page"),
+    "GET /console/runbook": Expects("staff page"),
+    "POST /console/alerts/silences": Expects("operators page"),
+    "POST /console/alerts/silences/{silence_id}": Expects("operators page"),
+    "POST /console/alerts/channels/{channel}": Expects("operators page"),
+    "POST /console/alerts/{alert_id}": Expects("operators page"),
     "GET /console/switches": Expects("staff page"),
     "POST /console/switches": Expects("operators page"),
     "POST /console/switches/{switch_id}": Expects("operators page"),
@@ -82,6 +90,14 @@ EXPECTATIONS: dict[str, Expects] = {
     "POST /console/sign-out": Expects("staff page"),
     "GET /console/account": Expects("staff page"),
     "POST /console/account/sessions": Expects("staff page"),
+    "GET /v1/alerts": Expects("staff"),
+    "GET /v1/alerts/{alert_id}": Expects("staff"),
+    "POST /v1/alerts/{alert_id}/acknowledgement": Expects("operators", {}),
+    "GET /v1/alert-rules": Expects("staff"),
+    "GET /v1/alert-silences": Expects("staff"),
+    "POST /v1/alert-silences": Expects("operators", {"hours": 1, "reason": "a deployment"}),
+    "DELETE /v1/alert-silences/{silence_id}": Expects("operators"),
+    "POST /v1/alert-channels/{channel}/tests": Expects("operators"),
     "GET /v1/switches": Expects("staff"),
     "POST /v1/switches": Expects("operators", {"kind": "tool", "name": "send_mail", "reason": "it mails too much"}),
     "DELETE /v1/switches/{switch_id}": Expects("operators"),
@@ -148,6 +164,14 @@ SCOPES: dict[str, set[str]] = {
     "GET /v1/scorecard": {"insight:read"},
     "GET /v1/scorecard/baselines": {"insight:read"},
     "POST /v1/scorecard/baselines": {"insight:write"},
+    "GET /v1/alerts": {"alerts:read"},
+    "GET /v1/alerts/{alert_id}": {"alerts:read"},
+    "POST /v1/alerts/{alert_id}/acknowledgement": {"alerts:write"},
+    "GET /v1/alert-rules": {"alerts:read"},
+    "GET /v1/alert-silences": {"alerts:read"},
+    "POST /v1/alert-silences": {"alerts:write"},
+    "DELETE /v1/alert-silences/{silence_id}": {"alerts:write"},
+    "POST /v1/alert-channels/{channel}/tests": {"alerts:write"},
     "GET /v1/switches": {"switches:read"},
     "POST /v1/switches": {"switches:write"},
     "DELETE /v1/switches/{switch_id}": {"switches:write"},
@@ -276,6 +300,19 @@ async def tool_switch(api: Api) -> str:
     return (await switch_off(api.world.services, operator, wanted)).id
 
 
+async def alert_and_silence_of(api: Api, tenant_id: str) -> dict[str, str]:
+    """An alert of the tenant, and a silence that its operator made."""
+    services, said = api.world.services, Finding("job_failed", tenant_id, {"job": "plum"}, "bad", "plum")
+    services.alerts.sender = RecordingSender(("ops",))
+    fired = look([], [said], Rules(), services.clock.micros())[0]
+    async with services.db.batch() as batch:
+        services.alerts.store.apply(batch, fired)
+    operator = Principal(tenant_id, "ozzy", frozenset({Role.OPERATOR}))
+    silence = await desk_of(services, operator).silence(SilenceWanted({}, 1, "plum"))
+    assert fired.after is not None
+    return {"alert_id": fired.after.id, "silence_id": silence["id"], "channel": "ops"}
+
+
 @pytest.fixture
 async def building(api: Api) -> Building:
     owner = await api.key("ana")
@@ -299,6 +336,7 @@ async def building(api: Api) -> Building:
         "question_id": await question_about(api, approval),
         "delegation_id": await delegation_of(api, "lena"),
         "switch_id": await tool_switch(api),
+        **await alert_and_silence_of(api, "default"),
         "fingerprint": "x",
         "name": "retention",
     }

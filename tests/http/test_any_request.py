@@ -25,6 +25,7 @@ from schemathesis.specs.openapi.checks import (
 from handrail.core.clock import FrozenClock
 from handrail.core.principal import Role
 from handrail.db import Database
+from handrail.insight.alerts import Finding, RecordingSender, Rules, look
 from handrail.serving.models import calls
 from handrail.serving.resilience import tool_key
 from tests.flows.desk import Desk
@@ -81,6 +82,17 @@ class Shop:
         shown = await self.api.get(f"/v1/approvals/{turn['approvals'][0]}", key=self.keys["olga"])
         return turn["id"], shown.json()
 
+    async def _alerts(self) -> dict[str, str]:
+        """An alert, a silence and a channel."""
+        services = self.api.world.services
+        services.alerts.sender = RecordingSender(("ops",))
+        fired = look([], [Finding("job_failed", "default", {"job": "x"}, "bad", "x")], Rules(), services.clock.micros())
+        async with services.db.batch() as batch:
+            services.alerts.store.apply(batch, fired[0])
+        silence = await self.post("/v1/alert-silences", {"hours": 1, "reason": "a deployment"}, by="admin")
+        assert fired[0].after is not None
+        return {"alert_id": fired[0].after.id, "silence_id": silence["id"], "channel": "ops"}
+
     async def granted(self, project: Path) -> dict[str, Request]:
         """One request of every operation that is granted; the things in them are made here, and used once."""
         conversation = (await self.post("/v1/conversations", {}))["id"]
@@ -101,6 +113,7 @@ class Shop:
         self.api.world.services.breakers.force_open(tool_key("shop", "opening_hours"), "it is being moved")
         await self.api.world.services.audit.flush()
         await self.api.world.services.audit.seal()
+        self.names |= await self._alerts()
         self.names |= {
             "conversation_id": conversation,
             "turn_id": turn,
@@ -135,6 +148,8 @@ class Shop:
             "POST /v1/delegations": Request("olga", body={"to": "eve", "days": 1}),
             "DELETE /v1/delegations/{delegation_id}": Request("olga"),
             "POST /v1/switches": Request(body={"kind": "tool", "name": "get_stock", "reason": "slow"}),
+            "POST /v1/alerts/{alert_id}/acknowledgement": Request("operator", body={"note": "looking at it"}),
+            "POST /v1/alert-silences": Request("operator", body={"hours": 2, "reason": "a deployment"}),
             "POST /v1/releases": Request("local operator", body={"project": str(project)}),
             "GET /v1/releases/{release_id}/diff": Request(query={"new": self.api.world.release.id}),
             "POST /v1/releases/{release_id}/use": Request("operator"),

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from handrail.cli import (
+    alerts,
     approvals,
     audit,
     database,
@@ -32,6 +33,7 @@ app = typer.Typer(
 )
 app.add_typer(release.app, name="release", help="Make, list, compare and use releases of an agent project.")
 app.add_typer(approvals.app, name="approvals", help="List and decide what waits for a person.")
+app.add_typer(alerts.app, name="alerts", help="See, acknowledge and silence alerts; check rules and channels.")
 app.add_typer(switch.app, name="switch", help="Switch tools, models, agents, tenants and releases off and on.")
 app.add_typer(audit.app, name="audit", help="Search, export and verify the audit log.")
 app.add_typer(keys.app, name="keys", help="Make, list and revoke API keys.")

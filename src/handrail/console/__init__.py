@@ -9,7 +9,18 @@ is for staff.
 from fastapi import FastAPI
 
 from handrail.console.assets import Assets
-from handrail.console.pages import approvals, chat, dashboard, jobs, reference, scorecard, sign_in, status, switches
+from handrail.console.pages import (
+    alerts,
+    approvals,
+    chat,
+    dashboard,
+    jobs,
+    reference,
+    scorecard,
+    sign_in,
+    status,
+    switches,
+)
 from handrail.console.rendering import Renderer
 
 
@@ -18,7 +29,7 @@ def mount(app: FastAPI) -> None:
     assets = Assets.load()
     renderer = Renderer(assets)
     app.add_route("/console/static/{fingerprint}/{name}", assets.respond, include_in_schema=False)
-    for screen in (sign_in, chat, dashboard, scorecard, approvals, switches, jobs, reference, status):
+    for screen in (sign_in, chat, dashboard, scorecard, approvals, alerts, switches, jobs, reference, status):
         screen.add_routes(app, renderer)
 
 

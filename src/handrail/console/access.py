@@ -37,6 +37,11 @@ class Visitor:
         """Whether they may keep a baseline."""
         return self._may(Scope.INSIGHT_WRITE, Role.OPERATOR, Role.ADMIN)
 
+    @property
+    def looks_after_alerts(self) -> bool:
+        """Whether they may acknowledge and silence."""
+        return self._may(Scope.ALERTS_WRITE, Role.OPERATOR, Role.ADMIN)
+
     def _may(self, scope: Scope, *roles: Role) -> bool:
         principal = self.principal
         return principal.has_role(*roles) and (not principal.scopes or scope in principal.scopes)

@@ -12,7 +12,6 @@ from itertools import groupby
 from typing import Any
 
 from handrail.core.errors import HandrailError
-from handrail.core.principal import Principal
 from handrail.db import Conflict, StoreUnavailable
 from handrail.flows.keepers import every
 from handrail.flows.services import Services
@@ -236,13 +235,3 @@ async def _tell_of_the_store(services: Services) -> None:
         notice = Notice.about("firing", channel, "*", f"store/{hour}", title, body)
         for outcome in await alerts.sender.send(channel, [notice]):
             services.metrics.notice_sent(channel, "failed" if outcome.error else "sent")
-
-
-async def test_channel(services: Services, principal: Principal, channel: str) -> str:
-    """Send a message to a channel now; what went wrong, or nothing."""
-    title = "Handrail: this is a test"
-    body = f"{principal.subject} asked for it at {services.clock.micros() // 1_000_000}. Nothing is wrong."
-    what = f"test/{services.clock.micros()}"
-    (outcome,) = await services.alerts.sender.send(channel, [Notice.about("digest", channel, "*", what, title, body)])
-    services.metrics.notice_sent(channel, "failed" if outcome.error else "sent")
-    return outcome.error

@@ -25,6 +25,7 @@ from handrail.http.hot_path import HotPath
 from handrail.http.openapi import finished
 from handrail.http.routes import (
     agents,
+    alerts,
     approvals,
     audit,
     chat_completions,
@@ -48,6 +49,7 @@ _ROUTES = (
     releases,
     scorecard,
     switches,
+    alerts,
     jobs,
     keys,
     audit,

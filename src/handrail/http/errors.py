@@ -30,6 +30,7 @@ STATUS: Mapping[str, int] = {
     "too_few_users": 422,
     "conversation_busy": 409,
     "approval_conflict": 409,
+    "alert_conflict": 409,
     "turn_over": 409,
     "release_in_use": 409,
     "invalid_message": 422,

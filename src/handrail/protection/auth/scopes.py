@@ -21,6 +21,8 @@ class Scope(StrEnum):
     RELEASES_WRITE = "releases:write"
     SWITCHES_READ = "switches:read"
     SWITCHES_WRITE = "switches:write"
+    ALERTS_READ = "alerts:read"
+    ALERTS_WRITE = "alerts:write"
     JOBS_READ = "jobs:read"
     JOBS_WRITE = "jobs:write"
     KEYS_READ = "keys:read"
