@@ -1,6 +1,5 @@
 """What the rules of alerts look at, read from the tables of many rooms; the same on both databases."""
 
-import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,6 +13,7 @@ from handrail.db.jobs.tables import job_run as _j
 from handrail.delivery.releases.tables import agent as _g
 from handrail.insight.alerts import WINDOWS, AgentTraffic, ApprovalQueue, FailedJob, PrincipalActivity, Quality, Traffic
 from handrail.insight.alerts.signals import MEASURES, Measure
+from handrail.insight.scorecard.histogram import bucket_of
 from handrail.insight.scorecard.tables import conversation_fact as _f
 from handrail.insight.scorecard.tables import conversation_rollup as _c
 from handrail.insight.scorecard.tables import fact_change as _x
@@ -24,8 +24,6 @@ from handrail.oversight.approvals.tables import approval as _a
 HOUR = 3600 * 1_000_000
 DAY = 24 * HOUR
 HISTORY_DAYS = 14
-# The buckets of `latency_rollup` grow by this factor, from a millisecond.
-_GROWTH = 105 / 95
 MOST_PRINCIPALS = 5000
 MOST_SUSPECTS = 200
 
@@ -159,7 +157,7 @@ async def traffic(db: Database, at: int, *, target_seconds: float, history: Hist
     windows = {f"w{each}": at - each * 1_000_000 for each in WINDOWS}
     since = {"since": at - max(WINDOWS) * 1_000_000, **windows}
     turns = {_key(row): row for row in await db.scan(_TURNS, since)}
-    slow_from = {"bucket": _bucket_of(target_seconds), **since}
+    slow_from = {"bucket": bucket_of(round(target_seconds * 1_000_000)), **since}
     slow = {_key(row): row for row in await db.scan(_SLOW, slow_from)}
     found: list[AgentTraffic] = []
     for row in await db.scan(_AGENTS, {}):
@@ -260,10 +258,6 @@ async def uncounted_seconds(db: Database, at: int) -> float:
     """For how long the oldest change has waited to be counted."""
     row = await db.fetch_one(_UNCOUNTED, {})
     return 0.0 if row is None else max(0.0, (at - row["created_at"]) / 1_000_000)
-
-
-def _bucket_of(seconds: float) -> int:
-    return math.ceil(math.log(max(seconds * 1000, 1.0)) / math.log(_GROWTH))
 
 
 def _key(row: Mapping[str, Any]) -> Key:
