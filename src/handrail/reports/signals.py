@@ -146,7 +146,8 @@ _FAILED = Prepared(
     )
     .where(_j.c.status == "failed")
 )
-_UNCOUNTED = Prepared(select(_x.c.created_at).order_by(_x.c.id).limit(1))
+# What can't be counted is put off: its time lies ahead.
+_UNCOUNTED = Prepared(select(func.min(_x.c.created_at).label("oldest")))
 
 Key = tuple[str, str]
 History = Mapping[Key, Sequence[float]]
@@ -257,7 +258,8 @@ async def failed_jobs(db: Database, at: int) -> list[FailedJob]:
 async def uncounted_seconds(db: Database, at: int) -> float:
     """For how long the oldest change has waited to be counted."""
     row = await db.fetch_one(_UNCOUNTED, {})
-    return 0.0 if row is None else max(0.0, (at - row["created_at"]) / 1_000_000)
+    oldest = None if row is None else row["oldest"]
+    return 0.0 if oldest is None else max(0.0, (at - oldest) / 1_000_000)
 
 
 def _key(row: Mapping[str, Any]) -> Key:
