@@ -80,7 +80,10 @@ async def test_what_is_missing_or_wrong_is_said_and_silences_nothing(
 
 
 async def test_a_test_message_says_what_became_of_it(console: Console, sender: RecordingSender) -> None:
-    assert "A test message was sent to ops." in (await post(console, "channels/ops")).text
+    answer = await post(console, "channels/ops")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/console/alerts?tested=ops")
+    assert "A test message was sent to ops." in (await console.get("/console/alerts?tested=ops")).text
+    assert "A test message" not in (await console.get("/console/alerts?tested=nothing")).text
     sender.failing = {"ops"}
     assert "ops took no message: no answer." in (await post(console, "channels/ops")).text
     assert (await post(console, "channels/nothing")).status_code == 409

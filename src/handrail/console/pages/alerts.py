@@ -29,7 +29,9 @@ class AlertsPage:
     renderer: Renderer
 
     async def show(self, request: Request, visitor: Visitor) -> Response:
-        return await self._page(request, visitor)
+        tested = request.query_params.get("tested")
+        is_channel = tested in services_of(request).alerts.sender.channels
+        return await self._page(request, visitor, done=f"A test message was sent to {tested}." if is_channel else None)
 
     async def post_ack(self, request: Request, visitor: Visitor, fields: Fields) -> Response:
         """Acknowledge the alert of the form's address."""
@@ -57,7 +59,7 @@ class AlertsPage:
             return await self._page(request, visitor, f"{error.message}.", 409)
         if sent["error"]:
             return await self._page(request, visitor, f"{sent['channel']} took no message: {sent['error']}.", 409)
-        return await self._page(request, visitor, done=f"A test message was sent to {sent['channel']}.")
+        return RedirectResponse(f"/console/alerts?tested={sent['channel']}", 303)
 
     async def show_runbook(self, request: Request, visitor: Visitor) -> Response:
         """What each alert means, and what to do."""
