@@ -16,6 +16,7 @@ from handrail.db.jobs import Executors, JobRuns, Outbox
 from handrail.db.open import open_database
 from handrail.egress import Egress
 from handrail.flows import audit as audit_flow
+from handrail.flows import traces as traces_flow
 from handrail.flows.attempts import FailedAttempts
 from handrail.flows.background import Background, KeptDays
 from handrail.flows.data_classes import SEALED
@@ -25,6 +26,7 @@ from handrail.flows.services import LOOK, Services, TurnLimits
 from handrail.insight.alerts import AlertConfig, Alerts, AlertStore, ChildSender, Places
 from handrail.insight.costs import UsageStore
 from handrail.insight.scorecard import FactStore
+from handrail.insight.traces import Sampling, TraceRetention, TraceWriter
 from handrail.oversight.approvals import ApprovalRetention, ApprovalStore
 from handrail.oversight.escalations import EscalationRetention, EscalationStore
 from handrail.protection.audit import AuditStore, AuditTrail, audit_keys
@@ -46,7 +48,7 @@ from handrail.protection.encryption import (
     service_named,
 )
 from handrail.protection.guardrails import Detector, KnownStrings, OutputScanner, read_thresholds
-from handrail.protection.privacy import Mint, Privacy, TokenVault
+from handrail.protection.privacy import Mint, Privacy, TokenVault, redact_text
 from handrail.protection.rate_limits import AddressRate, LeasedRate, Rate, RateLimiter, SharedRateLimiter, lease_terms
 from handrail.serving.context import extract
 from handrail.serving.conversations import (
@@ -94,6 +96,8 @@ if TYPE_CHECKING:
 
 STORE_KEY = "store"
 CONVERSATIONS_A_TURN = 10
+# A text on a span helps to see what it was about; all of it is in the transcript.
+MOST_TRACED_CHARACTERS = 4_000
 SIGN_INS = "attempts to sign in from one address"
 REQUESTS = "requests from one address"
 FAILURES = "keys and tokens from one address that do not work"
@@ -154,6 +158,7 @@ async def services_from(settings: Settings, clock: Clock | None = None) -> Async
         escalations=EscalationStore(db),
         usage=UsageStore(db),
         facts=FactStore(db),
+        traces=_traces(db, settings, metrics),
         approvals=ApprovalStore(db),
         audit=audit,
         breakers=breakers,
@@ -181,6 +186,7 @@ async def services_from(settings: Settings, clock: Clock | None = None) -> Async
     try:
         yield services
     finally:
+        await traces_flow.close(services)
         await audit_flow.close(services)
         if services.address_rates is not None:
             await services.address_rates.close()
@@ -410,6 +416,7 @@ def _background(db: Database, settings: Settings) -> Background:
         conversations=ConversationRetention(db),
         approvals=ApprovalRetention(db),
         escalations=EscalationRetention(db),
+        traces=TraceRetention(),
         export=ConversationExport(db),
         exports=ExportFolder(settings.data_dir / "exports"),
         subjects=SubjectRecords(db),
@@ -433,6 +440,12 @@ def alerts_over(db: Database, settings: Settings) -> Alerts:
         Places(console, wanted.runbook_url or f"{console}/console/runbook"),
         every_seconds=wanted.every_seconds,
     )
+
+
+def _traces(db: Database, settings: Settings, metrics: Metrics) -> TraceWriter:
+    wanted = settings.traces
+    redact = partial(redact_text, most=MOST_TRACED_CHARACTERS) if wanted.content == "redacted" else None
+    return TraceWriter(db, Sampling(wanted.sample), redact=redact, on_dropped=metrics.traces_dropped)
 
 
 def audit_trail(settings: Settings, db: Database, clock: Clock) -> AuditTrail:

@@ -123,8 +123,22 @@ class RetentionSettings(BaseModel):
     keys: int | None = Field(default=None, ge=1, description="Days since an API key or a sign-in link was over.")
     switches: int | None = Field(default=None, ge=1, description="Days since something was switched on again.")
     exports: int | None = Field(default=None, ge=1, description="Days since an export was written.")
+    traces: int = Field(default=30, ge=1, description="Days since one began.")
     jobs: int = Field(default=30, ge=1, description="Days since a run of a job ended.")
     alerts: int = Field(default=90, ge=1, description="Days since an alert was resolved or a message written.")
+
+
+class TraceSettings(BaseModel):
+    """`HANDRAIL_TRACES__...`: what is kept of how turns went."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    sample: float = Field(
+        default=1.0, ge=0, le=1, description="Share of traces; failed, slow and tripped ones are kept besides."
+    )
+    content: Literal["off", "redacted"] = Field(
+        default="off", description="Whether spans hold texts, with personal data and secrets masked."
+    )
 
 
 class AuditSettings(BaseModel):
@@ -346,6 +360,7 @@ class Settings(BaseSettings):
     resilience: ResilienceSettings = ResilienceSettings()
     jobs: JobSettings = JobSettings()
     retention: RetentionSettings = RetentionSettings()
+    traces: TraceSettings = TraceSettings()
 
     @property
     def url(self) -> str:

@@ -27,9 +27,11 @@ from handrail.core.models import (
 from handrail.flows.cancel import cancel_turn
 from handrail.flows.model_call import GovernedModel
 from handrail.flows.services import ActiveTurn, Services, TurnLimits
+from handrail.insight.traces import TurnTrace
 from handrail.serving.models import ModelTier, Reply, ScriptedModel, calls
 from handrail.serving.resilience import BreakerPolicy, Breakers, BreakerState, Retries, Switchboard, Waits, model_key
 from handrail.telemetry.metrics import Metrics
+from handrail.telemetry.trace import trace_context
 from tests.flows.desk import Desk
 from tests.flows.world import ANA, World, events_of, text_of, until
 
@@ -265,6 +267,7 @@ class Asked:
             turn=SimpleNamespace(agent="shop", tenant_id="default"),
             waits=Waits(loop.time),
             ladder=[],
+            trace=TurnTrace(trace_context(), 1),
         )
 
     async def answer(self) -> ModelAnswer | ModelError | DeadlineExceeded:

@@ -124,6 +124,7 @@ async def _fill(world: World, conversation: Conversation, turn_id: str) -> None:
         world.services.privacy.vault.keep(batch, "default", conversation.id, tokens, 1)
         for name, row in rows.items():
             batch.add(Prepared(insert(metadata.tables[name]).values(key | row)), {})
+    assert await world.services.traces.flush() > 0
     for name in _tables_that_refer_to("conversation", "turn"):
         assert await count(world, name) > 0, f"{name} refers to conversations: add a row here, and delete it in the job"
 
@@ -305,6 +306,16 @@ def _switched(name: str, released_at: int | None) -> Prepared:
 def _lent(name: str, ends_at: int) -> Prepared:
     row = {"id": name, "tenant_id": "default", "lender": "a", "delegate": "b", "capacity": "{}", "created_at": 1}
     return Prepared(insert(metadata.tables["approval_delegation"]).values(row | {"starts_at": 1, "ends_at": ends_at}))
+
+
+class TestTraces:
+    async def test_go_after_their_days_and_the_conversation_stays(self, any_world: World, clock: FrozenClock) -> None:
+        await told(any_world)
+        clock.advance(31 * DAY)
+        await told(any_world)
+        await any_world.services.traces.flush()
+        assert await forget(any_world, traces=30) == {"default": {"traces": 1}}
+        assert [await count(any_world, name) for name in ("conversation", "trace")] == [2, 1]
 
 
 class TestRuns:

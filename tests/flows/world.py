@@ -27,6 +27,7 @@ from handrail.flows.turn import take_turn
 from handrail.insight.alerts import Alerts, AlertStore, RecordingSender
 from handrail.insight.costs import UsageStore
 from handrail.insight.scorecard import FactStore
+from handrail.insight.traces import TraceRetention, TraceWriter
 from handrail.oversight.approvals import ApprovalRetention, ApprovalStore
 from handrail.oversight.escalations import EscalationRetention, EscalationStore
 from handrail.protection.audit import AuditKeys, AuditStore, AuditTrail
@@ -308,6 +309,7 @@ def background_over(db: Database) -> Background:
         conversations=ConversationRetention(db),
         approvals=ApprovalRetention(db),
         escalations=EscalationRetention(db),
+        traces=TraceRetention(),
         export=ConversationExport(db),
         exports=ExportFolder(Path(tempfile.gettempdir()) / f"handrail-exports-{os.getpid()}"),
         subjects=SubjectRecords(db),
@@ -361,6 +363,7 @@ async def world_over(
         escalations=EscalationStore(counting),
         usage=UsageStore(counting),
         facts=FactStore(counting),
+        traces=TraceWriter(counting, on_dropped=metrics.traces_dropped),
         approvals=ApprovalStore(counting),
         audit=audit,
         breakers=Breakers(clock, on_change=metrics.breaker_changed),

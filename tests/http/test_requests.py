@@ -11,7 +11,7 @@ from starlette.requests import Request
 from handrail.core.errors import HandrailError
 from handrail.flows.audit_desk import Filter
 from handrail.http.requests import MOST_KEY_CHARACTERS, idempotency_of, limit_of, parse_event_id
-from handrail.telemetry.trace import trace_id
+from handrail.telemetry.trace import trace_context
 from tests.declared import only
 
 NUMBERS = st.from_regex(r"0{0,12}[0-9]{1,12}", fullmatch=True) | st.integers().map(str) | st.floats().map(str)
@@ -66,7 +66,12 @@ class TestTraceparent:
         st.text(max_size=80) | st.from_regex(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-.*)?", fullmatch=True)
     )
     def test_any_text_gives_a_trace_id(self, text: str) -> None:
-        found = trace_id(text)
+        found = trace_context(text).trace_id
         assert len(found) == 32
         assert set(found) <= set("0123456789abcdef")
         assert set(found) != {"0"}
+
+    @given(st.text(max_size=600))
+    def test_of_any_tracestate_only_what_a_header_may_hold_is_kept(self, text: str) -> None:
+        kept = trace_context(f"00-{'1' * 32}-{'2' * 16}-01", text).state
+        assert kept is None or (kept == text and len(kept) <= 512 and kept.isascii() and kept.isprintable())

@@ -34,6 +34,7 @@ from handrail.flows.rollup import keep as keep_rollups
 from handrail.flows.services import Services
 from handrail.flows.shutdown import drain
 from handrail.flows.sign_in import link_at_start
+from handrail.flows.traces import keep as keep_traces
 from handrail.http.app import create_app
 from handrail.http.edge import Edge
 from handrail.http.protocol import Protocol
@@ -123,6 +124,7 @@ async def _answer(
         if services.limits.sole_owner:
             await recover(services)
         keepers = [*keep(services), *keep_audit(services), keep_keys(services), keep_rollups(services)]
+        keepers.append(keep_traces(services))
         if settings.alerts.enabled:
             keepers += alerting.keep(services)
         await server.serve(sockets=[listener])

@@ -17,6 +17,7 @@ class ModelRequest:
 
     `documents` are passages that the answer should rest on; clients render them as labelled, untrusted context.
     `output_schema` asks for structured output; `tool_choice` is `auto`, `none`, `required` or a tool's name.
+    `traceparent` is a header for the provider (W3C Trace Context), where the client can send one.
     """
 
     instructions: str
@@ -26,6 +27,7 @@ class ModelRequest:
     tool_choice: str = "auto"
     output_schema: Mapping[str, Any] | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,8 @@ class ToolContext:
     """Handed to a tool that declares a parameter of this type. The tool acts with this principal's rights.
 
     `idempotency_key` is the same on every attempt of one tool call: pass it to the system behind the tool.
+    `traceparent` and `tracestate` are headers (W3C Trace Context) to send to that system, so that its spans stand below
+    the tool's own.
     """
 
     principal: Principal
@@ -24,6 +26,8 @@ class ToolContext:
     idempotency_key: str
     release_id: str
     deadline: Deadline
+    traceparent: str | None = None
+    tracestate: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

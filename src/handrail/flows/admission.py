@@ -19,6 +19,7 @@ from handrail.flows.guardrails import count, judged, message_tripped
 from handrail.flows.releases import LoadedRelease
 from handrail.flows.sender import roles_of, sender_of
 from handrail.flows.services import ActiveTurn, Services
+from handrail.insight.traces import SpanLink, TurnTrace, root_span_id, span_id
 from handrail.protection.guardrails import InvalidMessage, Judgement, admit_text
 from handrail.serving.conversations import (
     Conversation,
@@ -33,6 +34,7 @@ from handrail.serving.conversations import (
 )
 from handrail.serving.resilience import SwitchedOff, Waits
 from handrail.telemetry.logging import logger
+from handrail.telemetry.trace import TraceContext, current_trace, trace_context
 
 ATTEMPTS = 8
 MOST_EARLIER_CHARACTERS = 1_000_000
@@ -91,6 +93,7 @@ async def begin(
     refuses, and it is looked at again.
     """
     text, judgement, idempotency = arrived.text, arrived.judgement, arrived.idempotency
+    trace = current_trace() or trace_context()
     for _ in range(ATTEMPTS):
         status = await _next_status(services, conversation)
         at = services.clock.micros()
@@ -109,6 +112,7 @@ async def begin(
             scopes=tuple(sorted(principal.scopes)),
             teams=tuple(sorted(principal.teams)),
             tripped=judgement.stored(),
+            trace_id=trace.trace_id,
         )
         try:
             async with services.db.batch() as batch:
@@ -135,7 +139,7 @@ async def begin(
             # Read again now that nobody else can change it: the turn before may have ended in between, and what it
             # used up (a confirmation) must not be used twice.
             conversation = await services.conversations.find(conversation.tenant_id, conversation.id)
-        return active_turn(services, principal, conversation, release, turn, text)
+        return active_turn(services, principal, conversation, release, turn, text, trace)
     raise ConversationBusy("this conversation is very busy; wait for its answer and send again", retry_after_seconds=1)
 
 
@@ -181,9 +185,19 @@ async def clear(services: Services, conversation_id: str) -> None:
 
 
 def active_turn(
-    services: Services, principal: Principal, conversation: Conversation, release: LoadedRelease, turn: Turn, text: str
+    services: Services,
+    principal: Principal,
+    conversation: Conversation,
+    release: LoadedRelease,
+    turn: Turn,
+    text: str,
+    trace: TraceContext | None = None,
 ) -> ActiveTurn:
-    """What a turn has while it runs, with a fresh deadline."""
+    """What a turn has while it runs, with a fresh deadline.
+
+    Args:
+        trace: the one it belongs to. Without, it goes on in a trace of its own that names the one it began in.
+    """
     active = ActiveTurn(
         principal=principal,
         conversation=conversation,
@@ -195,10 +209,18 @@ def active_turn(
         waits=Waits(),
         began=time.perf_counter(),
         message_id=new_id("msg"),
+        trace=_trace(turn, trace),
     )
     if turn.status is TurnStatus.QUEUED:
         services.waiting[turn.id] = active
     return active
+
+
+def _trace(turn: Turn, context: TraceContext | None) -> TurnTrace:
+    if context is not None or turn.trace_id is None:
+        return TurnTrace(context or trace_context(), root_span_id(turn.id, max(1, turn.epoch)))
+    link = SpanLink(turn.trace_id, span_id(root_span_id(turn.id, 1), 0))
+    return TurnTrace(trace_context(), root_span_id(turn.id, turn.epoch), link)
 
 
 def _seconds(services: Services, release: LoadedRelease) -> float:
@@ -265,7 +287,8 @@ async def _claimed(services: Services, turn: Turn, release: LoadedRelease) -> Ac
     text = next(message.content for message in messages if message.position == 0)
     waited = services.waiting.pop(turn.id, None)
     principal = waited.principal if waited else sender_of(turn, conversation)
-    return active_turn(services, principal, conversation, release, running, text)
+    trace = waited.trace.context if waited else TraceContext(turn.trace_id) if turn.trace_id else trace_context()
+    return active_turn(services, principal, conversation, release, running, text, trace)
 
 
 async def wait_for_start(services: Services, active: ActiveTurn, run: Run) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from handrail.core.jobs import Engine, NoEngine
 from handrail.db.jobs import Executors, JobRuns, Outbox
+from handrail.insight.traces import TraceRetention
 from handrail.oversight.approvals import ApprovalRetention
 from handrail.oversight.escalations import EscalationRetention
 from handrail.protection.encryption import ErasureLog
@@ -24,6 +25,7 @@ class KeptDays:
     keys: int | None = None
     switches: int | None = None
     exports: int | None = None
+    traces: int = 30
     jobs: int = 30
     alerts: int = 90
 
@@ -38,6 +40,7 @@ class Background:
     conversations: ConversationRetention
     approvals: ApprovalRetention
     escalations: EscalationRetention
+    traces: TraceRetention
     export: ConversationExport
     exports: ExportFolder
     subjects: SubjectRecords

@@ -39,8 +39,9 @@ DATA_CLASSES: Mapping[str, Columns] = {
     ),
     "turn": Columns(
         "id tenant_id conversation_id seq status agent release_id moved_from intent confidence action route "
-        "latency_class owner epoch lease_expires_at event_seq awaiting escalation_id roles scopes teams ladder "
-        "error_code input_tokens output_tokens overhead_micros created_at started_at ended_at cancel_requested_at",
+        "latency_class owner epoch lease_expires_at event_seq trace_id awaiting escalation_id roles scopes teams "
+        "ladder error_code input_tokens output_tokens overhead_micros created_at started_at ended_at "
+        "cancel_requested_at",
         content="parked tripped error_message",
         json="parked tripped",
         anchor="conversation_id",
@@ -94,6 +95,14 @@ DATA_CLASSES: Mapping[str, Columns] = {
         "id tenant_id conversation_id turn_id agent team status created_at updated_at",
         content="reason summary",
         json="summary",
+        anchor="conversation_id",
+    ),
+    "trace": Columns(
+        "id tenant_id trace_id conversation_id turn_id epoch agent release_id intent variant channel latency_class "
+        "instructions_hash status error_code started_at duration_micros overhead_micros cost_micros parent_id link "
+        "spans",
+        content="content",
+        json="content",
         anchor="conversation_id",
     ),
     "model_usage": Columns(

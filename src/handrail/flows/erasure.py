@@ -128,6 +128,7 @@ async def _carry_out(services: Services, erasure: Erasure, subject: str | None, 
                 background.escalations.delete_of_conversation(batch, tenant_id, conversation_id)
                 services.facts.forget(batch, tenant_id, conversation_id)
                 background.vault.delete_of_conversation(batch, tenant_id, conversation_id)
+                background.traces.delete_of_conversation(batch, tenant_id, conversation_id)
                 background.conversations.delete(batch, tenant_id, conversation_id)
         count += len(found)
     details = (("conversations", count), ("key_destroyed", services.encryption.is_on))
@@ -139,7 +140,8 @@ async def _carry_out(services: Services, erasure: Erasure, subject: str | None, 
         entry = AuditEntry(tenant_id, "subject.erased", "done", f"erasure:{erasure.owner}", by, details=details)
         services.audit.record(batch, entry)
     if not services.encryption.is_on:
-        await services.db.scrub("conversation", "turn", "message", "tool_call", "token", "approval", "escalation")
+        held = ("conversation", "turn", "message", "tool_call", "token", "approval", "escalation", "trace")
+        await services.db.scrub(*held)
     return count
 
 

@@ -13,6 +13,7 @@ from handrail.core.errors import TurnPaused
 from handrail.core.messages import ToolCall, ToolResult
 from handrail.core.tools import Tool
 from handrail.db import Conflict
+from handrail.flows import spans
 from handrail.flows.audit import tool_call_denied
 from handrail.flows.boundary import may_need_tracing, requirement_of, untraced, untraced_of_flow
 from handrail.flows.permission import why_not_permitted
@@ -77,6 +78,7 @@ async def admitted(services: Services, active: ActiveTurn, call: ToolCall) -> To
         return call
     asked = await services.approvals.find_by_call(active.turn.tenant_id, call.id)
     if asked is not None:
+        spans.asked(active, asked)
         going = _decided(active, call, asked, arguments)
         # An approver may have edited it: that decides what is done, not what this user may have done for them.
         if isinstance(going, ToolCall) and (why := why_not_permitted(active, releases, tool, going)) is not None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from handrail.core import events, json
 from handrail.core.messages import Message, ToolCall, ToolResult
 from handrail.db import Batch
+from handrail.flows import spans
 from handrail.flows.audit import tool_call_begins, tool_call_ended
 from handrail.flows.output import said
 from handrail.flows.personal import keep
@@ -80,6 +81,7 @@ def tell(services: Services, active: ActiveTurn, call: ToolCall, result: ToolRes
     """A call that was not let through is shown and counted like any other."""
     begins(active, call)
     completed(active, result)
+    spans.refused(active, call)
     known = call.name if call.name in active.release.tools else "unknown"
     services.metrics.tool_call(active.turn.agent, known, result.status)
 

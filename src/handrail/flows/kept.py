@@ -14,6 +14,7 @@ KEPT: Mapping[str, str] = {
     "escalation": "escalations",
     "idempotency_key": "own end: a day after its request",
     "model_usage": "usage",
+    "trace": "traces",
     **dict.fromkeys(("api_key", "sign_in_link"), "keys"),
     "console_session": "own end: the session's",
     "switch": "switches",

@@ -1,5 +1,6 @@
 """One release as the turns use it: its parts, and which of them answers an intent."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -51,6 +52,8 @@ class LoadedRelease:
         self._questions = {each.name: each.confirm_question for each in intents}
         self._targets = {each.name: _target(each.flow, each.tool) for each in intents}
         self.id = project.sources.release_id
+        # Many releases share their instructions; figures by these are those of a prompt.
+        self.instructions_hash = hashlib.sha256(project.sources.text("instructions.md").encode()).hexdigest()[:16]
         self.agent = config.name
         self.head = head
         self.knowledge = knowledge

@@ -24,7 +24,9 @@ from handrail.core.models import (
     Restarted,
     TextDelta,
 )
+from handrail.flows import spans
 from handrail.flows.services import ActiveTurn, Services
+from handrail.flows.spans import ChatSpan
 from handrail.serving.models import ModelTier
 from handrail.serving.resilience import BreakerOpen, Rung, model_key, model_ladder
 
@@ -61,7 +63,7 @@ class GovernedModel:
                 descent.next_model(refused)
                 continue
             try:
-                async for event in self._asked(tier, request, deadline, descent.patience_seconds()):
+                async for event in self._asked(tier, request, deadline, descent):
                     if descent.replaces(event):
                         yield Restarted()
                     yield event
@@ -90,25 +92,31 @@ class GovernedModel:
         """The clients belong to the process and stay open."""
 
     async def _asked(
-        self, tier: ModelTier, request: ModelRequest, deadline: Deadline, patience_seconds: float
+        self, tier: ModelTier, request: ModelRequest, deadline: Deadline, descent: "_Descent"
     ) -> AsyncGenerator[ModelEvent]:
         """One call of one model, the time it is waited for measured; too slow with its first token, it is over."""
-        waits = self._active.waits
-        events = tier.client.stream(request, deadline)
+        waits, span, last = self._active.waits, ChatSpan(self._active, tier.client, descent.rung.value), None
+        events = tier.client.stream(replace(request, traceparent=span.traceparent), deadline)
         try:
             waits.enter()
             try:
-                event = await _first(events, tier, deadline, patience_seconds)
+                event = await _first(events, tier, deadline, descent.patience_seconds())
             finally:
                 waits.leave()
+            span.first()
             while event is not None:
                 yield _storable(event)
+                last = event
                 waits.enter()
                 try:
                     event = await anext(events, None)
                 finally:
                     waits.leave()
+        except HandrailError as error:
+            span.failed(error)
+            raise
         finally:
+            span.close(last)
             if isinstance(events, AsyncGenerator):
                 await cast(AsyncGenerator[ModelEvent], events).aclose()
 
@@ -133,7 +141,7 @@ class _Descent:
         return len(self._chain) - self._at
 
     @property
-    def _rung(self) -> Rung:
+    def rung(self) -> Rung:
         if self._at:
             return Rung.SECONDARY
         return Rung.PRIMARY if self._attempt == 1 else Rung.RETRY
@@ -144,10 +152,10 @@ class _Descent:
         return min(limit, self._deadline.remaining() / self._models_left)
 
     def answered(self) -> None:
-        if self._rung is Rung.PRIMARY:
+        if self.rung is Rung.PRIMARY:
             self._services.metrics.rung(self._active.turn.agent, "model", Rung.PRIMARY.value)
         else:
-            self._ladder = self._ladder.answered(self._rung, self.tier.name)
+            self._ladder = self._ladder.answered(self.rung, self.tier.name)
             self._record()
 
     async def may_try_again(self, error: ModelError) -> bool:
@@ -165,6 +173,7 @@ class _Descent:
             return False
         self._failed(error)
         self._attempt += 1
+        spans.fell_back(self._active, "retry", self.tier.client.model, error.code)
         return True
 
     def next_model(self, error: ModelError | BreakerOpen) -> None:
@@ -181,6 +190,7 @@ class _Descent:
         failed, self._at, self._attempt = self.tier, self._at + 1, 1
         self._enter()
         self._services.metrics.fallback(failed.client, self.tier.client, error)
+        spans.fell_back(self._active, "fallback", self.tier.client.model, error.code)
 
     def gave_up(self, error: HandrailError) -> None:
         """There is no answer: what remains is to say so."""
@@ -214,7 +224,7 @@ class _Descent:
         return kind(error.message, after_text=after_text, retry_after_seconds=error.retry_after_seconds)
 
     def _failed(self, error: HandrailError) -> None:
-        self._ladder = self._ladder.failed(self._rung, self.tier.name, error.code)
+        self._ladder = self._ladder.failed(self.rung, self.tier.name, error.code)
 
     def _record(self) -> None:
         self._active.ladder += self._ladder.as_record()

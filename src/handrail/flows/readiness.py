@@ -14,7 +14,6 @@ OFF = (
     "reviews",
     "rollouts",
     "takeover",
-    "traces",
 )
 
 

@@ -8,6 +8,7 @@ from handrail.core import events
 from handrail.core.answers import Outcome
 from handrail.core.usage import Usage
 from handrail.db import StoreUnavailable
+from handrail.flows import spans
 from handrail.flows.audit import tool_call_ended
 from handrail.flows.boundary import provenance_of_answer
 from handrail.flows.notify import case_opened
@@ -140,9 +141,9 @@ async def _record(
             {"id": active.message_id, "content": stream.text, "sources": list(outcome.sources)},
         )
         stream.finish(_ENDINGS[status], body)
-    services.metrics.turn(
-        turn.agent, end.intent, end.latency_class, time.perf_counter() - active.began, overhead / 1e6, end.error_code
-    )
+    seconds = time.perf_counter() - active.began
+    services.metrics.turn(turn.agent, end.intent, end.latency_class, seconds, overhead / 1e6, end.error_code)
+    spans.finish(services, active, end, seconds=seconds, judgement=judgement)
 
 
 def _usage_rows(active: ActiveTurn, route: Route | None, at: int) -> list[ModelUsage]:

@@ -12,6 +12,7 @@ from handrail.flows.background import KeptDays
 from handrail.flows.kept import unbounded
 from handrail.flows.services import Services
 from handrail.insight.costs import OLD_USAGE
+from handrail.insight.traces import OLD_TRACES
 from handrail.oversight.approvals import OLD_DELEGATIONS
 from handrail.protection.auth import OLD_KEYS, OLD_LINKS, OLD_SESSIONS
 from handrail.serving.resilience import OLD_SWITCHES
@@ -81,6 +82,7 @@ class _Rows:
 _ROWS = (
     _Rows("sessions", None, OLD_SESSIONS),
     _Rows("usage", "usage", OLD_USAGE),
+    _Rows("traces", "traces", OLD_TRACES),
     _Rows("keys", "keys", OLD_KEYS),
     _Rows("links", "keys", OLD_LINKS),
     _Rows("switches", "switches", OLD_SWITCHES),
@@ -110,6 +112,7 @@ async def _forget_conversations(services: Services, before: int, after: str) -> 
                 background.escalations.delete_of_conversation(batch, tenant_id, conversation_id)
                 services.facts.forget(batch, tenant_id, conversation_id)
                 background.vault.delete_of_conversation(batch, tenant_id, conversation_id)
+                background.traces.delete_of_conversation(batch, tenant_id, conversation_id)
                 background.conversations.delete(batch, tenant_id, conversation_id)
         except Conflict:
             continue

@@ -19,6 +19,7 @@ from handrail.flows.releases import LoadedRelease, Releases
 from handrail.insight.alerts import Alerts
 from handrail.insight.costs import UsageStore
 from handrail.insight.scorecard import FactStore
+from handrail.insight.traces import TraceWriter, TurnTrace
 from handrail.oversight.approvals import ApprovalStore
 from handrail.oversight.escalations import EscalationStore
 from handrail.protection.audit import AuditTrail
@@ -146,6 +147,7 @@ class Services:
     escalations: EscalationStore
     usage: UsageStore
     facts: FactStore
+    traces: TraceWriter
     approvals: ApprovalStore
     audit: AuditTrail
     breakers: Breakers
@@ -247,6 +249,7 @@ class ActiveTurn:
         output: what the answer passes on its way out.
         tokens: what stands for people's identifiers where the model reads and writes; None until it is asked.
         revealed: where a tool is given their values; recorded with what the turn stores next.
+        trace: what is noted of it for whoever looks into it later.
     """
 
     principal: Principal
@@ -259,6 +262,7 @@ class ActiveTurn:
     waits: Waits
     began: float
     message_id: str
+    trace: TurnTrace
     intent: str | None = None
     place: Place | None = None
     position: int = 0
@@ -301,7 +305,7 @@ class ActiveTurn:
 
     def tool_context(self, call: ToolCall) -> ToolContext:
         """What the tool is told; the idempotency key is the same on every attempt, whoever makes it."""
-        turn = self.turn
+        turn, trace = self.turn, self.trace
         return ToolContext(
             self.principal,
             turn.conversation_id,
@@ -310,6 +314,8 @@ class ActiveTurn:
             f"{turn.id}:{call.id}",
             turn.release_id,
             self.deadline,
+            trace.traceparent(trace.open.get(call.id, 0)),
+            trace.context.state,
         )
 
     def started(self) -> dict[str, Any]:

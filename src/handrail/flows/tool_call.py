@@ -15,6 +15,7 @@ from handrail.flows.gate import ApprovalPending, admitted
 from handrail.flows.guardrails import labelled
 from handrail.flows.services import ActiveTurn, Services
 from handrail.flows.settle import settled
+from handrail.flows.spans import ToolSpan
 from handrail.flows.tool_ladder import climb_down
 
 
@@ -125,8 +126,9 @@ async def _run(services: Services, active: ActiveTurn, call: ToolCall, *, in_dou
     tool = active.release.tools[call.name]
     active.waits.enter()
     try:
-        result = await climb_down(services, active, tool, call, in_doubt=in_doubt)
-        result = await labelled(services, active, result)
+        with ToolSpan(services, active, call) as span:
+            result = await climb_down(services, active, tool, call, in_doubt=in_doubt)
+            result = span.result = await labelled(services, active, result)
     finally:
         active.waits.leave()
     services.metrics.tool_call(active.turn.agent, call.name, result.status)

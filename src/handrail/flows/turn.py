@@ -15,6 +15,7 @@ from handrail.core.errors import HandrailError
 from handrail.core.messages import Message
 from handrail.core.principal import Principal
 from handrail.db import Conflict
+from handrail.flows import spans
 from handrail.flows.admission import Arrived, admit_earlier, attach, begin, pinned, start_next, wait_for_start
 from handrail.flows.answer import answer
 from handrail.flows.conversations import require_own
@@ -31,6 +32,7 @@ from handrail.protection.rate_limits import RateDecision
 from handrail.serving.conversations import IdempotencyScope, TurnStatus, TurnStream
 from handrail.serving.resilience import Place
 from handrail.telemetry.logging import logger
+from handrail.telemetry.trace import enter_trace
 
 
 async def take_turn(
@@ -65,13 +67,16 @@ async def take_turn(
         release = await services.releases.load(conversation.tenant_id, pin)
         protecting = await services.releases.protection(conversation.tenant_id, release)
         text = admit_text(message, strictest(each.policies.input for each in protecting))
+        judging = time.perf_counter()
         judgement = await judged(services, protecting, text, "user")
+        judged_at = time.perf_counter()
         before = await admit_earlier(services, protecting, earlier)
         arrived = Arrived(text, judgement, before, idempotency)
         active = await begin(services, principal, conversation, release, arrived)
         if isinstance(active, TurnStream):
             return active
         active.protecting = protecting
+        spans.judged(active, judging, judged_at)
         # Overhead counts from the request on; of a turn that waits in line it counts from its start.
         if active.turn.status is TurnStatus.RUNNING:
             active.began, active.place = began + place.waited_seconds, place.moved()
@@ -99,11 +104,14 @@ def wait(services: Services, active: ActiveTurn) -> None:
 async def _run(services: Services, active: ActiveTurn) -> None:
     """The turn, and every way it can end; then the next one of the conversation."""
     turn, route = active.turn, None
+    enter_trace(active.trace.context)
     try:
         services.switches.require_release(turn.tenant_id, turn.agent, turn.release_id)
         async with asyncio.timeout(active.deadline.remaining()):
             active.stream.publish(events.STARTED, active.started())
+            routing = time.perf_counter()
             route = decide(services, active)
+            spans.routed(active, routing, route)
             active.intent = route.intent
             active.stream.publish(events.ROUTE_DECIDED, route.public())
             outcome = await answer(services, active, route)

@@ -72,7 +72,7 @@ class Guard:
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
         # The first of a name counts.
         headers: Headers = dict(reversed(scope["headers"]))
-        begin_trace(_text(headers, b"traceparent"))
+        begin_trace(_text(headers, b"traceparent"), _text(headers, b"tracestate"))
         if self._has_proxies:
             self._look_behind_proxies(scope, headers)
         refused = await self._crowding_out(scope) if self.rates is not None else None

@@ -224,6 +224,10 @@ class Metrics:
             self._registry, "handrail_shared_state_lost", "What went on in this process alone: Valkey did not answer.",
             ("what",),
         )  # fmt: skip
+        self._traces_dropped = Counters(
+            self._registry, "traces_dropped", "Traces that were not kept or not sent on, though they should be.",
+            ("reason",),
+        )  # fmt: skip
         self._shared_state = gauge(self._registry, "handrail_shared_state_up", "1 while Valkey answers.", "min")
 
     def turn(
@@ -361,6 +365,10 @@ class Metrics:
     def shared_state_lost(self, what: str, count: int = 1) -> None:
         """`news` not told, `events` not shown elsewhere, `rates` counted in this process alone."""
         self._lost.of(what).inc(count)
+
+    def traces_dropped(self, reason: str, count: int = 1) -> None:
+        """Traces that are lost: `line_full`, `store_unavailable`, `conversation_gone`, or what a collector did."""
+        self._traces_dropped.of(reason).inc(count)
 
     def render(self) -> bytes:
         """All of it in Prometheus' text format."""

@@ -74,6 +74,7 @@ class Turn:
     `moved_from` is the release that the conversation left with this turn, because it was switched off. `tripped` are
     the guardrails that its message tripped, each with what was done. `roles` are those of who sent it; none for an end
     user, whom nearly every turn is of. `scopes` and `teams` are theirs too; nearly nobody has any.
+    `trace_id` is the trace in which it began.
     """
 
     id: str
@@ -105,6 +106,7 @@ class Turn:
     overhead_micros: int | None = None
     started_at: int | None = None
     ended_at: int | None = None
+    trace_id: str | None = None
 
     @classmethod
     def of(cls, row: Row) -> "Turn":
@@ -138,6 +140,7 @@ class Turn:
             overhead_micros=row["overhead_micros"],
             started_at=row["started_at"],
             ended_at=row["ended_at"],
+            trace_id=row["trace_id"],
         )
 
 

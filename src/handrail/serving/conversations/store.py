@@ -158,6 +158,7 @@ class ConversationStore:
                 "epoch": turn.epoch,
                 "lease_micros": lease_micros if running else None,
                 "event_seq": 0,
+                "trace_id": turn.trace_id,
                 "error_code": None,
                 "error_message": None,
                 "input_tokens": None,

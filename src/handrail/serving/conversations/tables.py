@@ -55,6 +55,7 @@ turn = Table(
     Column("epoch", Integer, nullable=False),
     micros("lease_expires_at", nullable=True),
     Column("event_seq", Integer, nullable=False),
+    Column("trace_id", Text),
     Column("awaiting", Text),
     Column("escalation_id", Text),
     json_text("roles"),

@@ -117,7 +117,10 @@ class OpenAICompatibleModel:
             body = self._requests.render(request)
         except orjson.JSONEncodeError as error:
             raise self._failures.unsendable(f"{error}; check what the tools returned") from error
-        return b"%b%d\r\n\r\n%b" % (self._head, len(body), body)
+        if request.traceparent is None:
+            return b"%b%d\r\n\r\n%b" % (self._head, len(body), body)
+        trace = request.traceparent.encode("ascii")
+        return b"%b%d\r\ntraceparent: %b\r\n\r\n%b" % (self._head, len(body), trace, body)
 
     async def _ask(self, request: bytes, deadline: Deadline) -> Connection:
         """Send the request; returns the connection when its answer has begun."""
