@@ -591,6 +591,18 @@ async def test_staff_may_read_every_conversation_of_their_tenant_and_speak_in_no
         assert chat.status_code == 403
 
 
+async def test_staff_read_handles_for_identifiers_unless_they_may_read_those(building: Building):
+    api, address = building.api, "ann.lee@example.com"
+    conversation = await api.open(building.owner)
+    turn = (await api.say(conversation, f"I am {address}", key=building.owner))["id"]
+    reads = [f"/v1/conversations/{conversation}", "/v1/conversations", f"/v1/turns/{turn}", f"/v1/turns/{turn}/events"]
+    for role, key in building.staff.items():
+        texts = [(await api.get(path, key=key)).text for path in reads]
+        assert (address in "".join(texts)) == (role is Role.ADMIN), role
+        assert ("<email_" in texts[0]) == (role is not Role.ADMIN), role
+    assert address in (await api.get(reads[0], key=building.owner)).text
+
+
 async def test_a_conversation_goes_on_over_chat_completions_for_its_own_user_only(building: Building):
     conversation = building.names["conversation_id"]
     body = {"model": "shop", "messages": [{"role": "user", "content": "hello"}]}

@@ -19,6 +19,7 @@ from handrail.flows.guardrails import count, judged, message_tripped
 from handrail.flows.releases import LoadedRelease
 from handrail.flows.sender import roles_of, sender_of
 from handrail.flows.services import ActiveTurn, Services
+from handrail.flows.veil import veil_of_turn, veiled
 from handrail.insight.traces import SpanLink, TurnTrace, root_span_id, span_id
 from handrail.protection.guardrails import InvalidMessage, Judgement, admit_text
 from handrail.serving.conversations import (
@@ -336,7 +337,9 @@ async def follow_turn(
     A turn that runs on another replica is followed over the shared server; without one it is waited for and replayed.
     """
     turn = await services.conversations.require_turn(principal, turn_id)
-    return _follow(services, turn, after)
+    batches = _follow(services, turn, after)
+    veil = await veil_of_turn(services, principal, turn)
+    return veiled(batches, veil) if veil.hides else batches
 
 
 async def _follow(services: Services, turn: Turn, after: tuple[int, int] | None) -> AsyncIterator[list[Event]]:

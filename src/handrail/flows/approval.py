@@ -18,6 +18,7 @@ from handrail.flows.question import ask_requester
 from handrail.flows.resume import go_on
 from handrail.flows.sender import sender_of
 from handrail.flows.services import Services
+from handrail.flows.veil import for_requester, meant, veil_of_approval
 from handrail.oversight.approvals import (
     Approval,
     Ballot,
@@ -93,7 +94,8 @@ async def decide(
         seen = await _look(services, principal, approval_id)
         voter = await voter_of(services, principal)
         edit = await _edit(services, principal, seen.approval, arguments) if decision == "edit" else None
-        ballot = Ballot(decision, fingerprint, reason, edit)
+        said = for_requester(services, seen.approval, reason) if decision == "info" else reason
+        ballot = Ballot(decision, fingerprint, said, edit)
         outcome = vote(seen.approval, seen.votes, voter, ballot, seen.at if at is None else at)
         if isinstance(outcome, Refusal):
             raise _refused(outcome, seen)
@@ -176,10 +178,13 @@ async def _edit(
     if arguments is None:
         raise DecisionInvalid("an edit needs the whole new arguments", param="arguments")
     release = await services.releases.load(call.tenant_id, call.release_id)
+    tool = release.tools[call.tool]
     try:
-        release.tools[call.tool].parse(arguments)
+        arguments = await meant(services, approval, arguments, tool.personal)
+        tool.parse(arguments)
     except UsageError as error:
-        raise DecisionInvalid(f"the arguments don't fit {call.tool!r}: {error.message}", param="arguments") from error
+        why = veil_of_approval(services, principal, approval).over(error.message)
+        raise DecisionInvalid(f"the arguments don't fit {call.tool!r}: {why}", param="arguments") from error
     conversation = await services.conversations.find(call.tenant_id, call.conversation_id)
     turn = await services.conversations.find_turn(call.tenant_id, call.turn_id)
     requester = sender_of(turn, conversation) if turn else Principal(call.tenant_id, call.requester)

@@ -1,12 +1,13 @@
 """What people see before they decide: the action, what was said to it, and whether this person may decide it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from handrail.core.errors import NotFound
 from handrail.core.principal import Principal
 from handrail.flows.services import Services
+from handrail.flows.veil import note_values_shown, veil_of_approval
 from handrail.oversight.approvals import (
     Approval,
     ApprovalStatus,
@@ -23,7 +24,8 @@ _DAY = 24 * 3600 * 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """One approval as a person sees it; `why_not` is what keeps them from approving it."""
+    """One approval as a person sees it, behind the veil that is between them and its user; `why_not` is what keeps them
+    from approving it."""
 
     approval: Approval
     at: int
@@ -70,8 +72,24 @@ async def shown_to(services: Services, principal: Principal, found: Sequence[App
     several = {each.id for each in waiting if each.votes_needed > 1 or len(each.approvers.clauses) > 1}
     votes = {each: await store.votes(principal.tenant_id, each) for each in several}
     return [
-        Shown(each, at, hindrance(each, votes.get(each.id, ()), voter, at), votes.get(each.id, ())) for each in found
+        _behind_veil(
+            services,
+            principal,
+            Shown(each, at, hindrance(each, votes.get(each.id, ()), voter, at), votes.get(each.id, ())),
+        )
+        for each in found
     ]
+
+
+def _behind_veil(services: Services, principal: Principal, shown: Shown) -> Shown:
+    note_values_shown(services, principal, shown.approval)
+    veil = veil_of_approval(services, principal, shown.approval)
+    return replace(
+        shown,
+        approval=veil.over_approval(shown.approval),
+        votes=[veil.over_vote(each) for each in shown.votes],
+        questions=[veil.over_question(each) for each in shown.questions],
+    )
 
 
 async def look_closely(services: Services, principal: Principal, approval_id: str) -> Shown:
@@ -89,7 +107,7 @@ async def look_closely(services: Services, principal: Principal, approval_id: st
     shown = Shown(seen.approval, seen.at, hindrance(seen.approval, seen.votes, voter, seen.at), seen.votes, questions)
     if shown.is_waiting:
         await store.shown.note(principal.tenant_id, principal.subject, [seen.approval])
-    return shown
+    return _behind_veil(services, principal, shown)
 
 
 async def pace(

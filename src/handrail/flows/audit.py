@@ -11,6 +11,7 @@ from handrail.flows.keepers import every
 from handrail.flows.services import ActiveTurn, Services
 from handrail.oversight.approvals import Approval
 from handrail.protection.audit import AuditEntry, Outcome
+from handrail.protection.auth import reads_personal_data
 from handrail.serving.resilience import EVERYWHERE
 from handrail.telemetry.logging import logger
 
@@ -51,6 +52,7 @@ def read_by_staff(services: Services, principal: Principal, conversation: Owned)
             f"conversation:{conversation.id}",
             principal,
             subject=conversation.subject,
+            details=(("identifiers", "values" if reads_personal_data(principal) else "handles"),),
         )
     )
 

@@ -12,6 +12,7 @@ from handrail.core.principal import Role
 from handrail.flows.approval import MOST_AT_ONCE, ApprovalConflict, Picked, decide, decide_identical
 from handrail.flows.approval_desk import look_closely, pace, shown_to
 from handrail.flows.question import MOST_CHARACTERS, answer_question, waiting_of
+from handrail.flows.veil import seen_by, veil_of_turn
 from handrail.http.errors import STATUS, ApiError, error_body, json_response
 from handrail.http.openapi import CURSOR, OF_BODIES, accepts, answers, query, reads, up_to
 from handrail.http.requests import NO_ZERO, body_of, limit_of, principal_of, services_of, staff_of
@@ -138,9 +139,9 @@ async def decide_approval(request: Request, approval_id: str) -> Response:
     except ApprovalConflict as conflict:
         if conflict.approval is None:
             raise
-        first = {"approval": conflict.approval.body(await services.approvals.now())}
+        first = {"approval": seen_by(services, principal, conflict.approval).body(await services.approvals.now())}
         return json_response(error_body(conflict.code, conflict.message) | first, STATUS[conflict.code])
-    return json_response(decided.body(await services.approvals.now()))
+    return json_response(seen_by(services, principal, decided).body(await services.approvals.now()))
 
 
 @router.post(
@@ -160,7 +161,13 @@ async def decide_approvals(request: Request) -> Response:
     for each, outcome in zip(picked, outcomes, strict=True):
         failed = isinstance(outcome, HandrailError)
         error = error_body(outcome.code, outcome.message)["error"] if failed else None
-        data.append({"id": each.id, "approval": None if failed else outcome.body(now), "error": error})
+        data.append(
+            {
+                "id": each.id,
+                "approval": None if failed else seen_by(services, principal, outcome).body(now),
+                "error": error,
+            }
+        )
     return json_response({"data": data, "next_cursor": None})
 
 
@@ -188,7 +195,9 @@ async def turn_approvals(request: Request, turn_id: str) -> Response:
     principal = await principal_of(request, Scope.CONVERSATIONS_READ)
     services = services_of(request)
     turn = await services.conversations.require_turn(principal, turn_id)
-    return json_response({"data": [each.body() for each in await waiting_of(services, turn)], "next_cursor": None})
+    veil = await veil_of_turn(services, principal, turn)
+    data = [veil.over(each.body()) for each in await waiting_of(services, turn)]
+    return json_response({"data": data, "next_cursor": None})
 
 
 @router.post(

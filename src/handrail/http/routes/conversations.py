@@ -8,13 +8,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from handrail.core.principal import Role
+from handrail.core.principal import Principal, Role
 from handrail.flows.admission import follow_turn
 from handrail.flows.audit import read_by_staff
 from handrail.flows.cancel import cancel_turn
 from handrail.flows.conversations import open_conversation
 from handrail.flows.services import Services
 from handrail.flows.turn import take_turn
+from handrail.flows.veil import veil_of, veil_of_turn
 from handrail.http.errors import json_response
 from handrail.http.openapi import CURSOR, EVENTS, IDEMPOTENCY_KEY, OF_BODIES, accepts, answers, header, reads, up_to
 from handrail.http.requests import (
@@ -80,12 +81,16 @@ async def create_conversation(request: Request) -> Response:
 async def list_conversations(request: Request) -> Response:
     """The caller's own conversations, newest first; staff see all of their tenant. Pages by `cursor` and `limit`."""
     principal = await principal_of(request, Scope.CONVERSATIONS_READ)
-    limit = limit_of(request)
-    found = await services_of(request).conversations.newest(
+    limit, services = limit_of(request), services_of(request)
+    found = await services.conversations.newest(
         principal, everyone=principal.has_role(*_STAFF), before=request.query_params.get("cursor"), limit=limit
     )
     cursor = found[-1].id if len(found) == limit else None
-    return json_response({"data": [conversation_body(each) for each in found], "next_cursor": cursor})
+    data = [
+        veil_of(services, principal, each.tenant_id, each.id, each.subject).over(conversation_body(each))
+        for each in found
+    ]
+    return json_response({"data": data, "next_cursor": cursor})
 
 
 @router.get(
@@ -102,7 +107,8 @@ async def get_conversation(request: Request, conversation_id: str) -> Response:
     body: dict[str, Any] = conversation_body(conversation)
     body["messages"] = [message_body(message) for message in messages]
     body["awaiting"] = conversation.awaiting.kind if conversation.awaiting else None
-    return json_response(body)
+    veil = veil_of(services, principal, conversation.tenant_id, conversation.id, conversation.subject)
+    return json_response(veil.over(body))
 
 
 @router.post(
@@ -136,13 +142,13 @@ async def get_turn(request: Request, turn_id: str) -> Response:
     services = services_of(request)
     turn = await services.conversations.require_turn(principal, turn_id)
     read_by_staff(services, principal, await services.conversations.find(turn.tenant_id, turn.conversation_id))
-    return json_response(await _stored_body(services, turn))
+    return json_response(await _stored_body(services, principal, turn))
 
 
-async def _stored_body(services: Services, turn: Turn) -> dict[str, Any]:
+async def _stored_body(services: Services, principal: Principal, turn: Turn) -> dict[str, Any]:
     messages = await services.conversations.turn_messages(turn.tenant_id, turn.id)
     answer = next((each for each in reversed(messages) if each.role == "assistant" and not each.tool_calls), None)
-    return stored_turn_body(turn, answer)
+    return (await veil_of_turn(services, principal, turn)).over(stored_turn_body(turn, answer))
 
 
 @router.get(
@@ -165,4 +171,4 @@ async def cancel(request: Request, turn_id: str) -> Response:
     principal = await principal_of(request, Scope.TURNS_WRITE)
     services = services_of(request)
     turn = await cancel_turn(services, principal, turn_id)
-    return json_response(await _stored_body(services, turn))
+    return json_response(await _stored_body(services, principal, turn))

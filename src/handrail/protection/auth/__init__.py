@@ -20,7 +20,7 @@ from handrail.protection.auth.policy import (
     require_role,
 )
 from handrail.protection.auth.retention import OLD_KEYS, OLD_LINKS, OLD_SESSIONS
-from handrail.protection.auth.scopes import Scope, require_narrower, require_scope
+from handrail.protection.auth.scopes import Scope, reads_personal_data, require_narrower, require_scope
 from handrail.protection.auth.sessions import Session, SessionLimits, SessionStore
 
 __all__ = [
@@ -48,6 +48,7 @@ __all__ = [
     "decide_tool",
     "operator_token",
     "owns",
+    "reads_personal_data",
     "require_narrower",
     "require_role",
     "require_scope",

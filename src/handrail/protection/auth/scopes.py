@@ -1,10 +1,13 @@
-"""Scopes: what a key or token is narrowed to. One without scopes may do all that its role allows."""
+"""Scopes: what a key or token is narrowed to. One without scopes may do all that its role allows.
+
+One of them widens: `personal:read` lets any of the staff read identifiers of others, which else only admins may.
+"""
 
 from collections.abc import Collection
 from enum import StrEnum
 
 from handrail.core.errors import UsageError
-from handrail.core.principal import Principal
+from handrail.core.principal import Principal, Role
 from handrail.protection.auth.policy import PermissionDenied
 
 
@@ -32,6 +35,7 @@ class Scope(StrEnum):
     INSIGHT_WRITE = "insight:write"
     SUBJECTS_READ = "subjects:read"
     SUBJECTS_ERASE = "subjects:erase"
+    PERSONAL_READ = "personal:read"
 
 
 def require_scope(principal: Principal, *needed: Scope) -> None:
@@ -40,6 +44,13 @@ def require_scope(principal: Principal, *needed: Scope) -> None:
         raise PermissionDenied(
             f"this needs the scope {_listed(needed)}; {principal.subject!r} has {_listed(principal.scopes)}"
         )
+
+
+def reads_personal_data(principal: Principal) -> bool:
+    """Whether the principal may read identifiers of others as they are: an admin, or whoever's scopes name it."""
+    if principal.scopes:
+        return Scope.PERSONAL_READ in principal.scopes
+    return principal.has_role(Role.ADMIN)
 
 
 def require_known(scopes: Collection[str]) -> None:
