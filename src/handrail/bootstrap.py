@@ -25,6 +25,7 @@ from handrail.flows.releases import Releases
 from handrail.flows.services import LOOK, Services, TurnLimits
 from handrail.insight.alerts import AlertConfig, Alerts, AlertStore, ChildSender, Places
 from handrail.insight.costs import UsageStore
+from handrail.insight.feedback import FeedbackRetention, FeedbackRules, FeedbackStore
 from handrail.insight.scorecard import FactStore
 from handrail.insight.traces import Sampling, TraceRetention, TraceWriter
 from handrail.oversight.approvals import ApprovalRetention, ApprovalStore
@@ -146,17 +147,13 @@ async def services_from(settings: Settings, clock: Clock | None = None) -> Async
         conversations=ConversationStore(db),
         leases=LeaseStore(db),
         streams=Streams(shared.streams.tap if shared else None),
-        releases=Releases(
-            db,
-            ModelRegistry(connections, os.environ, extract=extract),
-            clock,
-            train=train_apart,
-            audit=audit,
-            detector=detector,
-        ),
+        releases=_releases(db, connections, clock, audit, detector),
         tool_runner=tool_runner,
         escalations=EscalationStore(db),
         usage=UsageStore(db),
+        feedback=FeedbackStore(db),
+        feedback_rates=_rate(clock, _feedback(settings)),
+        feedback_rules=FeedbackRules(settings.feedback.csat, settings.feedback.currency),
         facts=FactStore(db),
         traces=_traces(db, settings, metrics),
         approvals=ApprovalStore(db),
@@ -228,6 +225,7 @@ class _Shared:
             (services.conversation_rates, _conversations(settings)),
             (services.token_rates, _tokens_a_minute(settings)),
             (failures, _failures(settings)),
+            (services.feedback_rates, _feedback(settings)),
         ):
             if rate is not None and wanted is not None:
                 rate.shared = self._limiter(services, rate.local, wanted)
@@ -288,6 +286,13 @@ async def _master_keys(settings: EncryptionSettings) -> MasterKeys | None:
         await service.close()
         raise
     return service if local is None else LocalAndService(local, service, service_wraps=settings.kms_wraps)
+
+
+def _releases(
+    db: Database, connections: ModelConnections, clock: Clock, audit: AuditTrail, detector: Detector
+) -> Releases:
+    models = ModelRegistry(connections, os.environ, extract=extract)
+    return Releases(db, models, clock, train=train_apart, audit=audit, detector=detector)
 
 
 def _turn_limits(settings: Settings, owner: str) -> TurnLimits:
@@ -351,6 +356,10 @@ def _failures(settings: Settings) -> _Wanted:
 def _address_rates(settings: Settings, clock: Clock, metrics: Metrics) -> AddressRate:
     local = _rate(clock, _requests(settings)).local
     return AddressRate(local, on_refused=lambda: metrics.refused_by_rate("requests"))
+
+
+def _feedback(settings: Settings) -> _Wanted:
+    return _Wanted("feedback", settings.feedback.per_minute, settings.feedback.burst)
 
 
 def _tokens_a_minute(settings: Settings) -> _Wanted | None:
@@ -417,6 +426,7 @@ def _background(db: Database, settings: Settings) -> Background:
         approvals=ApprovalRetention(db),
         escalations=EscalationRetention(db),
         traces=TraceRetention(),
+        feedback=FeedbackRetention(),
         export=ConversationExport(db),
         exports=ExportFolder(settings.data_dir / "exports"),
         subjects=SubjectRecords(db),

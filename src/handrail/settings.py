@@ -175,6 +175,17 @@ class AlertSettings(BaseModel):
         return channels
 
 
+class FeedbackSettings(BaseModel):
+    """`HANDRAIL_FEEDBACK__...`"""
+
+    model_config = ConfigDict(extra="forbid")
+
+    csat: bool = Field(default=False, description="Whether the chat page asks for a rating of the conversation.")
+    currency: str = Field(default="USD", pattern=r"^[A-Z]{3}$", description="What value events are counted in.")
+    per_minute: float = Field(default=60.0, gt=0, description="Words of feedback a principal may give a minute.")
+    burst: int = Field(default=30, ge=1, description="Of these, at once.")
+
+
 class EncryptionSettings(BaseModel):
     """`HANDRAIL_ENCRYPTION__...`: content is sealed in the database once one of these is set."""
 
@@ -361,6 +372,7 @@ class Settings(BaseSettings):
     jobs: JobSettings = JobSettings()
     retention: RetentionSettings = RetentionSettings()
     traces: TraceSettings = TraceSettings()
+    feedback: FeedbackSettings = FeedbackSettings()
 
     @property
     def url(self) -> str:

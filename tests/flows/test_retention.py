@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import func, insert, select, update
@@ -118,7 +119,7 @@ async def _fill(world: World, conversation: Conversation, turn_id: str) -> None:
             "arguments_hash": "x",
             "status": "completed",
         },
-    }
+    } | _said()
     async with world.db.batch() as batch:
         tokens = [Token("<email_0123456789ab>", "email", "ann@example.com")]
         world.services.privacy.vault.keep(batch, "default", conversation.id, tokens, 1)
@@ -127,6 +128,18 @@ async def _fill(world: World, conversation: Conversation, turn_id: str) -> None:
     assert await world.services.traces.flush() > 0
     for name in _tables_that_refer_to("conversation", "turn"):
         assert await count(world, name) > 0, f"{name} refers to conversations: add a row here, and delete it in the job"
+
+
+def _said() -> dict[str, dict[str, Any]]:
+    """What people said about it."""
+    of = {"agent": "shop", "release_id": "rel_1"}
+    word = {"id": "fb_1", "about": "x", "kind": "thumb", "score": 1, "source": "user", "given_by": "x"}
+    verdict = {"id": "ver_1", "resolved": 1, "sample": "routine", "inclusion_probability": 1.0, "reviewer": "x"}
+    return {
+        "feedback": of | word,
+        "value_event": of | {"id": "val_1", "name": "kept", "key": "1", "recorded_by": "x"},
+        "review_verdict": of | verdict,
+    }
 
 
 def _tables_that_refer_to(*names: str) -> list[str]:

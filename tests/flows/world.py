@@ -26,6 +26,7 @@ from handrail.flows.services import Services, TurnLimits
 from handrail.flows.turn import take_turn
 from handrail.insight.alerts import Alerts, AlertStore, RecordingSender
 from handrail.insight.costs import UsageStore
+from handrail.insight.feedback import FeedbackRetention, FeedbackStore
 from handrail.insight.scorecard import FactStore
 from handrail.insight.traces import TraceRetention, TraceWriter
 from handrail.oversight.approvals import ApprovalRetention, ApprovalStore
@@ -310,6 +311,7 @@ def background_over(db: Database) -> Background:
         approvals=ApprovalRetention(db),
         escalations=EscalationRetention(db),
         traces=TraceRetention(),
+        feedback=FeedbackRetention(),
         export=ConversationExport(db),
         exports=ExportFolder(Path(tempfile.gettempdir()) / f"handrail-exports-{os.getpid()}"),
         subjects=SubjectRecords(db),
@@ -362,6 +364,8 @@ async def world_over(
         tool_runner=ToolRunner(most_threads=4),
         escalations=EscalationStore(counting),
         usage=UsageStore(counting),
+        feedback=FeedbackStore(counting),
+        feedback_rates=Rate(RateLimiter(clock, per_minute=600, burst=1000)),
         facts=FactStore(counting),
         traces=TraceWriter(counting, on_dropped=metrics.traces_dropped),
         approvals=ApprovalStore(counting),

@@ -33,8 +33,8 @@ from tests.flows.world import OPERATOR_TOKEN, World
 from tests.http.api import ORIGIN, PORT, Api
 
 Who = Literal[
-    "everybody", "any key", "owner", "staff", "approver", "approvers", "deciding", "operator", "operators", "admin",
-    "local operator", "page", "staff page", "operators page",
+    "everybody", "any key", "owner", "staff", "approver", "approvers", "deciding", "reviewers", "operator", "operators",
+    "admin", "local operator", "page", "staff page", "operators page",
 ]  # fmt: skip
 
 
@@ -125,6 +125,18 @@ EXPECTATIONS: dict[str, Expects] = {
     "POST /v1/erasures": Expects("admin", {"subject": "nobody"}),
     "GET /v1/subjects/export": Expects("admin", query="?subject=nobody"),
     "GET /v1/conversation-log": Expects("admin", query="?k=2"),
+    "POST /v1/conversations/{conversation_id}/feedback": Expects(
+        "owner", {"kind": "thumb", "score": 1, "turn_id": "{turn_id}"}
+    ),
+    "GET /v1/conversations/{conversation_id}/feedback": Expects("owner"),
+    "GET /v1/feedback": Expects("staff"),
+    "POST /v1/conversations/{conversation_id}/events": Expects(
+        "operators", {"name": "order_kept", "idempotency_key": "plum-1"}
+    ),
+    "POST /v1/conversations/{conversation_id}/verdicts": Expects(
+        "reviewers", {"turn_id": "{turn_id}", "sample": "routine", "inclusion_probability": 0.1, "resolved": True}
+    ),
+    "POST /v1/cache/verifications": Expects("reviewers", {"hit": "hit_1", "correct": True}),
     "GET /v1/audit": Expects("admin"),
     "GET /v1/audit/export": Expects("admin"),
     "GET /v1/audit/checkpoints": Expects("admin"),
@@ -190,6 +202,12 @@ SCOPES: dict[str, set[str]] = {
     "POST /v1/erasures": {"subjects:erase"},
     "GET /v1/subjects/export": {"subjects:read"},
     "GET /v1/conversation-log": {"subjects:read"},
+    "POST /v1/conversations/{conversation_id}/feedback": {"feedback:write"},
+    "GET /v1/conversations/{conversation_id}/feedback": {"feedback:read"},
+    "GET /v1/feedback": {"feedback:read"},
+    "POST /v1/conversations/{conversation_id}/events": {"values:write"},
+    "POST /v1/conversations/{conversation_id}/verdicts": {"reviews:write"},
+    "POST /v1/cache/verifications": {"reviews:write"},
     "GET /v1/audit": {"audit:read"},
     "GET /v1/audit/export": {"audit:read"},
     "GET /v1/audit/checkpoints": {"audit:read"},
@@ -211,6 +229,7 @@ LET_IN: dict[Who, tuple[Role, ...]] = {
     "approvers": APPROVERS,
     "deciding": APPROVERS,
     "operators": (Role.OPERATOR, Role.ADMIN),
+    "reviewers": (Role.REVIEWER, Role.ADMIN),
     "operator": (Role.OPERATOR,),
     "admin": (Role.ADMIN,),
     "staff page": STAFF,
@@ -360,7 +379,17 @@ def closed_to(*who: Who) -> list[str]:
 
 
 GUARDED = closed_to(
-    "any key", "owner", "staff", "approver", "approvers", "deciding", "operator", "operators", "admin", "local operator"
+    "any key",
+    "owner",
+    "staff",
+    "approver",
+    "approvers",
+    "deciding",
+    "reviewers",
+    "operator",
+    "operators",
+    "admin",
+    "local operator",
 )
 
 
@@ -390,11 +419,14 @@ async def test_what_is_one_user_s_is_not_found_by_others(building: Building, rou
 @pytest.mark.parametrize("route", closed_to("owner"))
 async def test_what_is_one_user_s_is_theirs(building: Building, route: str):
     answer = await building.ask(route, building.owner)
-    assert answer.status_code in (200, 409), answer.text
+    assert answer.status_code in (200, 201, 409), answer.text
 
 
 @pytest.mark.parametrize(
-    "route", closed_to("staff", "approver", "approvers", "deciding", "operator", "operators", "admin", "local operator")
+    "route",
+    closed_to(
+        "staff", "approver", "approvers", "deciding", "reviewers", "operator", "operators", "admin", "local operator"
+    ),
 )
 async def test_what_is_for_staff_is_refused_to_every_lower_role(building: Building, route: str):
     let_in = LET_IN.get(EXPECTATIONS[route].who, ())
@@ -404,7 +436,7 @@ async def test_what_is_for_staff_is_refused_to_every_lower_role(building: Buildi
         assert (answer.status_code, answer.json()["error"]["code"]) == (403, "permission_denied"), answer.text
 
 
-@pytest.mark.parametrize("route", closed_to("staff", "deciding", "operator", "operators", "admin"))
+@pytest.mark.parametrize("route", closed_to("staff", "deciding", "reviewers", "operator", "operators", "admin"))
 async def test_what_is_for_staff_lets_them_in(building: Building, route: str):
     for role in LET_IN[EXPECTATIONS[route].who]:
         answer = await building.ask(route, building.staff[role])
@@ -419,7 +451,7 @@ async def test_what_is_for_approvers_asks_for_what_was_shown(building: Building,
     assert (stranger.status_code, stranger.json()["error"]["code"]) == (404, "not_found")
 
 
-@pytest.mark.parametrize("route", closed_to("staff", "admin", "operator", "operators", "deciding"))
+@pytest.mark.parametrize("route", closed_to("staff", "admin", "reviewers", "operator", "operators", "deciding"))
 async def test_what_is_of_one_tenant_is_not_seen_by_another_s_admin(building: Building, route: str):
     answer = await building.ask(route, building.others["another tenant's admin"])
     if answer.status_code not in (403, 404):
@@ -479,7 +511,7 @@ async def test_a_token_gets_in_where_its_subject_and_roles_do_and_nowhere_else(w
     if who == "owner":
         assert foreign.status_code == 404
         assert (await with_tokens.ask(route, token(clock, "bob"))).status_code == 404
-        assert (await with_tokens.ask(route, token(clock, "ana"))).status_code in (200, 409)
+        assert (await with_tokens.ask(route, token(clock, "ana"))).status_code in (200, 201, 409)
     elif who != "any key":
         low = (role for role in STAFF if role not in LET_IN.get(who, ()))
         for roles in ([], ["superuser"], ["end_user"], *([role.value] for role in low)):

@@ -157,6 +157,15 @@ class Shop:
             "POST /v1/keys": Request(body={"subject": "eve", "role": "viewer"}),
             "POST /v1/keys/{key_id}/rotate": Request(path={"key_id": replaced["id"]}, body={"grace_seconds": 60}),
             "POST /v1/sign-in-links": Request("local operator", body={}),
+            "POST /v1/conversations/{conversation_id}/feedback": Request("ana", body={"kind": "csat", "score": 4}),
+            "GET /v1/conversations/{conversation_id}/feedback": Request("ana"),
+            "POST /v1/conversations/{conversation_id}/events": Request(
+                body={"name": "kept", "idempotency_key": "1", "amount_micros": 5, "currency": "USD"}
+            ),
+            "POST /v1/conversations/{conversation_id}/verdicts": Request(
+                body={"turn_id": turn, "sample": "policy", "inclusion_probability": 1.0, "hallucination": False}
+            ),
+            "POST /v1/cache/verifications": Request(body={"hit": "hit_1", "correct": True}),
         }
 
 

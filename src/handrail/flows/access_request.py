@@ -15,7 +15,8 @@ PAGE = 100
 async def told_of(
     services: Services, principal: Principal, subject: str, tenant: str | None = None
 ) -> AsyncIterator[bytes]:
-    """A line of JSON for each conversation, with its messages, tool calls, approvals and escalations; audited first.
+    """A line of JSON for each conversation, with its messages, tool calls, approvals, escalations and what was said
+    about it; audited first.
 
     Raises:
         PermissionDenied: not an admin of that tenant.
@@ -46,5 +47,9 @@ async def _line(services: Services, conversation: Conversation) -> bytes:
     ]
     body["escalations"] = [
         each.body() for each in await services.escalations.of_conversation(conversation.tenant_id, conversation.id)
+    ]
+    body["feedback"] = [
+        each.body() | ({"given_by": None} if each.source == "staff" else {})
+        for each in await services.feedback.of_conversation(conversation.tenant_id, conversation.id)
     ]
     return json.dumps(body).encode() + b"\n"

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from handrail.core.jobs import Engine, NoEngine
 from handrail.db.jobs import Executors, JobRuns, Outbox
+from handrail.insight.feedback import FeedbackRetention
 from handrail.insight.traces import TraceRetention
 from handrail.oversight.approvals import ApprovalRetention
 from handrail.oversight.escalations import EscalationRetention
@@ -41,6 +42,7 @@ class Background:
     approvals: ApprovalRetention
     escalations: EscalationRetention
     traces: TraceRetention
+    feedback: FeedbackRetention
     export: ConversationExport
     exports: ExportFolder
     subjects: SubjectRecords

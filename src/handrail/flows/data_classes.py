@@ -131,6 +131,22 @@ DATA_CLASSES: Mapping[str, Columns] = {
     ),
     "reason_rollup": Columns(f"{_ROLLED_UP} kind reason count"),
     "fact_folder": Columns("name owner expires_at"),
+    "feedback": Columns(
+        "id tenant_id conversation_id turn_id about agent release_id intent kind score source created_at replaced_at",
+        content="comment",
+        subject="given_by",
+        anchor="conversation_id",
+    ),
+    "value_event": Columns(
+        "id tenant_id conversation_id turn_id agent release_id intent name amount_micros currency key created_at",
+        staff="recorded_by",
+    ),
+    "review_verdict": Columns(
+        "id tenant_id conversation_id turn_id agent release_id intent intent_correct hallucination action_correct "
+        "resolved sample inclusion_probability created_at replaced_at",
+        staff="reviewer",
+    ),
+    "cache_verification": Columns("id tenant_id correct created_at replaced_at", staff="verified_by", derived="hit"),
     "api_key": Columns(
         "id tenant_id role scopes teams prefix hash created_at expires_at revoked_at last_used_at replaced_by",
         subject="subject",

@@ -129,6 +129,7 @@ async def _carry_out(services: Services, erasure: Erasure, subject: str | None, 
                 services.facts.forget(batch, tenant_id, conversation_id)
                 background.vault.delete_of_conversation(batch, tenant_id, conversation_id)
                 background.traces.delete_of_conversation(batch, tenant_id, conversation_id)
+                background.feedback.delete_of_conversation(batch, tenant_id, conversation_id)
                 background.conversations.delete(batch, tenant_id, conversation_id)
         count += len(found)
     details = (("conversations", count), ("key_destroyed", services.encryption.is_on))
@@ -140,7 +141,7 @@ async def _carry_out(services: Services, erasure: Erasure, subject: str | None, 
         entry = AuditEntry(tenant_id, "subject.erased", "done", f"erasure:{erasure.owner}", by, details=details)
         services.audit.record(batch, entry)
     if not services.encryption.is_on:
-        held = ("conversation", "turn", "message", "tool_call", "token", "approval", "escalation", "trace")
+        held = ("conversation", "turn", "message", "tool_call", "token", "approval", "escalation", "trace", "feedback")
         await services.db.scrub(*held)
     return count
 

@@ -8,6 +8,7 @@ from handrail.flows.background import KeptDays
 # Either a setting of `HANDRAIL_RETENTION__...`, or words that say what ends them: "own end: ..." or "for good: ...".
 KEPT: Mapping[str, str] = {
     **dict.fromkeys(("conversation", "turn", "message", "tool_call", "token"), "conversations"),
+    **dict.fromkeys(("feedback", "value_event", "review_verdict", "cache_verification"), "conversations"),
     **dict.fromkeys(
         ("approval", "approval_vote", "approval_question", "approval_view", "approval_delegation"), "approvals"
     ),

@@ -50,6 +50,9 @@ async def forget_page(services: Services, _task: Task, state: State) -> State:
     if kept.conversations is not None and not state.get("conversations_done"):
         before = now - kept.conversations * DAY_MICROS
         after, deleted = await _forget_conversations(services, before, state.get("after", ""))
+        if after is None:
+            async with services.db.batch(long=True) as batch:
+                services.background.feedback.delete_verifications(batch, before=before)
         _add(report, "conversations", deleted)
         return {"at": now, "after": after, "report": report, "conversations_done": after is None}
     rows = [each for each in _ROWS if each.days(kept) is not None]
@@ -113,6 +116,7 @@ async def _forget_conversations(services: Services, before: int, after: str) -> 
                 services.facts.forget(batch, tenant_id, conversation_id)
                 background.vault.delete_of_conversation(batch, tenant_id, conversation_id)
                 background.traces.delete_of_conversation(batch, tenant_id, conversation_id)
+                background.feedback.delete_of_conversation(batch, tenant_id, conversation_id)
                 background.conversations.delete(batch, tenant_id, conversation_id)
         except Conflict:
             continue

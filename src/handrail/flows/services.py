@@ -18,6 +18,7 @@ from handrail.flows.background import Background
 from handrail.flows.releases import LoadedRelease, Releases
 from handrail.insight.alerts import Alerts
 from handrail.insight.costs import UsageStore
+from handrail.insight.feedback import FeedbackRules, FeedbackStore
 from handrail.insight.scorecard import FactStore
 from handrail.insight.traces import TraceWriter, TurnTrace
 from handrail.oversight.approvals import ApprovalStore
@@ -146,6 +147,8 @@ class Services:
     tool_runner: ToolRunner
     escalations: EscalationStore
     usage: UsageStore
+    feedback: FeedbackStore
+    feedback_rates: Rate
     facts: FactStore
     traces: TraceWriter
     approvals: ApprovalStore
@@ -172,6 +175,7 @@ class Services:
     token_rates: Rate | None = None
     shared_streams: SharedStreams | None = None
     default_agent: str | None = None
+    feedback_rules: FeedbackRules = field(default_factory=FeedbackRules)
     running: dict[str, "asyncio.Task[None]"] = field(default_factory=dict[str, "asyncio.Task[None]"])
     waiting: dict[str, "ActiveTurn"] = field(default_factory=dict[str, "ActiveTurn"])
     ending: set[str] = field(default_factory=set[str])

@@ -31,6 +31,7 @@ from handrail.http.routes import (
     chat_completions,
     conversations,
     delegations,
+    feedback,
     health,
     jobs,
     keys,
@@ -54,6 +55,7 @@ _ROUTES = (
     keys,
     audit,
     privacy,
+    feedback,
     health,
     websocket,
 )

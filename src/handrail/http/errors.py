@@ -43,6 +43,7 @@ STATUS: Mapping[str, int] = {
     "invalid_baseline": 422,
     "invalid_period": 422,
     "nothing_measured": 422,
+    "invalid_feedback": 422,
     "rate_limited": 429,
     "tenant_overloaded": 429,
     "internal": 500,

@@ -11,6 +11,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from handrail.core.answers import ModelCalled
 from handrail.core.errors import HandrailError
+from handrail.telemetry.insight import InsightMetrics
 from handrail.telemetry.labelled import Counters, Gauges, Histograms, gauge
 
 NONE = "none"
@@ -75,6 +76,7 @@ class Metrics:
         self._count_protection()
         self._count_machinery()
         self._count_alerts()
+        self.insight = InsightMetrics(self._registry)
 
     def _count_turns(self) -> None:
         self._requests = Counters(self._registry, "agent_requests", "Turns that ended.", ("agent", "intent"))
