@@ -23,8 +23,9 @@ from handrail.flows.data_classes import SEALED
 from handrail.flows.erasure import replay
 from handrail.flows.releases import Releases
 from handrail.flows.services import LOOK, Services, TurnLimits
+from handrail.flows.spending import learn_prices
 from handrail.insight.alerts import AlertConfig, Alerts, AlertStore, ChildSender, Places
-from handrail.insight.costs import UsageStore
+from handrail.insight.costs import PriceBook, PriceList, UsageStore
 from handrail.insight.feedback import FeedbackRetention, FeedbackRules, FeedbackStore
 from handrail.insight.scorecard import FactStore
 from handrail.insight.traces import Sampling, TraceRetention, TraceWriter
@@ -90,6 +91,7 @@ from handrail.settings import (
     StoreSettings,
 )
 from handrail.shared_state import Bus, LocalBus, Valkey, ValkeyBus
+from handrail.telemetry.logging import logger
 from handrail.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
@@ -151,6 +153,8 @@ async def services_from(settings: Settings, clock: Clock | None = None) -> Async
         tool_runner=tool_runner,
         escalations=EscalationStore(db),
         usage=UsageStore(db),
+        prices=PriceBook(settings.costs.prices, PriceList(settings.data_dir / "prices.json"), _say_unpriced),
+        budgets=settings.costs.budgets,
         feedback=FeedbackStore(db),
         feedback_rates=_rate(clock, _feedback(settings)),
         feedback_rules=FeedbackRules(settings.feedback.csat, settings.feedback.currency),
@@ -174,6 +178,7 @@ async def services_from(settings: Settings, clock: Clock | None = None) -> Async
         output_scanner=OutputScanner(KnownStrings.of_environment(os.environ), privacy.finder.personal_in),
         bus=bus,
     )
+    services.releases.on_loaded = partial(learn_prices, services)
     mirror.hear(services.breakers)
     bus.listen(LOOK, lambda _: services.look.set())
     if shared:
@@ -293,6 +298,12 @@ def _releases(
 ) -> Releases:
     models = ModelRegistry(connections, os.environ, extract=extract)
     return Releases(db, models, clock, train=train_apart, audit=audit, detector=detector)
+
+
+def _say_unpriced(model: str) -> None:
+    logger().warning(
+        "no price is known of a model: its calls cost an unknown amount; set HANDRAIL_COSTS__PRICES", model=model
+    )
 
 
 def _turn_limits(settings: Settings, owner: str) -> TurnLimits:

@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from handrail.core.addresses import Network, networks_of
 from handrail.core.errors import UsageError
+from handrail.core.prices import Budget, DeclaredPrice
 from handrail.egress import EgressRules, rules_of
 
 
@@ -173,6 +174,18 @@ class AlertSettings(BaseModel):
             if "://" not in address.get_secret_value():
                 raise ValueError(f"channel {name!r} has no address such as slack://... or mailto://...")
         return channels
+
+
+class CostSettings(BaseModel):
+    """`HANDRAIL_COSTS__...`: what models cost, and what may be spent. Budgets are watched and stop nothing."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    prices: dict[str, DeclaredPrice] = Field(
+        default={},
+        description="JSON: by `host/model`, `provider/model` or `model`, 'free' or dollars per million tokens.",
+    )
+    budgets: tuple[Budget, ...] = Field(default=(), description="JSON: a list of budgets.")
 
 
 class FeedbackSettings(BaseModel):
@@ -372,6 +385,7 @@ class Settings(BaseSettings):
     jobs: JobSettings = JobSettings()
     retention: RetentionSettings = RetentionSettings()
     traces: TraceSettings = TraceSettings()
+    costs: CostSettings = CostSettings()
     feedback: FeedbackSettings = FeedbackSettings()
 
     @property

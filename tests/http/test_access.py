@@ -137,6 +137,8 @@ EXPECTATIONS: dict[str, Expects] = {
         "reviewers", {"turn_id": "{turn_id}", "sample": "routine", "inclusion_probability": 0.1, "resolved": True}
     ),
     "POST /v1/cache/verifications": Expects("reviewers", {"hit": "hit_1", "correct": True}),
+    "GET /v1/usage": Expects("operators"),
+    "GET /v1/budgets": Expects("operators"),
     "GET /v1/audit": Expects("admin"),
     "GET /v1/audit/export": Expects("admin"),
     "GET /v1/audit/checkpoints": Expects("admin"),
@@ -208,6 +210,8 @@ SCOPES: dict[str, set[str]] = {
     "POST /v1/conversations/{conversation_id}/events": {"values:write"},
     "POST /v1/conversations/{conversation_id}/verdicts": {"reviews:write"},
     "POST /v1/cache/verifications": {"reviews:write"},
+    "GET /v1/usage": {"usage:read"},
+    "GET /v1/budgets": {"usage:read"},
     "GET /v1/audit": {"audit:read"},
     "GET /v1/audit/export": {"audit:read"},
     "GET /v1/audit/checkpoints": {"audit:read"},

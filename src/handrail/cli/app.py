@@ -9,6 +9,7 @@ from handrail.cli import (
     alerts,
     approvals,
     audit,
+    costs,
     database,
     drill,
     guard,
@@ -44,6 +45,7 @@ app.add_typer(intents.app, name="intents", help="Train and evaluate intent class
 app.add_typer(privacy.app, name="privacy", help="Find personal data, and measure how well it is found.")
 app.add_typer(scorecard.app, name="scorecard", help="Show the success measures, and keep baselines.")
 app.command("init")(init.init)
+app.command("costs", short_help="Show what calls of models cost, and how budgets stand.")(costs.costs)
 app.command("schema")(schema.schema)
 app.command("drill", short_help="Check the fault matrix: fail every part, see what happens.")(drill.drill)
 

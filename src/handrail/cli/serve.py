@@ -34,6 +34,7 @@ from handrail.flows.rollup import keep as keep_rollups
 from handrail.flows.services import Services
 from handrail.flows.shutdown import drain
 from handrail.flows.sign_in import link_at_start
+from handrail.flows.spending import keep as keep_spending
 from handrail.flows.traces import keep as keep_traces
 from handrail.http.app import create_app
 from handrail.http.edge import Edge
@@ -127,6 +128,7 @@ async def _answer(
         keepers.append(keep_traces(services))
         if settings.alerts.enabled:
             keepers += alerting.keep(services)
+        keepers += keep_spending(services)
         await server.serve(sockets=[listener])
         # Leases are renewed while turns end; nothing is taken over any more.
         with server.capture_signals():

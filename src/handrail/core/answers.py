@@ -53,6 +53,7 @@ class ModelCalled:
     usage: Usage
     milliseconds: int
     finish_reason: str
+    cost_micros: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

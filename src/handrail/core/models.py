@@ -50,7 +50,7 @@ class ModelAnswer:
 
     `model` is the version the provider reported. `finish_reason` is `stop`, `length`, `tool_calls` or
     `content_filter`. `opaque` is what some providers want back in the next call (a reasoning signature); `sources`
-    are the passages the text was taken from, where the client knows.
+    are the passages the text was taken from, where the client knows. `cost_micros` is filled in by who knows prices.
     """
 
     text: str
@@ -61,6 +61,7 @@ class ModelAnswer:
     provider: str
     opaque: str | None = None
     sources: tuple[str, ...] = ()
+    cost_micros: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

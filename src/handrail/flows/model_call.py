@@ -105,8 +105,9 @@ class GovernedModel:
                 waits.leave()
             span.first()
             while event is not None:
-                yield _storable(event)
-                last = event
+                told = self._priced(tier, event) if isinstance(event, ModelAnswer) else _storable(event)
+                yield told
+                last = told
                 waits.enter()
                 try:
                     event = await anext(events, None)
@@ -119,6 +120,12 @@ class GovernedModel:
             span.close(last)
             if isinstance(events, AsyncGenerator):
                 await cast(AsyncGenerator[ModelEvent], events).aclose()
+
+    def _priced(self, tier: ModelTier, answer: ModelAnswer) -> ModelEvent:
+        services = self._services
+        url, called = tier.url, tier.client.model
+        cost = services.prices.cost(url, called, answer.model, answer.usage, services.clock.micros())
+        return replace(_storable(answer), cost_micros=cost)
 
 
 class _Descent:

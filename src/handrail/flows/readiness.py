@@ -26,6 +26,7 @@ async def readiness(services: Services) -> tuple[bool, dict[str, Any]]:
         "checks": checks,
         "models": services.releases.describe_models(),
         "authentication": services.authenticator.describe(),
+        "prices": _prices(services),
         "jobs": services.background.engine.state,
         "shared_state": _shared_state(services),
         "running_turns": len(services.running),
@@ -37,6 +38,12 @@ async def readiness(services: Services) -> tuple[bool, dict[str, Any]]:
 def _off(services: Services) -> list[str]:
     on = {"encryption_at_rest"} if services.encryption.is_on else set[str]()
     return [each for each in OFF if each not in on]
+
+
+def _prices(services: Services) -> str:
+    """Never a reason not to be ready: what has no price costs an unknown amount."""
+    unknown = services.prices.unknown
+    return f"unknown: {', '.join(unknown)}" if unknown else f"known: {services.prices.count}"
 
 
 def _shared_state(services: Services) -> str:

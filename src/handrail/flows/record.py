@@ -143,7 +143,13 @@ async def _record(
         stream.finish(_ENDINGS[status], body)
     seconds = time.perf_counter() - active.began
     services.metrics.turn(turn.agent, end.intent, end.latency_class, seconds, overhead / 1e6, end.error_code)
-    spans.finish(services, active, end, seconds=seconds, judgement=judgement)
+    spans.finish(services, active, end, seconds=seconds, judgement=judgement, cost=_cost(active))
+
+
+def _cost(active: ActiveTurn) -> int | None:
+    """Of all calls of the turn; None when that of one is not known."""
+    costs = [call.cost_micros for call in active.calls]
+    return None if None in costs else sum(cost for cost in costs if cost is not None)
 
 
 def _usage_rows(active: ActiveTurn, route: Route | None, at: int) -> list[ModelUsage]:
@@ -162,6 +168,7 @@ def _usage_rows(active: ActiveTurn, route: Route | None, at: int) -> list[ModelU
             milliseconds=call.milliseconds,
             finish_reason=call.finish_reason,
             created_at=at,
+            cost_micros=call.cost_micros,
         )
         for call in active.calls
     ]

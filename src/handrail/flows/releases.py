@@ -7,7 +7,7 @@ the project's code, so callers let operators in only.
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
@@ -85,6 +85,9 @@ class Releases:
         audit: where making and using a release is recorded.
         detector: looks through the knowledge of a release when it is loaded.
         most_loaded: how many are kept loaded unused; those that a turn holds stay loaded anyway.
+
+    Attributes:
+        on_loaded: awaited before the first turn of a release that was loaded.
     """
 
     def __init__(
@@ -109,6 +112,7 @@ class Releases:
         self._most_loaded = most_loaded
         self._recent: OrderedDict[tuple[str, str], LoadedRelease] = OrderedDict()
         self._alive: WeakValueDictionary[tuple[str, str], LoadedRelease] = WeakValueDictionary()
+        self.on_loaded: Callable[[LoadedRelease], Awaitable[None]] | None = None
         self._loading: dict[tuple[str, str], asyncio.Task[LoadedRelease]] = {}
         # What was made last, until it is loaded, which is mostly the next thing to happen: checking reads every file.
         self._made: dict[tuple[str, str], CheckedProject] = {}
@@ -276,6 +280,8 @@ class Releases:
             # The first prediction loads the word vectors; no user should wait for that.
             await asyncio.to_thread(head.predict, "hello")
         loaded = LoadedRelease(project, head, knowledge, self._models.build(project.models, offers=offers(project)))
+        if self.on_loaded is not None:
+            await self.on_loaded(loaded)
         self._alive[tenant_id, release_id] = loaded
         return loaded
 

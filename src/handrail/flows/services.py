@@ -10,6 +10,7 @@ from handrail.core.clock import Clock
 from handrail.core.deadline import Deadline
 from handrail.core.errors import HandrailError
 from handrail.core.messages import Message, Passage, ToolCall, ToolResult
+from handrail.core.prices import Budget
 from handrail.core.principal import Principal
 from handrail.core.tools import ToolContext
 from handrail.core.usage import Usage
@@ -17,7 +18,7 @@ from handrail.db import Database
 from handrail.flows.background import Background
 from handrail.flows.releases import LoadedRelease, Releases
 from handrail.insight.alerts import Alerts
-from handrail.insight.costs import UsageStore
+from handrail.insight.costs import PriceBook, UsageStore
 from handrail.insight.feedback import FeedbackRules, FeedbackStore
 from handrail.insight.scorecard import FactStore
 from handrail.insight.traces import TraceWriter, TurnTrace
@@ -175,6 +176,8 @@ class Services:
     token_rates: Rate | None = None
     shared_streams: SharedStreams | None = None
     default_agent: str | None = None
+    prices: PriceBook = field(default_factory=PriceBook)
+    budgets: Sequence[Budget] = ()
     feedback_rules: FeedbackRules = field(default_factory=FeedbackRules)
     running: dict[str, "asyncio.Task[None]"] = field(default_factory=dict[str, "asyncio.Task[None]"])
     waiting: dict[str, "ActiveTurn"] = field(default_factory=dict[str, "ActiveTurn"])

@@ -61,6 +61,7 @@ class ChatSpan:
                 "input_tokens": usage.input_tokens,
                 "output_tokens": usage.output_tokens,
                 "cached_tokens": usage.cached_tokens,
+                "cost_micros": answer.cost_micros,
             }
         elif self._error is None:
             self._error = CANCELLED

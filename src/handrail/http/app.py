@@ -39,6 +39,7 @@ from handrail.http.routes import (
     releases,
     scorecard,
     switches,
+    usage,
 )
 
 _ROUTES = (
@@ -56,6 +57,7 @@ _ROUTES = (
     audit,
     privacy,
     feedback,
+    usage,
     health,
     websocket,
 )

@@ -253,6 +253,7 @@ class Metrics:
         """A model call has given an answer. Unknown token counts count nothing."""
         self._model_calls.of(agent, call.provider, call.model).inc()
         self._model_latency.of(call.provider, call.model).observe(call.milliseconds / 1000)
+        self.insight.cost(agent, call.model, call.cost_micros)
         usage = call.usage
         if usage.input_tokens:
             self._tokens.of(agent, call.model, "input").inc(usage.input_tokens)

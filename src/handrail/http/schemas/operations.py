@@ -295,6 +295,7 @@ class Readiness(Resource):
     checks: Checks
     models: list[str]
     authentication: str
+    prices: str
     jobs: str
     shared_state: str
     running_turns: int = Field(ge=0)

@@ -1,10 +1,32 @@
-"""Costs: what every model call used, by tenant, agent, release and intent.
+"""Costs: what every model call used and cost, by tenant, agent, release and intent, and how budgets stand.
 
-Acts at the end of a turn; the rows are stored in the turn's own last batch. Closed: a turn whose usage can't be stored
-is not recorded either. There is no price list yet, so `cost_micros` is null, which means unknown and never free.
+A call is priced when the model has answered: by the deployment's settings, else the agent project, else the shipped
+price list, which a process of its own reads. The row is stored in the turn's own last batch. Closed: a turn whose usage
+can't be stored is not recorded either. Open: a price that nobody knows leaves the cost empty, which means unknown and
+never free, is counted and said, and stops no turn. Budgets are watched here and stop nothing.
 """
 
+from handrail.insight.costs.book import PriceBook, PricedModel
+from handrail.insight.costs.budgets import BudgetStatus, Forecast, status_of
+from handrail.insight.costs.lines import GROUPS, UsageLine, grouped
+from handrail.insight.costs.price_list import PriceList
+from handrail.insight.costs.prices import Price
 from handrail.insight.costs.retention import OLD_USAGE
 from handrail.insight.costs.store import DailyUsage, ModelUsage, UsageStore
 
-__all__ = ["OLD_USAGE", "DailyUsage", "ModelUsage", "UsageStore"]
+__all__ = [
+    "GROUPS",
+    "OLD_USAGE",
+    "BudgetStatus",
+    "DailyUsage",
+    "Forecast",
+    "ModelUsage",
+    "Price",
+    "PriceBook",
+    "PriceList",
+    "PricedModel",
+    "UsageLine",
+    "UsageStore",
+    "grouped",
+    "status_of",
+]

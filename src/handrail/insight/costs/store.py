@@ -10,6 +10,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from handrail.core.ids import new_id
 from handrail.core.usage import Usage
 from handrail.db import Batch, Database, Prepared, Row, scoped
+from handrail.insight.costs.lines import UsageLine
 from handrail.insight.costs.tables import model_usage
 
 DAY_MICROS = 24 * 3600 * 1_000_000
@@ -40,6 +41,28 @@ _PER_DAY = Prepared(
     .where(_u.c.created_at >= bindparam("since"), _u.c.created_at < bindparam("until"))
     .group_by("day", _u.c.agent, _u.c.model)
     .order_by("day", _u.c.agent, _u.c.model)
+)
+
+
+_LINES = Prepared(
+    scoped(_u)
+    .with_only_columns(
+        (_u.c.created_at // DAY_MICROS).label("day"),
+        _u.c.agent,
+        _u.c.provider,
+        _u.c.model,
+        _u.c.release_id,
+        _u.c.intent,
+        func.count().label("calls"),
+        _sum("input_tokens"),
+        _sum("output_tokens"),
+        _sum("cached_tokens"),
+        _sum("cost_micros"),
+        func.count(_u.c.cost_micros).label("priced"),
+    )
+    .where(_u.c.created_at >= bindparam("since"), _u.c.created_at < bindparam("until"))
+    .group_by("day", _u.c.agent, _u.c.provider, _u.c.model, _u.c.release_id, _u.c.intent)
+    .order_by("day", _u.c.agent, _u.c.provider, _u.c.model, _u.c.release_id, _u.c.intent)
 )
 
 
@@ -126,3 +149,22 @@ class UsageStore:
         """What each agent used of each model on each day between two times, oldest first."""
         rows = await self._db.scan(_PER_DAY, {"tenant_id": tenant_id, "since": since, "until": until})
         return [DailyUsage.of(row) for row in rows]
+
+    async def lines(self, tenant_id: str, *, since: int, until: int) -> Sequence[UsageLine]:
+        """The same told apart by all that calls are told apart by."""
+        rows = await self._db.scan(_LINES, {"tenant_id": tenant_id, "since": since, "until": until})
+        return [
+            UsageLine(
+                day=_EPOCH + timedelta(days=row["day"]),
+                agent=row["agent"],
+                provider=row["provider"],
+                model=row["model"],
+                release_id=row["release_id"],
+                intent=row["intent"],
+                calls=row["calls"],
+                usage=Usage(row["input_tokens"], row["output_tokens"], row["cached_tokens"]),
+                cost_micros=row["cost_micros"],
+                unpriced_calls=row["calls"] - row["priced"],
+            )
+            for row in rows
+        ]

@@ -236,7 +236,14 @@ class _Turn:
         milliseconds = round((self._deadline.now() - started) * 1000)
         if model_answer is None:
             return ModelCalled(client.provider, client.model, usage, milliseconds, finish_reason)
-        return ModelCalled(model_answer.provider, model_answer.model, usage, milliseconds, finish_reason)
+        return ModelCalled(
+            model_answer.provider,
+            model_answer.model,
+            usage,
+            milliseconds,
+            finish_reason,
+            cost_micros=model_answer.cost_micros,
+        )
 
     def _sources(self, model_answer: ModelAnswer) -> tuple[str, ...]:
         """What the client knows the text was taken from, else the passages that the text names."""

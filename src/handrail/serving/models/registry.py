@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from handrail.core.deadline import Deadline
 from handrail.core.errors import UsageError
 from handrail.core.models import ModelClient, ModelEvent, ModelNotConfigured, ModelRequest
+from handrail.core.prices import DeclaredPrice
 from handrail.serving.models.connections import ModelConnections
 from handrail.serving.models.extractive import ExtractiveModel, Extractor
 from handrail.serving.models.openai_compatible import Endpoint, OpenAICompatibleModel
@@ -32,12 +33,15 @@ class TierStatus:
 class ModelTier:
     """One model of a chain, by the name that the project gives it.
 
-    `first_token_seconds` is the tier's own limit until its first token; None leaves it to the caller.
+    `first_token_seconds` is the tier's own limit until its first token; None leaves it to the caller. `url` is where it
+    is called, empty when nowhere, and `price` what the project says of its price.
     """
 
     name: str
     client: ModelClient
     first_token_seconds: float | None = None
+    url: str = ""
+    price: DeclaredPrice | None = None
 
 
 class Models:
@@ -57,6 +61,10 @@ class Models:
         except KeyError:
             known = ", ".join(map(repr, self._chains)) or "none"
             raise UsageError(f"there is no model tier {tier!r}; this release has {known}") from None
+
+    def tiers(self) -> tuple[ModelTier, ...]:
+        """Every tier that can be called."""
+        return tuple({tier.name: tier for chain in self._chains.values() for tier in chain}.values())
 
     def describe(self) -> tuple[TierStatus, ...]:
         return tuple(self._statuses.values())
@@ -105,7 +113,8 @@ class ModelRegistry:
         await self._connections.close()
 
     def _tier(self, name: str, config: ModelConfig, offers: str | None) -> ModelTier:
-        return ModelTier(name, self._client(config, offers), config.first_token_timeout_seconds)
+        url = self._url(config) if config.provider == "openai_compatible" else ""
+        return ModelTier(name, self._client(config, offers), config.first_token_timeout_seconds, url, config.price)
 
     def _what_is_missing(self, config: ModelConfig) -> str | None:
         if config.provider == "extractive" and self._extract is None:
@@ -125,7 +134,7 @@ class ModelRegistry:
             assert self._extract is not None, "a tier without what it needs is never built"
             return ExtractiveModel(self._extract, offers=offers)
         endpoint = Endpoint(
-            base_url=self._value(config.base_url_env) or config.base_url or "",
+            base_url=self._url(config),
             model=config.called_name,
             api_key=self._value(config.api_key_env),
             api_key_env=config.api_key_env,
@@ -137,6 +146,9 @@ class ModelRegistry:
             replay_reasoning=config.replay_reasoning,
         )
         return OpenAICompatibleModel(endpoint, self._connections)
+
+    def _url(self, config: ModelConfig) -> str:
+        return self._value(config.base_url_env) or config.base_url or ""
 
     def _value(self, variable: str | None) -> str | None:
         return (self._environ.get(variable) or "").strip() or None if variable else None

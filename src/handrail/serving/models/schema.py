@@ -5,6 +5,8 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, RootModel, field_validator, model_validator
 
+from handrail.core.prices import DeclaredPrice
+
 _OURS = frozenset({"model", "messages", "stream", "stream_options", "tools", "tool_choice", "response_format"})
 
 
@@ -70,6 +72,10 @@ class ModelConfig(_Strict):
     silence_timeout_seconds: float = Field(default=30.0, gt=0, description="Between two pieces of an answer.")
     timeout_seconds: float = Field(
         default=60.0, gt=0, description="One whole call; the turn's deadline cuts it shorter."
+    )
+    price: DeclaredPrice | None = Field(
+        default=None,
+        description="'free', or US dollars per million tokens; else as the shipped price list says.",
     )
     replay_reasoning: bool = Field(
         default=False,
