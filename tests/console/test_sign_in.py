@@ -219,6 +219,7 @@ class TestSession:
 FORMS = [
     "/console/sign-out", "/console/account/sessions", "/console/switches", "/console/switches/swi_1",
     "/console/jobs/retention", "/console/approvals/appr_1", "/console/approvals/together", "/console/sign-in",
+    "/console/feedback",
 ]  # fmt: skip
 
 
@@ -247,7 +248,7 @@ class TestForms:
             and "POST" in (getattr(route, "methods", None) or ())
         }
         ours = {re.sub(r"/(swi_1|appr_1|retention)$", "/x", path) for path in FORMS}
-        assert posts == ours | {"/console/chat", "/console/chat/answer"}
+        assert posts == ours | {"/console/chat", "/console/chat/answer", "/console/chat/feedback"}
 
     async def test_that_are_huge_are_refused(self, console: Console, browser: Browser):
         await browser.sign_in(await key_of(console, Role.OPERATOR))

@@ -134,6 +134,48 @@ class TestTalking:
         expect(page.locator('.turn[data-turn] [data-part="text"]')).to_have_text(said)
 
 
+class TestFeedback:
+    def test_a_thumb_and_a_comment_by_keyboard_stay_after_a_reload_and_the_chat_goes_on(self, visitor: Visitor):
+        page = visitor.open("/")
+        turn = say(page, ORDER)
+        thumb = turn.get_by_role("button", name="Not helpful", exact=True)
+        thumb.focus()
+        page.keyboard.press("Enter")
+        expect(thumb).to_have_attribute("aria-pressed", "true")
+        expect(turn.get_by_text("Thank you")).to_be_visible()
+        turn.get_by_text("Comment", exact=True).focus()
+        page.keyboard.press("Enter")
+        turn.get_by_label("Comment on this answer").fill("<b>too late</b>")
+        page.keyboard.press("Enter")
+        expect(turn.get_by_label("Comment on this answer")).to_be_hidden()
+        said = page.request.get(feedback_of(page)).json()["data"]
+        assert [(each["kind"], each["score"], each["comment"]) for each in said if not each["replaced_at"]] == [
+            ("thumb", -1, None),
+            ("text", None, "<b>too late</b>"),
+        ]
+        say(page, POLICY)
+        page.reload()
+        first, second = page.locator(".turn[data-turn]").all()
+        expect(first.get_by_role("button", name="Not helpful", exact=True)).to_have_attribute("aria-pressed", "true")
+        expect(second.get_by_role("button", name="Helpful", exact=True)).to_have_attribute("aria-pressed", "false")
+
+    def test_nothing_is_asked_while_the_answer_is_on_its_way(self, visitor: Visitor):
+        page = visitor.open("/")
+        page.route(EVENTS, lambda route: route.abort())
+        visitor.allow("net::ERR_FAILED")
+        fulfil(page, events(("turn.started", {"turn_id": "turn_1"}), ("message.delta", {"text": "so far"})))
+        page.get_by_label("Your message").fill("hello")
+        page.get_by_role("button", name="Send", exact=True).click()
+        expect(page.get_by_text("so far")).to_be_visible()
+        expect(page.get_by_role("button", name="Helpful", exact=True)).to_be_hidden()
+
+
+def feedback_of(page: Page) -> str:
+    conversation = re.search(r"conversation=(\w+)", page.url)
+    assert conversation, page.url
+    return f"{page.url.partition('/console')[0]}/v1/conversations/{conversation[1]}/feedback"
+
+
 class TestComingBack:
     def test_a_reload_shows_what_was_said_and_how_it_was_decided(self, visitor: Visitor):
         page = visitor.open()
@@ -410,6 +452,8 @@ class TestLooks:
         say(page, ORDER)
         say(page, "cancel order A1002")
         page.get_by_text("How this was decided").first.click()
+        page.get_by_role("button", name="Helpful", exact=True).first.click()
+        page.get_by_text("Comment", exact=True).first.click()
         page.get_by_label("Your message").fill("something")
         accessible(page)
         if look == "phone":
@@ -448,6 +492,7 @@ class TestLooks:
         )
         turn = say(page, long_word)
         turn.get_by_text("How this was decided").click()
+        turn.get_by_text("Comment", exact=True).click()
         assert fits(page)
         for path in ("/docs", "/console/status"):
             page.goto(visitor.address + path)

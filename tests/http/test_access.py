@@ -34,7 +34,7 @@ from tests.http.api import ORIGIN, PORT, Api
 
 Who = Literal[
     "everybody", "any key", "owner", "staff", "approver", "approvers", "deciding", "reviewers", "operator", "operators",
-    "admin", "local operator", "page", "staff page", "operators page",
+    "admin", "local operator", "page", "staff page", "operators page", "writers page",
 ]  # fmt: skip
 
 
@@ -59,6 +59,9 @@ EXPECTATIONS: dict[str, Expects] = {
     "GET /console/chat": Expects("page", query="?conversation={conversation_id}"),
     "POST /console/chat": Expects("page"),
     "POST /console/chat/answer": Expects("page"),
+    "POST /console/chat/feedback": Expects("page"),
+    "GET /console/feedback": Expects("staff page"),
+    "POST /console/feedback": Expects("writers page"),
     "GET /v1/models": Expects("any key"),
     "GET /v1/agents": Expects("any key"),
     "POST /v1/conversations": Expects("any key", {}),
@@ -237,6 +240,7 @@ LET_IN: dict[Who, tuple[Role, ...]] = {
     "operator": (Role.OPERATOR,),
     "admin": (Role.ADMIN,),
     "staff page": STAFF,
+    "writers page": (Role.REVIEWER, Role.OPERATOR, Role.ADMIN),
     "operators page": (Role.OPERATOR, Role.ADMIN),
 }
 
@@ -569,7 +573,7 @@ async def test_a_key_with_the_route_s_scope_alone_is_let_in(building: Building, 
         assert answer.status_code < 300 or answer.status_code == 409, answer.text
 
 
-PAGES = closed_to("staff page", "operators page")
+PAGES = closed_to("staff page", "operators page", "writers page")
 
 
 @pytest.mark.parametrize("route", PAGES)

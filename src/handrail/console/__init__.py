@@ -14,6 +14,7 @@ from handrail.console.pages import (
     approvals,
     chat,
     dashboard,
+    feedback,
     jobs,
     reference,
     scorecard,
@@ -29,7 +30,7 @@ def mount(app: FastAPI) -> None:
     assets = Assets.load()
     renderer = Renderer(assets)
     app.add_route("/console/static/{fingerprint}/{name}", assets.respond, include_in_schema=False)
-    for screen in (sign_in, chat, dashboard, scorecard, approvals, alerts, switches, jobs, reference, status):
+    for screen in (sign_in, chat, dashboard, scorecard, approvals, alerts, feedback, switches, jobs, reference, status):
         screen.add_routes(app, renderer)
 
 

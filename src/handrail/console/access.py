@@ -42,6 +42,11 @@ class Visitor:
         """Whether they may acknowledge and silence."""
         return self._may(Scope.ALERTS_WRITE, Role.OPERATOR, Role.ADMIN)
 
+    @property
+    def gives_feedback(self) -> bool:
+        """Whether they may say something of others' conversations."""
+        return self._may(Scope.FEEDBACK_WRITE, Role.REVIEWER, Role.OPERATOR, Role.ADMIN)
+
     def _may(self, scope: Scope, *roles: Role) -> bool:
         principal = self.principal
         return principal.has_role(*roles) and (not principal.scopes or scope in principal.scopes)

@@ -21,6 +21,7 @@ PLACES: tuple[dict[str, Any], ...] = (
     {"name": "scorecard", "title": "Scorecard", "href": "/console/scorecard", "staff": True},
     {"name": "approvals", "title": "Approvals", "href": "/console/approvals", "staff": True},
     {"name": "alerts", "title": "Alerts", "href": "/console/alerts", "staff": True},
+    {"name": "feedback", "title": "Feedback", "href": "/console/feedback", "staff": True},
     {"name": "switches", "title": "Switches", "href": "/console/switches", "staff": True},
     {"name": "jobs", "title": "Jobs", "href": "/console/jobs", "staff": True},
     {"name": "reference", "title": "API", "href": "/docs"},

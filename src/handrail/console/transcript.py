@@ -43,6 +43,7 @@ class TurnLine:
     is_open: bool = False
     waits_until: str = ""
     questions: tuple[QuestionLine, ...] = ()
+    thumb: int | None = None
 
     @property
     def status(self) -> str:

@@ -1,6 +1,6 @@
 """The chat page: talk to an agent. The script streams; without it the same page is a form that waits for the answer."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import parse_qs, urlencode
 
@@ -125,6 +125,7 @@ class ChatPage:
         except HandrailError as failure:
             error = error or failure
         turns = await _turns(services, conversation) if conversation else None
+        said = await own_words(services, principal, conversation) if principal and conversation else {}
         return self.renderer.page(
             "chat.html",
             current="chat",
@@ -134,7 +135,9 @@ class ChatPage:
             agent_query=card.query,
             conversation_id=conversation_id,
             conversations=await _conversations(services, principal) if principal else None,
-            turns=turns,
+            turns=[replace(each, thumb=said.get((each.id, "thumb"))) for each in turns] if turns is not None else None,
+            asks_csat=services.feedback_rules.csat,
+            csat=said.get((conversation_id, "csat")),
             replies=replies_to(conversation.awaiting if conversation else None, card),
             needs_key=principal is None,
             error=f"{error.message}." if error else None,
@@ -174,6 +177,18 @@ async def _turns(services: Services, conversation: Conversation) -> Sequence[Tur
     calls = await services.conversations.conversation_calls(conversation.tenant_id, conversation.id)
     waiting = await waiting_in(services, conversation.tenant_id, conversation.id)
     return [_waiting(line, waiting.get(line.id, ())) for line in transcript(messages, calls)]
+
+
+async def own_words(
+    services: Services, principal: Principal, conversation: Conversation
+) -> Mapping[tuple[str | None, str], int | None]:
+    """By turn (or the conversation) and kind, the scores that this user gave."""
+    given = await services.feedback.of_conversation(conversation.tenant_id, conversation.id)
+    return {
+        (each.about, each.kind): each.score
+        for each in given
+        if each.given_by == principal.subject and each.replaced_at is None
+    }
 
 
 def _waiting(line: TurnLine, waiting: Sequence[Waiting]) -> TurnLine:

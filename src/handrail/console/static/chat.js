@@ -1,5 +1,6 @@
 // The chat page. It talks to the public API like any other client; without it the page is a plain form.
 import { ApiError, apiKey, call, callJson, newIdempotencyKey, sendMessage, turnEvents } from "./api.js";
+import { askWhenIdle, showFeedback, takeFeedback } from "./feedback.js";
 import { TurnView, clone, part } from "./turn_view.js";
 
 const DRAFT = "handrail-draft";
@@ -18,6 +19,9 @@ const titles = JSON.parse(page.dataset.titles || "{}");
 let conversationId = page.dataset.conversation || null;
 let running = null;
 let unsent = null;
+
+takeFeedback(page, { conversation: () => conversationId, say, fail });
+const rating = askWhenIdle(byId("csat"));
 
 // Sending
 
@@ -97,6 +101,7 @@ async function follow(view, turnId, response) {
 }
 
 function begin(view) {
+  rating.stop();
   running = view;
   clearError();
   byId("greeting").hidden = true;
@@ -115,6 +120,7 @@ function finish() {
   if (view.isRunning) return;
   say(view.status === "completed" ? "The answer is complete" : view.waits ? "A person has to approve this" : "The turn has ended");
   if (view.waits) watch(view);
+  else rating.start();
   offerReplies(view);
   listConversations();
 }
@@ -229,13 +235,17 @@ transcript.addEventListener("submit", async (event) => {
 async function restore() {
   if (!conversationId) return;
   try {
-    if (!("rendered" in page.dataset)) await showConversation();
+    if (!("rendered" in page.dataset)) {
+      await showConversation();
+      await showFeedback(page, conversationId);
+    }
     const views = [...transcript.querySelectorAll(".turn[data-turn]")].map((each) => new TurnView(each));
     const last = views.at(-1);
     if (last && "open" in last.element.dataset) await resume(last);
     for (const view of views) if (view.waits) watch(view);
     for (const view of views.slice(-MOST_DETAILED).reverse()) await addDetails(view);
     if (last && !running) offerReplies(last);
+    if (last && !running && !last.waits) rating.start();
   } catch (error) {
     fail(error);
   }
