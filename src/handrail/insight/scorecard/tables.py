@@ -90,7 +90,7 @@ conversation_fact = Table(
         for name, rule in RARE.items()
     ),
     Index("ix_conversation_fact_tenant_id_last_at", "tenant_id", "last_at"),
-    Index("ix_conversation_fact_subject", "tenant_id", "subject", "agent", "intent", "started_at"),
+    Index("ix_conversation_fact_subject", "tenant_id", "subject", "agent", "intent", *_LISTED[1:]),
     Index(
         "ix_conversation_fact_closes_at",
         "closes_at",

@@ -1,0 +1,192 @@
+"""What dashboards, lists and counting cost with a million turns in the store: `python -m bench.insight`."""
+
+import argparse
+import asyncio
+import contextlib
+import os
+import sqlite3
+import statistics
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+
+from bench.traffic import AGENT, DAY, TENANT, Row, Traffic, by_table
+from handrail.bootstrap import services_from
+from handrail.core import json
+from handrail.core.principal import Principal, Role
+from handrail.db import Database
+from handrail.db.metadata import metadata
+from handrail.db.migrate import migrate
+from handrail.flows.rollup import catch_up
+from handrail.flows.services import Services
+from handrail.insight.scorecard import DEFAULT_WINDOW_MICROS, Transcript
+from handrail.reports.conversations import ConversationFilters, conversations
+from handrail.reports.series import Filters, by_intent, reasons, series, summary
+from handrail.settings import Settings
+
+PORTION = 20_000
+ROUNDS = 7
+STAFF = Principal(TENANT, "bench", frozenset({Role.OPERATOR}))
+Figures = dict[str, Any]
+
+
+async def window(_: Transcript) -> int:
+    return DEFAULT_WINDOW_MICROS
+
+
+async def write(url: str, rows: Iterator[tuple[str, Row]]) -> int:
+    """Put rows into a database that is at the newest revision; how many. SQLite without waiting for the disk."""
+    count = 0
+    if url.startswith("sqlite:///"):
+        with contextlib.closing(sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)) as file:
+            file.execute("PRAGMA synchronous=OFF")
+            for table, portion in by_table(rows, PORTION):
+                names, marks = ", ".join(metadata.tables[table].c.keys()), ", ".join("?" * len(portion[0]))
+                file.execute("BEGIN")
+                file.executemany(f"INSERT INTO {table} ({names}) VALUES ({marks})", portion)
+                file.execute("COMMIT")
+                count += len(portion)
+            file.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return count
+    connection = await asyncpg.connect(url)
+    for table, portion in by_table(rows, PORTION):
+        names = metadata.tables[table].c.keys()
+        await connection.copy_records_to_table(table, records=portion, columns=names)
+        count += len(portion)
+    await connection.execute("VACUUM ANALYZE")
+    await connection.close()
+    return count
+
+
+async def fill(url: str, traffic: Traffic) -> int:
+    """A database with this traffic and its sums; how many rows."""
+    await migrate(url)
+    rows = await write(url, traffic.rows())
+    return rows + await write(url, traffic.rollups())
+
+
+async def timed(work: Callable[[], Awaitable[Any]]) -> dict[str, float]:
+    """Milliseconds of the first and of the middle one of some more, and of the CPU that this process took."""
+    first, *rest = [await _once(work) for _ in range(1 + ROUNDS)]
+    walls, cpus = zip(*rest, strict=True)
+    return {"first_ms": first[0], "median_ms": statistics.median(walls), "least_ms": min(walls), "cpu_ms": min(cpus)}
+
+
+async def _once(work: Callable[[], Awaitable[Any]]) -> tuple[float, float]:
+    wall, cpu = time.perf_counter(), time.process_time()
+    await work()
+    return round(1000 * (time.perf_counter() - wall), 1), round(1000 * (time.process_time() - cpu), 1)
+
+
+def views(services: Services, until: int) -> Iterator[tuple[str, Callable[[], Awaitable[Any]]]]:
+    """What people look at."""
+    db = services.db
+    for days in (7, 30):
+        yield f"dashboard, {days} days", lambda days=days: _dashboard(db, Filters(TENANT, until - days * DAY, until))
+    refunds = Filters(TENANT, until - 30 * DAY, until, agent=AGENT, intent="refund", channel="chat")
+    yield "dashboard, 30 days, one intent and channel", lambda: _dashboard(db, refunds)
+    yield "conversation opens", lambda: _opens(services)
+    lists = {
+        "newest": ConversationFilters(TENANT),
+        "escalated refunds": ConversationFilters(TENANT, intent="refund", escalated=True),
+        "tripped": ConversationFilters(TENANT, tripped=True),
+        "costly": ConversationFilters(TENANT, min_cost_micros=15_000),
+        "slow": ConversationFilters(TENANT, min_latency_micros=60_000_000),
+        "of one user": ConversationFilters(TENANT, subject="user-000007"),
+        "of the oldest release": ConversationFilters(TENANT, release_id=f"rel_{0:016d}"),
+        "nothing found": ConversationFilters(TENANT, agent="none"),
+    }
+    for name, filters in lists.items():
+        yield f"list, {name}", lambda filters=filters: conversations(db, filters)
+
+
+async def _dashboard(db: Database, filters: Filters) -> None:
+    await summary(db, filters)
+    await series(db, filters, "hour" if filters.until - filters.since <= 7 * DAY else "day")
+    await by_intent(db, filters)
+    for kind in ("error", "escalation"):
+        await reasons(db, filters, kind)
+
+
+async def _opens(services: Services) -> None:
+    """One somewhere in the middle: its transcript, turns' calls and what was counted."""
+    found = await conversations(services.db, ConversationFilters(TENANT, escalated=True), limit=40)
+    shown = found.conversations[-1]
+    opened = await services.conversations.require(STAFF, shown.conversation_id)
+    await services.conversations.messages(opened, limit=200)
+    await services.conversations.conversation_calls(TENANT, opened.id)
+    await services.facts.of([opened.id])
+
+
+async def counting(services: Services, url: str, until: int, turns: int) -> Figures:
+    """What it costs to count turns that have just happened, beside all that is there."""
+    traffic = Traffic(until + DAY, turns, seed=2, days=1, noted=True)
+    await write(url, traffic.rows())
+    wall, cpu, conversations = time.perf_counter(), time.process_time(), 0
+    while counted := await catch_up(services, window):
+        conversations += counted
+    cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+    return {
+        "turns": traffic.made,
+        "conversations": conversations,
+        "cpu_ms_per_turn": round(1000 * cpu / traffic.made, 4),
+        "conversations_per_second": round(conversations / wall),
+        "conversations_per_cpu_second": round(conversations / cpu),
+    }
+
+
+async def measure(url: str, folder: Path, turns: int) -> Figures:
+    """Fill one database and look at it."""
+    until = time.time_ns() // 1000 // 3_600_000_000 * 3_600_000_000
+    wall = time.perf_counter()
+    traffic = Traffic(until, turns)
+    rows = await fill(url, traffic)
+    figures: Figures = {"turns": traffic.made, "rows": rows, "filled_seconds": round(time.perf_counter() - wall)}
+    given = {} if url.startswith("sqlite") else {"database_url": url}
+    async with services_from(Settings(data_dir=folder, **given)) as services:
+        for name, work in views(services, until):
+            figures[name] = await timed(work)
+            print(f"  {name}: {figures[name]}", flush=True)
+        figures["counting"] = await counting(services, url, until, min(20_000, turns))
+        print(f"  counting: {figures['counting']}", flush=True)
+    return figures
+
+
+async def run(kinds: Sequence[str], turns: int, folder: Path) -> Figures:
+    """The figures of each database."""
+    found: Figures = {}
+    if "sqlite" in kinds:
+        print(f"SQLite, {turns} turns", flush=True)
+        found["sqlite"] = await measure(f"sqlite:///{folder / 'handrail.db'}", folder, turns)
+    if "postgresql" in kinds:
+        from tests.servers import PostgresServer
+
+        server = PostgresServer()
+        try:
+            print(f"PostgreSQL, {turns} turns", flush=True)
+            found["postgresql"] = await measure(server.start().url(), folder / "postgres", turns)
+        finally:
+            server.remove()
+    return found
+
+
+def main() -> None:
+    """Print each figure, and all of them as one line of JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--turns", type=int, default=1_000_000)
+    parser.add_argument("--only", choices=["sqlite", "postgresql"], action="append")
+    parser.add_argument("--folder", type=Path, help="where the SQLite database is left; a temporary one otherwise")
+    given = parser.parse_args()
+    kinds = given.only or ["sqlite", "postgresql"]
+    with contextlib.ExitStack() as stack:
+        folder = given.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        os.makedirs(folder, exist_ok=True)
+        print(json.dumps(asyncio.run(run(kinds, given.turns, folder))))
+
+
+if __name__ == "__main__":
+    main()
