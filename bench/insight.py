@@ -146,8 +146,8 @@ async def measure(url: str, folder: Path, turns: int) -> Figures:
     traffic = Traffic(until, turns)
     rows = await fill(url, traffic)
     figures: Figures = {"turns": traffic.made, "rows": rows, "filled_seconds": round(time.perf_counter() - wall)}
-    given = {} if url.startswith("sqlite") else {"database_url": url}
-    async with services_from(Settings(data_dir=folder, **given)) as services:
+    settings = Settings(data_dir=folder, database_url=None if url.startswith("sqlite") else url)
+    async with services_from(settings) as services:
         for name, work in views(services, until):
             figures[name] = await timed(work)
             print(f"  {name}: {figures[name]}", flush=True)

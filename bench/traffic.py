@@ -157,13 +157,13 @@ class _Story:
         luck = rng.random()
         calls = [self._call(turn_id, tool, at, ended)] if tool else []
         usage = [self._usage(turn_id, intent, price, at, ended)] if price else []
-        known = {
+        known: dict[str, Any] = {
             "id": turn_id, "release_id": self._release, "created_at": at, "started_at": at, "ended_at": ended,
             "intent": intent, "action": "execute", "latency_class": latency_class, "status": "completed",
             "overhead_micros": 1500 + rng.randrange(2000),
         }  # fmt: skip
         extra = self._fate(luck)
-        record = TurnRecord(**(known | extra), calls=calls, usage=usage)
+        record = TurnRecord(**{**known, **extra}, calls=calls, usage=usage)
         self._store(record, seq)
         self._at = ended + int(rng.lognormvariate(3, 0.8) * SECOND)
         return record
