@@ -186,6 +186,7 @@ class TestTheWayOut:
         "egress/session.py": "the list itself",
         "serving/models/connections.py": "connects to addresses from `Egress.addresses`",
         "protection/auth/signing_keys.py": "its sessions are `outbound_session`",
+        "insight/traces/exporter.py": "its sessions are `outbound_session`",
         "cli/chat.py": "a person's own command, to the address they typed",
         "cli/waiting.py": "the same session",
         "testing/fault_proxy.py": "a fault between a test and its own server",
@@ -202,7 +203,8 @@ class TestTheWayOut:
         assert strays == {}, "connect through handrail.egress: Egress.addresses or outbound_session"
 
     def test_is_taken_by_those_that_say_so(self) -> None:
-        for path in ("serving/models/connections.py", "protection/auth/signing_keys.py"):
+        own = ("serving/models/connections.py", "protection/auth/signing_keys.py", "insight/traces/exporter.py")
+        for path in own:
             assert "handrail.egress" in (SOURCE / path).read_text(), path
             assert "ClientSession(" not in (SOURCE / path).read_text(), path
         assert {path for path in self.EXCUSED if not (SOURCE / path).exists()} == set()

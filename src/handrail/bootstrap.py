@@ -28,7 +28,8 @@ from handrail.insight.alerts import AlertConfig, Alerts, AlertStore, ChildSender
 from handrail.insight.costs import PriceBook, PriceList, UsageStore
 from handrail.insight.feedback import FeedbackRetention, FeedbackRules, FeedbackStore
 from handrail.insight.scorecard import FactStore
-from handrail.insight.traces import Sampling, TraceRetention, TraceWriter
+from handrail.insight.traces import Collector, OtlpExporter, Sampling, TraceRetention, TraceWriter
+from handrail.insight.traces.exporter import headers_of
 from handrail.oversight.approvals import ApprovalRetention, ApprovalStore
 from handrail.oversight.escalations import EscalationRetention, EscalationStore
 from handrail.protection.audit import AuditStore, AuditTrail, audit_keys
@@ -122,6 +123,7 @@ async def services_from(settings: Settings, clock: Clock | None = None) -> Async
     encryption = await _encryption(settings, unsealed, clock)
     db = encryption.sealed(SEALED)
     egress = Egress(settings.egress.rules)
+    exporter = _exporter(settings, egress, metrics)
     connections = ModelConnections(egress=egress)
     tool_runner = ToolRunner(most_threads=settings.tools.threads, most_result_bytes=settings.tools.result_bytes)
     keys = KeyStore(db)
@@ -159,7 +161,8 @@ async def services_from(settings: Settings, clock: Clock | None = None) -> Async
         feedback_rates=_rate(clock, _feedback(settings)),
         feedback_rules=FeedbackRules(settings.feedback.csat, settings.feedback.currency),
         facts=FactStore(db),
-        traces=_traces(db, settings, metrics),
+        traces=_traces(db, settings, metrics, exporter),
+        trace_export=exporter,
         approvals=ApprovalStore(db),
         audit=audit,
         breakers=breakers,
@@ -463,10 +466,20 @@ def alerts_over(db: Database, settings: Settings) -> Alerts:
     )
 
 
-def _traces(db: Database, settings: Settings, metrics: Metrics) -> TraceWriter:
+def _exporter(settings: Settings, egress: Egress, metrics: Metrics) -> OtlpExporter | None:
+    wanted = settings.traces
+    if wanted.otlp_url is None:
+        return None
+    collector = Collector(wanted.otlp_url, headers_of(wanted.otlp_headers.get_secret_value()), wanted.service)
+    return OtlpExporter(collector, egress, on_dropped=metrics.traces_dropped)
+
+
+def _traces(db: Database, settings: Settings, metrics: Metrics, exporter: OtlpExporter | None) -> TraceWriter:
     wanted = settings.traces
     redact = partial(redact_text, most=MOST_TRACED_CHARACTERS) if wanted.content == "redacted" else None
-    return TraceWriter(db, Sampling(wanted.sample), redact=redact, on_dropped=metrics.traces_dropped)
+    send_on = exporter.offer if exporter else None
+    dropped = metrics.traces_dropped
+    return TraceWriter(db, Sampling(wanted.sample), redact=redact, on_dropped=dropped, send_on=send_on)
 
 
 def audit_trail(settings: Settings, db: Database, clock: Clock) -> AuditTrail:

@@ -12,6 +12,7 @@ from handrail.core.addresses import Network, networks_of
 from handrail.core.errors import UsageError
 from handrail.core.prices import Budget, DeclaredPrice
 from handrail.egress import EgressRules, rules_of
+from handrail.insight.traces.exporter import headers_of
 
 
 class TurnSettings(BaseModel):
@@ -140,6 +141,18 @@ class TraceSettings(BaseModel):
     content: Literal["off", "redacted"] = Field(
         default="off", description="Whether spans hold texts, with personal data and secrets masked."
     )
+    otlp_url: str | None = Field(
+        default=None, description="A collector's address for OTLP over HTTP, such as https://collector/v1/traces."
+    )
+    otlp_headers: SecretStr = Field(default=SecretStr(""), description="What it wants sent, as name=value by comma.")
+    service: str = Field(default="handrail", min_length=1, description="What this deployment is called there.")
+
+    @model_validator(mode="after")
+    def _can_be_sent(self) -> "TraceSettings":
+        headers_of(self.otlp_headers.get_secret_value())
+        if self.otlp_url is not None:
+            _require_origin_of(self.otlp_url)
+        return self
 
 
 class AuditSettings(BaseModel):
@@ -334,6 +347,12 @@ def _require_origin(text: str) -> None:
         or f"{parts.scheme}://{parts.netloc}" != text
     ):
         raise ValueError(f"{text!r} is no origin; name each site as https://app.example.com, and never '*'")
+
+
+def _require_origin_of(url: str) -> None:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.fragment:
+        raise ValueError("otlp_url must be an http or https address without a name and password in it")
 
 
 class TlsSettings(BaseModel):

@@ -150,6 +150,9 @@ EXPECTATIONS: dict[str, Expects] = {
     "GET /console/dashboard.json": Expects("staff page"),
     "GET /console/scorecard": Expects("staff page"),
     "POST /console/scorecard": Expects("operators page"),
+    "GET /v1/traces/{trace_id}": Expects("staff"),
+    "GET /v1/turns/{turn_id}/traces": Expects("staff"),
+    "GET /v1/conversations/{conversation_id}/traces": Expects("staff"),
     "GET /v1/scorecard": Expects("staff"),
     "GET /v1/scorecard/baselines": Expects("staff"),
     "POST /v1/scorecard/baselines": Expects("operators", {"measures": {"csat": {"value": 4, "n": 10}}}),
@@ -178,6 +181,9 @@ SCOPES: dict[str, set[str]] = {
     "POST /v1/chat/completions": {"turns:write"},
     "GET /v1/turns/{turn_id}/approvals": {"conversations:read"},
     "POST /v1/turns/{turn_id}/answers": {"turns:write"},
+    "GET /v1/traces/{trace_id}": {"insight:read"},
+    "GET /v1/turns/{turn_id}/traces": {"insight:read"},
+    "GET /v1/conversations/{conversation_id}/traces": {"insight:read"},
     "GET /v1/scorecard": {"insight:read"},
     "GET /v1/scorecard/baselines": {"insight:read"},
     "POST /v1/scorecard/baselines": {"insight:write"},
@@ -354,7 +360,9 @@ async def building(api: Api) -> Building:
     await api.open(others["another user"])
     approval = await waiting_approval(api, conversation, turn["id"])
     (key, *_) = await api.world.services.keys.list("default")
+    await api.world.services.traces.flush()
     names = {
+        "trace_id": (await api.world.stored(turn["id"])).trace_id or "",
         "conversation_id": conversation,
         "turn_id": turn["id"],
         "release_id": api.world.release.id,

@@ -111,11 +111,13 @@ class Shop:
         replaced = await self.post("/v1/keys", {"subject": "eve"}, by="admin")
         await self.post("/v1/jobs/retention/runs", by="operator")
         self.api.world.services.breakers.force_open(tool_key("shop", "opening_hours"), "it is being moved")
+        await self.api.world.services.traces.flush()
         await self.api.world.services.audit.flush()
         await self.api.world.services.audit.seal()
         self.names |= await self._alerts()
         self.names |= {
             "conversation_id": conversation,
+            "trace_id": (await self.api.world.stored(turn)).trace_id or "",
             "turn_id": turn,
             "approval_id": asked["id"],
             "switch_id": switch["id"],
@@ -140,6 +142,9 @@ class Shop:
             "GET /v1/turns/{turn_id}/approvals": Request("ana", path={"turn_id": waiting}),
             "POST /v1/turns/{turn_id}/answers": Request("ana", path={"turn_id": waiting}, body=answer),
             "POST /v1/chat/completions": Request("ana", body=said),
+            "GET /v1/turns/{turn_id}/traces": Request("olga"),
+            "GET /v1/conversations/{conversation_id}/traces": Request("olga"),
+            "GET /v1/traces/{trace_id}": Request("olga"),
             "GET /v1/approvals": Request("olga", query={"status": "all"}),
             "POST /v1/approvals/{approval_id}/decision": Request("olga", {"approval_id": decided["id"]}, body=vote),
             "POST /v1/approvals/decisions": Request(

@@ -22,6 +22,7 @@ from handrail.cli import (
     schema,
     scorecard,
     switch,
+    trace,
 )
 
 app = typer.Typer(
@@ -44,6 +45,7 @@ app.add_typer(guard.app, name="guard", help="Scan texts for prompt injection, se
 app.add_typer(intents.app, name="intents", help="Train and evaluate intent classifiers.")
 app.add_typer(privacy.app, name="privacy", help="Find personal data, and measure how well it is found.")
 app.add_typer(scorecard.app, name="scorecard", help="Show the success measures, and keep baselines.")
+app.add_typer(trace.app, name="trace", help="Show how a turn went, span by span.")
 app.command("init")(init.init)
 app.command("costs", short_help="Show what calls of models cost, and how budgets stand.")(costs.costs)
 app.command("schema")(schema.schema)

@@ -125,7 +125,7 @@ async def _answer(
         if services.limits.sole_owner:
             await recover(services)
         keepers = [*keep(services), *keep_audit(services), keep_keys(services), keep_rollups(services)]
-        keepers.append(keep_traces(services))
+        keepers += keep_traces(services)
         if settings.alerts.enabled:
             keepers += alerting.keep(services)
         keepers += keep_spending(services)

@@ -21,7 +21,7 @@ from handrail.insight.alerts import Alerts
 from handrail.insight.costs import PriceBook, UsageStore
 from handrail.insight.feedback import FeedbackRules, FeedbackStore
 from handrail.insight.scorecard import FactStore
-from handrail.insight.traces import TraceWriter, TurnTrace
+from handrail.insight.traces import OtlpExporter, TraceWriter, TurnTrace
 from handrail.oversight.approvals import ApprovalStore
 from handrail.oversight.escalations import EscalationStore
 from handrail.protection.audit import AuditTrail
@@ -175,6 +175,7 @@ class Services:
     conversation_rates: Rate | None = None
     token_rates: Rate | None = None
     shared_streams: SharedStreams | None = None
+    trace_export: OtlpExporter | None = None
     default_agent: str | None = None
     prices: PriceBook = field(default_factory=PriceBook)
     budgets: Sequence[Budget] = ()

@@ -40,6 +40,7 @@ from handrail.http.routes import (
     scorecard,
     switches,
     usage,
+    traces,
 )
 
 _ROUTES = (
@@ -50,6 +51,7 @@ _ROUTES = (
     delegations,
     releases,
     scorecard,
+    traces,
     switches,
     alerts,
     jobs,

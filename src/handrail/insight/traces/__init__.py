@@ -5,6 +5,7 @@ sends them on. Fails open: what the database or a collector does not take in tim
 waits. No span holds content, unless the deployment asks for it redacted.
 """
 
+from handrail.insight.traces.exporter import Collector, OtlpExporter
 from handrail.insight.traces.policy import Sampling
 from handrail.insight.traces.recording import FinishedTrace, Kind, Span, SpanLink, TurnTrace, root_span_id, span_id
 from handrail.insight.traces.retention import OLD_TRACES, TraceRetention
@@ -15,8 +16,10 @@ from handrail.insight.traces.writer import TraceWriter
 __all__ = [
     "OLD_TRACES",
     "Bar",
+    "Collector",
     "FinishedTrace",
     "Kind",
+    "OtlpExporter",
     "Sampling",
     "Span",
     "SpanLink",
