@@ -95,7 +95,8 @@ class Loader:
     def _forget(self, name: str) -> None:
         self._finder.remove(name)
         for module in [each for each in list(sys.modules) if each == name or each.startswith(f"{name}.")]:
-            del sys.modules[module]
+            # Another loader of this process may have had the same snapshot, and be letting go of it on another thread.
+            sys.modules.pop(module, None)
 
 
 def package_name(sources: Sources, tenant_id: str = DEFAULT_TENANT) -> str:
