@@ -220,6 +220,8 @@ FORMS = [
     "/console/sign-out", "/console/account/sessions", "/console/switches", "/console/switches/swi_1",
     "/console/jobs/retention", "/console/approvals/appr_1", "/console/approvals/together", "/console/sign-in",
     "/console/feedback",
+    "/console/scorecard", "/console/alerts/al_1", "/console/alerts/silences", "/console/alerts/silences/sil_1",
+    "/console/alerts/channels/ops",
 ]  # fmt: skip
 
 
@@ -247,7 +249,7 @@ class TestForms:
             if (path := getattr(route, "path", "")).startswith("/console")
             and "POST" in (getattr(route, "methods", None) or ())
         }
-        ours = {re.sub(r"/(swi_1|appr_1|retention)$", "/x", path) for path in FORMS}
+        ours = {re.sub(r"/(swi_1|appr_1|retention|al_1|sil_1|ops)$", "/x", path) for path in FORMS}
         assert posts == ours | {"/console/chat", "/console/chat/answer", "/console/chat/feedback"}
 
     async def test_that_are_huge_are_refused(self, console: Console, browser: Browser):
