@@ -32,8 +32,9 @@ serve: ## Serve an agent project: make serve ARGS="--project my-agent"
 	@exec $(BIN)/handrail serve $(ARGS)
 
 test: setup-dev ## Run the tests: make test ARGS="tests/flows -k approval"
-	@browser=$$(scripts/find-browser) && \
-	HANDRAIL_CHROMIUM="$$browser" $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+	@browser=$$(scripts/find-browser) && promtool=$$(scripts/find-promtool) && \
+	HANDRAIL_CHROMIUM="$$browser" HANDRAIL_PROMTOOL="$$promtool" \
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 soak: setup-dev ## Kill servers 10,000 times and hold the outcome against the outside world (hours): make soak KILLS=1000
 	HANDRAIL_KILLS=$$(( $(KILLS) / 2 )) $(BIN)/python -m pytest tests/integration/crash/test_crash.py --capture=no $(ARGS)

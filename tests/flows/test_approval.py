@@ -13,6 +13,7 @@ from handrail.core.principal import Principal, Role
 from handrail.db import Database
 from handrail.flows.approval import ApprovalConflict, DecisionInvalid, NotEntitled, decide
 from handrail.flows.cancel import cancel_turn
+from handrail.flows.gauges import look
 from handrail.flows.leases import sweep
 from handrail.oversight.approvals import Approval, ApprovalStatus
 from handrail.serving.conversations import TurnStatus
@@ -409,3 +410,19 @@ class Forged:
             replace(each, tool_calls=tuple(replace(call, arguments=self._arguments) for call in each.tool_calls))
             for each in await self._store.turn_messages(tenant_id, turn_id)
         ]
+
+
+async def test_what_waits_is_told_to_the_metrics_with_its_age(guarded: World, clock: FrozenClock) -> None:
+    def told(name: str) -> float:
+        lines = guarded.services.metrics.render().decode().splitlines()
+        return float(next(line.rpartition(" ")[2] for line in lines if line.startswith(name)))
+
+    _, [approval] = await asked(guarded, "hello")
+    clock.advance(90)
+    await look(guarded.services)
+    assert told('approvals_waiting{agent="shop"}') == 1
+    assert told("approvals_oldest_seconds") == pytest.approx(90, abs=1)
+    await decided(guarded, approval, "reject", reason="no")
+    await look(guarded.services)
+    assert told('approvals_waiting{agent="shop"}') == 0
+    assert told("approvals_oldest_seconds") == 0

@@ -27,6 +27,7 @@ from handrail.db.owner import OwnerLock
 from handrail.delivery.releases import Release
 from handrail.flows import alerting
 from handrail.flows.audit import keep as keep_audit
+from handrail.flows.gauges import keep as keep_gauges
 from handrail.flows.keys import keep as keep_keys
 from handrail.flows.leases import keep, recover
 from handrail.flows.releases import create_and_use
@@ -124,8 +125,14 @@ async def _answer(
         _warn_of_plain_text(settings)
         if services.limits.sole_owner:
             await recover(services)
-        keepers = [*keep(services), *keep_audit(services), keep_keys(services), keep_rollups(services)]
-        keepers += keep_traces(services)
+        keepers = [
+            *keep(services),
+            *keep_audit(services),
+            keep_keys(services),
+            keep_rollups(services),
+            *keep_traces(services),
+            keep_gauges(services),
+        ]
         if settings.alerts.enabled:
             keepers += alerting.keep(services)
         keepers += keep_spending(services)

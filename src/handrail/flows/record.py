@@ -142,7 +142,15 @@ async def _record(
         )
         stream.finish(_ENDINGS[status], body)
     seconds = time.perf_counter() - active.began
-    services.metrics.turn(turn.agent, end.intent, end.latency_class, seconds, overhead / 1e6, end.error_code)
+    services.metrics.turn(
+        turn.agent,
+        end.intent,
+        end.latency_class,
+        seconds,
+        overhead / 1e6,
+        end.error_code,
+        stream.said_at - active.began if stream.said_at is not None else None,
+    )
     spans.finish(services, active, end, seconds=seconds, judgement=judgement, cost=_cost(active))
 
 

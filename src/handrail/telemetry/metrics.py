@@ -90,6 +90,13 @@ class Metrics:
             ("agent", "intent", "latency_class"),
             LATENCY_BUCKETS,
         )
+        self._first_text = Histograms(
+            self._registry,
+            "agent_first_text_seconds",
+            "From the message to the first word of the answer.",
+            ("agent", "latency_class"),
+            LATENCY_BUCKETS,
+        )
         self._overhead = Histograms(
             self._registry,
             "handrail_overhead_seconds",
@@ -173,6 +180,13 @@ class Metrics:
             ("agent", "status"),
             DECISION_BUCKETS,
         )
+        self._waited: set[str] = set()
+        self._approvals_waiting = Gauges(
+            self._registry, "approvals_waiting", "Approvals that nobody has decided yet.", ("agent",)
+        )
+        self._approvals_oldest = gauge(
+            self._registry, "approvals_oldest_seconds", "How long the oldest of them has waited.", "max"
+        )
         self._approvals_escalated = Counters(
             self._registry, "approvals_escalated", "Approvals that waited too long and went to more people.", ("agent",)
         )
@@ -240,9 +254,12 @@ class Metrics:
         seconds: float,
         overhead_seconds: float,
         error_code: str | None = None,
+        first_text_seconds: float | None = None,
     ) -> None:
-        """A turn has ended; called once for each."""
+        """A turn has ended; called once for each. One that said nothing has no first word."""
         intent = intent or NONE
+        if first_text_seconds is not None:
+            self._first_text.of(agent, latency_class or NONE).observe(first_text_seconds)
         self._requests.of(agent, intent).inc()
         self._latency.of(agent, intent, latency_class or NONE).observe(seconds)
         self._overhead.of(agent).observe(overhead_seconds)
@@ -310,6 +327,13 @@ class Metrics:
 
     def approval_escalated(self, agent: str) -> None:
         self._approvals_escalated.of(agent).inc()
+
+    def approvals_wait(self, by_agent: Mapping[str, int], oldest_seconds: float) -> None:
+        """So many approvals wait of each agent that has or had some; the oldest of all for so long."""
+        for agent in {*self._waited, *by_agent}:
+            self._approvals_waiting.of(agent).set(by_agent.get(agent, 0))
+        self._waited.update(by_agent)
+        self._approvals_oldest.set(oldest_seconds)
 
     def taken_over(self, agent: str) -> None:
         """A turn of a process that is gone went on in this one."""

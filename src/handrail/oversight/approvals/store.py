@@ -78,6 +78,11 @@ _RECORD = Prepared(
         }
     )
 )
+_WAITING = Prepared(
+    select(_a.c.agent, func.count().label("waiting"), func.min(_a.c.created_at).label("oldest"))
+    .where(_IS_PENDING)
+    .group_by(_a.c.agent)
+)
 _ADD_VOTE = Prepared(insert(_v))
 
 
@@ -313,6 +318,10 @@ class ApprovalStore:
         rows = await self._db.scan(_CASTS, {"tenant_id": tenant_id, "since": since})
         casts = (Cast(row["voter"], row["created_at"], row["shown_at"], row["decision"] != "reject") for row in rows)
         return decision_speeds(casts, hasty_seconds)
+
+    async def waiting(self) -> Mapping[str, tuple[int, int]]:
+        """By agent, of all tenants: how many nobody has decided yet, and when the oldest was asked for."""
+        return {row["agent"]: (row["waiting"], row["oldest"]) for row in await self._db.scan(_WAITING, {})}
 
     async def now(self) -> int:
         """The clock that decides whether time is up."""

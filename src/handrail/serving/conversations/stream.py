@@ -5,6 +5,7 @@ A turn runs on its own and writes here; a client that leaves changes nothing. Te
 """
 
 import asyncio
+import time
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -27,6 +28,9 @@ class TurnStream:
     A turn that waits has epoch 0, and its stream goes on with the epoch of the process that runs it: this one, or
     another one whose events are mirrored here under their own ids.
 
+    Attributes:
+        said_at: when the first word of the answer was there, by `time.perf_counter`.
+
     Args:
         tap: called with the turn's id and each event, for followers on other replicas; neither waits nor raises.
     """
@@ -42,6 +46,7 @@ class TurnStream:
         self._dropped = 0
         self._last_dropped: Event | None = None
         self._text: list[str] = []
+        self.said_at: float | None = None
         self._pending: list[str] = []
         self._timer: asyncio.TimerHandle | None = None
         self._last_flush = 0.0
@@ -87,6 +92,8 @@ class TurnStream:
         """Append visible text."""
         if not text:
             return
+        if self.said_at is None:
+            self.said_at = time.perf_counter()
         self._text.append(text)
         self._pending.append(text)
         if self._timer is None:
