@@ -3,9 +3,6 @@
 import csv
 import io
 
-import pytest
-
-from handrail.console.pages.dashboard import _harmless  # pyright: ignore[reportPrivateUsage]
 from handrail.core import json
 from handrail.flows.rollup import Windows, catch_up
 from handrail.protection.audit import AuditQuery
@@ -58,9 +55,3 @@ class TestDashboard:
         await console.services.audit.flush()
         found = await console.services.audit.store.search(AuditQuery("default", action="insight.exported"))
         assert len(found) == 1
-
-
-@pytest.mark.parametrize("begins", ["=", "+", "-", "@", "\t"])
-def test_no_cell_is_a_formula(begins: str) -> None:
-    assert _harmless(f"{begins}cmd") == f"'{begins}cmd"
-    assert _harmless(-4) == -4

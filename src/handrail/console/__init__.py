@@ -13,6 +13,7 @@ from handrail.console.pages import (
     alerts,
     approvals,
     chat,
+    conversations,
     dashboard,
     feedback,
     jobs,
@@ -25,12 +26,28 @@ from handrail.console.pages import (
 from handrail.console.rendering import Renderer
 
 
+_SCREENS = (
+    sign_in,
+    chat,
+    dashboard,
+    conversations,
+    scorecard,
+    approvals,
+    alerts,
+    feedback,
+    switches,
+    jobs,
+    reference,
+    status,
+)
+
+
 def mount(app: FastAPI) -> None:
     """Add the console's routes to the application."""
     assets = Assets.load()
     renderer = Renderer(assets)
     app.add_route("/console/static/{fingerprint}/{name}", assets.respond, include_in_schema=False)
-    for screen in (sign_in, chat, dashboard, scorecard, approvals, alerts, feedback, switches, jobs, reference, status):
+    for screen in _SCREENS:
         screen.add_routes(app, renderer)
 
 

@@ -15,6 +15,7 @@ from starlette.responses import Response
 from handrail.console.access import STAFF, Visitor, services_of
 from handrail.console.charts import Bar, Series, bars, lines, milliseconds
 from handrail.console.door import Door
+from handrail.console.files import as_file, harmless
 from handrail.console.rendering import Renderer
 from handrail.core.ages import in_words
 from handrail.core.errors import UsageError
@@ -82,12 +83,12 @@ class DashboardPage:
         text = io.StringIO()
         writer = csv.DictWriter(text, list(rows[0]) if rows else ["time"], lineterminator="\r\n")
         writer.writeheader()
-        writer.writerows({name: _harmless(value) for name, value in row.items()} for row in rows)
-        return _file(text.getvalue(), "text/csv; charset=utf-8", "dashboard.csv")
+        writer.writerows({name: harmless(value) for name, value in row.items()} for row in rows)
+        return as_file(text.getvalue(), "text/csv; charset=utf-8", "dashboard.csv")
 
     async def json(self, request: Request, visitor: Visitor) -> Response:
         """All that the page is made of."""
-        return _file(dumps(await self._exported(request, visitor)), "application/json", "dashboard.json")
+        return as_file(dumps(await self._exported(request, visitor)), "application/json", "dashboard.json")
 
     async def _exported(self, request: Request, visitor: Visitor) -> Body:
         services = services_of(request)
@@ -100,16 +101,6 @@ class DashboardPage:
 def conversations_link(chosen: Mapping[str, str], **more: str) -> str:
     """The list of the conversations that a number counts."""
     return f"/console/conversations?{urlencode({**chosen, **more})}"
-
-
-def _file(text: str, media_type: str, name: str) -> Response:
-    headers = {"content-disposition": f'attachment; filename="{name}"', "cache-control": "no-store"}
-    return Response(text, 200, headers, media_type)
-
-
-def _harmless(value: Any) -> Any:
-    """A cell that a spreadsheet takes as text, whatever it begins with."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
 
 
 def _now(body: Body) -> Sequence[Mapping[str, str]]:
@@ -140,7 +131,12 @@ def _tiles(body: Body, chosen: Mapping[str, str]) -> Sequence[Mapping[str, str]]
     unpriced = f"{body['unpriced_calls']} calls without a known price" if body["unpriced_calls"] else ""
     answers = f"{body['csat']['n']} answers" if body["csat"]["n"] else ""
     value = f"{body['value_micros'] / 1e6:.2f} USD" if body["value_micros"] else None
-    dear = {"sort": "dearest"}
+    dear = (
+        {}
+        if body["cost_per_conversation_micros"] is None
+        else {"min_cost": f"{body['cost_per_conversation_micros'] / 1e6:.6f}"}
+    )
+    slow = {} if body["p95_ms"] is None else {"min_seconds": f"{body['p95_ms'] / 1000:.3f}"}
 
     def tile(name: str, value: str | None, more: str = "", **narrower: str) -> Mapping[str, str]:
         kind, href = "unknown" if value is None else "", conversations_link(chosen, **narrower)
@@ -151,10 +147,10 @@ def _tiles(body: Body, chosen: Mapping[str, str]) -> Sequence[Mapping[str, str]]
         tile("Resolved by the agent", _percent(body["resolved"]), closed, outcome="resolved"),
         tile("Escalated", _percent(body["escalated"]), closed, outcome="escalated"),
         tile("Turns that failed", _percent(body["errors"]), f"of {body['turns']} turns", outcome="failed"),
-        tile("Answered within, p50", _time(body["p50_ms"]), f"p95 {_time(body['p95_ms'])}", sort="slowest"),
+        tile("Answered within, p50", _time(body["p50_ms"]), f"p95 {_time(body['p95_ms'])}", **slow),
         tile("Cost per conversation", _money(body["cost_per_conversation_micros"], body), unpriced, **dear),
         tile("Cost per resolved one", _money(body["cost_per_resolved_micros"], body), unpriced, **dear),
-        tile("Satisfaction", _csat(body["csat"]), answers, feedback="csat"),
+        tile("Satisfaction", _csat(body["csat"]), answers),
         tile("Value events", value),
     ]
 
@@ -208,9 +204,9 @@ def _charts(body: Body, chosen: Mapping[str, str]) -> Mapping[str, Markup]:
         ),
         "satisfaction": line("Satisfaction, 1 to 5", _one, Series("CSAT", [each["csat"]["value"] for each in points])),
         "intents": bars("Resolved by intent", intents, head=("Intent", "Resolved by the agent alone"), top=1.0),
-        "escalations": _reasons("Escalation reasons", body["escalation_reasons"], chosen, "escalation"),
-        "errors": _reasons("Errors by type", body["error_types"], chosen, "error"),
-        "guardrails": _reasons("Guardrails that tripped", body["guardrails"], chosen, "guardrail"),
+        "escalations": _reasons("Escalation reasons", body["escalation_reasons"], chosen, "escalated"),
+        "errors": _reasons("Errors by type", body["error_types"], chosen, "failed"),
+        "guardrails": _reasons("Guardrails that tripped", body["guardrails"], chosen, "tripped"),
     }
 
 
@@ -229,9 +225,9 @@ def _few(each: Body) -> str:
     return f"{resolved['count']} of {resolved['n']} closed"
 
 
-def _reasons(label: str, found: Sequence[Body], chosen: Mapping[str, str], kind: str) -> Markup:
+def _reasons(label: str, found: Sequence[Body], chosen: Mapping[str, str], outcome: str) -> Markup:
     rows = [
-        Bar(name, each["count"], str(each["count"]), link=conversations_link(chosen, kind=kind, reason=name))
+        Bar(name, each["count"], str(each["count"]), link=conversations_link(chosen, outcome=outcome))
         for each in found[:MOST_REASONS]
         for name in [each["reason"]]
     ]

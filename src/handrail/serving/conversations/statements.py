@@ -50,6 +50,12 @@ ADD_TURN = Prepared(
     insert(_t).values(lease_expires_at=now() + bindparam("lease_micros", type_=_t.c.created_at.type)),
     [column.name for column in _t.c if column.name != "lease_expires_at"],
 )
+NEWEST_TURNS = Prepared(
+    scoped(_t)
+    .where(_t.c.conversation_id == bindparam("conversation_id"))
+    .order_by(_t.c.seq.desc())
+    .limit(bindparam("limit"))
+)
 FIND_TURN = Prepared(scoped(_t).where(_t.c.id == bindparam("id")))
 OPEN_TURNS = Prepared(
     scoped(_t, _t.c.id, _t.c.status)

@@ -182,6 +182,11 @@ class ConversationStore:
         row = await self._db.fetch_one(sql.FIND_TURN, {"tenant_id": tenant_id, "id": turn_id})
         return Turn.of(row) if row else None
 
+    async def turns(self, tenant_id: str, conversation_id: str, *, limit: int) -> list[Turn]:
+        """The newest turns of a conversation, oldest first."""
+        given = {"tenant_id": tenant_id, "conversation_id": conversation_id, "limit": limit}
+        return [Turn.of(row) for row in reversed(await self._db.scan(sql.NEWEST_TURNS, given))]
+
     async def require_turn(self, principal: Principal, turn_id: str) -> Turn:
         """The turn, or `NotFound` also when its conversation is somebody else's."""
         turn = await self.find_turn(principal.tenant_id, turn_id)

@@ -1,0 +1,297 @@
+"""Conversations for staff: the list by what became of them, and one of them with everything that is known about it."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+from fastapi import FastAPI
+from starlette.requests import Request
+from starlette.responses import Response
+
+from handrail.console.access import STAFF, Visitor, services_of
+from handrail.console.charts import Step, milliseconds, waterfall
+from handrail.console.door import Door
+from handrail.console.files import as_file, harmless
+from handrail.console.rendering import Renderer
+from handrail.console.transcript import transcript
+from handrail.core.clock import iso
+from handrail.core.errors import NotFound, UsageError
+from handrail.core.json import dumps
+from handrail.flows.audit import insight_exported, read_by_staff
+from handrail.flows.dashboard import NARROWS, RANGES
+from handrail.flows.services import Services
+from handrail.insight.traces import StoredTrace, TraceStore
+from handrail.insight.traces import waterfall as rows_of
+from handrail.protection.auth import Scope
+from handrail.reports.conversations import ConversationFilters, ListedConversation, conversations
+from handrail.serving.conversations import Conversation, Turn
+
+MOST_EXPORTED = 5000
+MOST_TURNS = 200
+RANGE_NAMES = {"24h": "24 hours", "7d": "7 days", "28d": "28 days", "90d": "90 days"}
+OUTCOMES: Mapping[str, Mapping[str, Any]] = {
+    "open": {"status": "open"},
+    "pending": {"status": "pending"},
+    "resolved": {"resolved": True},
+    "unresolved": {"resolved": False},
+    "escalated": {"escalated": True},
+    "failed": {"failed": True},
+    "tripped": {"tripped": True},
+    "thumbs_down": {"thumbs_down": True},
+}
+OUTCOME_NAMES = {
+    "open": "Going on",
+    "pending": "Window still open",
+    "resolved": "Resolved by the agent",
+    "unresolved": "Not resolved",
+    "escalated": "Escalated",
+    "failed": "With a failed turn",
+    "tripped": "Tripped a guardrail",
+    "thumbs_down": "Thumbs down",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationsPage:
+    """The list and the detail; every filter is a parameter of the address."""
+
+    renderer: Renderer
+
+    async def show(self, request: Request, visitor: Visitor) -> Response:
+        given, error = dict(request.query_params), None
+        services, tenant_id = services_of(request), visitor.principal.tenant_id
+        try:
+            filters = filters_of(tenant_id, services.clock.micros(), given)
+            page = await conversations(services.db, filters, cursor=given.get("cursor"))
+        except UsageError as wrong:
+            error, given = f"{wrong.message}.", {}
+            page = await conversations(services.db, filters_of(tenant_id, services.clock.micros(), given))
+        chosen = _chosen(given)
+        return self.renderer.page(
+            "conversations.html",
+            current="conversations",
+            visitor=visitor,
+            status=422 if error else 200,
+            error=error,
+            lines=[_line(each) for each in page.conversations],
+            chosen=chosen,
+            ranges=RANGE_NAMES,
+            outcomes=OUTCOME_NAMES,
+            query=urlencode(chosen),
+            onward=urlencode(chosen | {"cursor": page.next_cursor}) if page.next_cursor else None,
+        )
+
+    async def csv(self, request: Request, visitor: Visitor) -> Response:
+        """The list for a spreadsheet: no word of what was said."""
+        rows = [_row(each) for each in await self._exported(request, visitor)]
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(rows[0]) if rows else ["conversation_id"], lineterminator="\r\n")
+        writer.writeheader()
+        writer.writerows({name: harmless(value) for name, value in row.items()} for row in rows)
+        return as_file(text.getvalue(), "text/csv; charset=utf-8", "conversations.csv")
+
+    async def json(self, request: Request, visitor: Visitor) -> Response:
+        rows = [_row(each) for each in await self._exported(request, visitor)]
+        return as_file(dumps({"data": rows}), "application/json", "conversations.json")
+
+    async def detail(self, request: Request, visitor: Visitor) -> Response:
+        services, principal = services_of(request), visitor.principal
+        try:
+            found = await services.conversations.require(principal, request.path_params["conversation_id"])
+        except NotFound as missing:
+            return self.renderer.page(
+                "message.html",
+                current="conversations",
+                visitor=visitor,
+                status=404,
+                title="There is no such conversation",
+                reason=f"{missing.message}.",
+            )
+        read_by_staff(services, principal, found)
+        return self.renderer.page(
+            "conversation.html", current="conversations", visitor=visitor, **await _detail(services, found)
+        )
+
+    async def _exported(self, request: Request, visitor: Visitor) -> Sequence[ListedConversation]:
+        services, given = services_of(request), request.query_params
+        filters = filters_of(visitor.principal.tenant_id, services.clock.micros(), given)
+        page = await conversations(services.db, filters, limit=MOST_EXPORTED)
+        services.audit.note(insight_exported(visitor.principal, "conversations"))
+        return page.conversations
+
+
+def filters_of(tenant_id: str, now: int, given: Mapping[str, str]) -> ConversationFilters:
+    """What the parameters of an address ask for.
+
+    Raises:
+        UsageError: a range or an outcome that is not known.
+    """
+    length = RANGES.get(given.get("range") or "28d")
+    outcome = given.get("outcome") or ""
+    if length is None:
+        raise UsageError(f"range {given['range']!r} is not known; use one of {', '.join(RANGES)}", param="range")
+    if outcome and outcome not in OUTCOMES:
+        raise UsageError(f"outcome {outcome!r} is not known; use one of {', '.join(OUTCOMES)}", param="outcome")
+    narrowed = {name: given.get(name) or None for name in (*NARROWS, "subject")}
+    seconds, dollars = (_number(given, name) for name in ("min_seconds", "min_cost"))
+    return ConversationFilters(
+        tenant_id,
+        now - length,
+        None,
+        **narrowed,
+        **OUTCOMES.get(outcome, {}),
+        min_latency_micros=None if seconds is None else int(seconds * 1e6),
+        min_cost_micros=None if dollars is None else int(dollars * 1e6),
+    )
+
+
+def _number(given: Mapping[str, str], name: str) -> float | None:
+    text = given.get(name, "").strip()
+    try:
+        value = float(text) if text else None
+    except ValueError:
+        value = -1.0
+    if value is not None and not 0 <= value < 1e9:
+        raise UsageError(f"{name} {text!r} is not a number of at least 0", param=name)
+    return value
+
+
+_KEPT = ("range", *NARROWS, "subject", "outcome", "min_seconds", "min_cost")
+
+
+def _chosen(given: Mapping[str, str]) -> dict[str, str]:
+    return {"range": given.get("range") or "28d"} | {name: given[name] for name in _KEPT if given.get(name)}
+
+
+def _outcome(each: ListedConversation) -> str:
+    if each.status == "open":
+        return "going on"
+    if each.is_escalated:
+        return "escalated"
+    if each.status == "pending":
+        return "pending"
+    return "resolved" if each.is_resolved else "not resolved"
+
+
+def _line(each: ListedConversation) -> Mapping[str, Any]:
+    marks = [
+        (each.failed_turns, "failed"), (each.tripped, "guardrail"), (each.approvals, "approval"),
+        (each.side_effects, "side effect"), (each.thumbs_down, "thumbs down"), (each.thumbs_up, "thumbs up"),
+    ]  # fmt: skip
+    return {
+        "id": each.conversation_id,
+        "started": iso(each.started_at)[:16].replace("T", " "),
+        "subject": each.subject or "erased",
+        "agent": each.agent,
+        "intent": each.intent or "none",
+        "turns": each.turns,
+        "outcome": _outcome(each),
+        "is_bad": bool(each.failed_turns) or each.is_escalated,
+        "slowest": "" if each.latency_micros is None else milliseconds(each.latency_micros / 1000),
+        "cost": _cost(each.cost_micros, each.model_calls, each.unpriced_calls),
+        "marks": [name if count == 1 else f"{name} x{count}" for count, name in marks if count],
+    }
+
+
+def _cost(micros: int, calls: int, unpriced: int) -> str:
+    if not calls:
+        return "no model"
+    if unpriced >= calls:
+        return "not known"
+    return f"{'at least ' if unpriced else ''}{micros / 1e6:.4f} USD"
+
+
+def _row(each: ListedConversation) -> dict[str, Any]:
+    names = (
+        "conversation_id", "agent", "release_id", "channel", "intent", "turns", "failed_turns", "tool_calls",
+        "tool_failures", "tripped", "refused", "side_effects", "approvals", "csat", "nps", "thumbs_up", "thumbs_down",
+        "input_tokens", "output_tokens", "cost_micros", "unpriced_calls", "value_micros", "latency_micros",
+    )  # fmt: skip
+    return {"started_at": iso(each.started_at), "outcome": _outcome(each)} | {
+        name: getattr(each, name) for name in names
+    }
+
+
+async def _detail(services: Services, found: Conversation) -> dict[str, Any]:
+    messages = await services.conversations.messages(found, limit=4 * MOST_TURNS)
+    calls = await services.conversations.conversation_calls(found.tenant_id, found.id)
+    turns = await services.conversations.turns(found.tenant_id, found.id, limit=MOST_TURNS)
+    traces = await TraceStore(services.db).of_conversation(found.tenant_id, found.id)
+    said = {each.id: each for each in transcript(messages, calls)}
+    return {
+        "conversation": found,
+        "started": iso(found.created_at)[:16].replace("T", " "),
+        "turns": [_turn(each, said.get(each.id), [one for one in traces if one.turn_id == each.id]) for each in turns],
+        "left_out": max(0, found.turn_count - len(turns)),
+    }
+
+
+def _turn(turn: Turn, said: Any, traces: Sequence[StoredTrace]) -> Mapping[str, Any]:
+    took = None if turn.ended_at is None or turn.started_at is None else (turn.ended_at - turn.started_at) / 1000
+    return {
+        "id": turn.id,
+        "view": said,
+        "status": turn.status.value.replace("_", " "),
+        "facts": _facts(turn, took, traces),
+        "tripped": [_tripped(each) for each in turn.tripped],
+        "ladder": [" ".join(str(value) for value in each.values() if value) for each in turn.ladder],
+        "waterfalls": [_waterfall(each) for each in sorted(traces, key=lambda one: one.started_at)],
+    }
+
+
+def _facts(turn: Turn, took: float | None, traces: Sequence[StoredTrace]) -> Mapping[str, str]:
+    costs = [each.cost_micros for each in traces]
+    known = [each for each in costs if each is not None]
+    facts = {
+        "Intent": turn.intent and f"{turn.intent} ({turn.confidence:.2f})"
+        if turn.confidence is not None
+        else turn.intent,
+        "Route": turn.action,
+        "Release": turn.release_id,
+        "Took": None if took is None else milliseconds(took),
+        "Handrail's share": None if turn.overhead_micros is None else milliseconds(turn.overhead_micros / 1000),
+        "Tokens": None
+        if turn.usage.input_tokens is None
+        else f"{turn.usage.input_tokens} in, {turn.usage.output_tokens or 0} out",
+        "Cost": f"{sum(known) / 1e6:.4f} USD" if known else None,
+        "Error": turn.error_code,
+        "Case": turn.escalation_id,
+        "Trace": traces[0].trace_id if traces else None,
+    }
+    return {name: value for name, value in facts.items() if value}
+
+
+def _tripped(each: Mapping[str, Any]) -> str:
+    return " ".join(str(each[name]) for name in ("guardrail", "action", "channel") if each.get(name))
+
+
+def _waterfall(trace: StoredTrace) -> Any:
+    kinds = {"chat": "model", "execute_tool": "tool"}
+    steps = [
+        Step(
+            bar.title,
+            bar.left * trace.duration_micros / 1000,
+            (bar.span.duration_micros or 0) / 1000,
+            bar.depth,
+            bar.span.error or "",
+            kinds.get(bar.kind, ""),
+            has_failed=bar.span.error is not None,
+        )
+        for bar in rows_of(trace)
+    ]
+    return waterfall(f"What happened when in turn {trace.turn_id}", steps, trace.duration_micros / 1000)
+
+
+def add_routes(app: FastAPI, renderer: Renderer) -> None:
+    page, door = ConversationsPage(renderer), Door(renderer)
+    for path, show, scope in (
+        ("", page.show, Scope.INSIGHT_READ),
+        (".csv", page.csv, Scope.INSIGHT_READ),
+        (".json", page.json, Scope.INSIGHT_READ),
+        ("/{conversation_id}", page.detail, Scope.CONVERSATIONS_READ),
+    ):
+        shown = door.shows("conversations", show, scope, *STAFF)
+        app.add_route(f"/console/conversations{path}", shown, include_in_schema=False)

@@ -1,0 +1,57 @@
+"""The list of conversations and one of them, as staff see them without scripts."""
+
+import csv
+import io
+
+from handrail.protection.audit import AuditQuery
+from tests.console.console import Console
+from tests.console.test_dashboard import count
+
+
+class TestList:
+    async def test_says_what_to_do_when_nothing_fits(self, console: Console) -> None:
+        assert "No conversation fits" in (await console.get("/console/conversations")).text
+
+    async def test_shows_what_became_of_each_and_no_word_of_it(self, console: Console) -> None:
+        conversation = await console.say("hello there, my secret plan")
+        await count(console)
+        page = (await console.get("/console/conversations?range=24h&outcome=pending")).text
+        assert f'href="/console/conversations/{conversation}"' in page
+        assert "secret plan" not in page
+        assert "No conversation fits" in (await console.get("/console/conversations?outcome=escalated")).text
+
+    async def test_pages_and_exports(self, console: Console) -> None:
+        await console.say("hello there")
+        await count(console)
+        answer = await console.get("/console/conversations.csv?range=24h")
+        rows = list(csv.DictReader(io.StringIO(answer.text)))
+        assert [row["outcome"] for row in rows] == ["pending"]
+        await console.services.audit.flush()
+        found = await console.services.audit.store.search(AuditQuery("default", action="insight.exported"))
+        assert len(found) == 1
+
+    async def test_says_which_choice_it_does_not_know(self, console: Console) -> None:
+        for wrong in ("outcome=%3Cb%3E", "range=ever", "min_seconds=-1", "min_cost=nan", "cursor=x"):
+            answer = await console.get(f"/console/conversations?{wrong}")
+            assert answer.status_code == 422, wrong
+            assert "<b>" not in answer.text
+
+
+class TestDetail:
+    async def test_shows_what_was_said_escaped_and_what_is_known(self, console: Console) -> None:
+        conversation = await console.say("hello <i>there</i>")
+        page = (await console.get(f"/console/conversations/{conversation}")).text
+        assert "hello &lt;i&gt;there&lt;/i&gt;" in page
+        assert "<b title=" not in page
+        assert "Turn 1: completed" in page
+        assert "small_talk" in page
+
+    async def test_writes_down_who_looked(self, console: Console) -> None:
+        conversation = await console.say("hello there")
+        await console.get(f"/console/conversations/{conversation}")
+        await console.services.audit.flush()
+        found = await console.services.audit.store.search(AuditQuery("default", action="conversation.read"))
+        assert [each.target for each in found] == [f"conversation:{conversation}"]
+
+    async def test_of_nobody_is_not_there(self, console: Console) -> None:
+        assert (await console.get("/console/conversations/conv_nobody")).status_code == 404
