@@ -23,7 +23,7 @@ class LiveShop:
         self._project = project
         self.port = free_port()
         self.address = f"http://127.0.0.1:{self.port}"
-        self._data_dir = data_dir
+        self.data_dir = data_dir
         self._log = log
         self._process: Child | None = None
 
@@ -33,7 +33,7 @@ class LiveShop:
             name: value for name, value in os.environ.items() if not name.startswith(("OPENAI_", "HANDRAIL_"))
         }
         environment |= {
-            "HANDRAIL_DATA_DIR": str(self._data_dir),
+            "HANDRAIL_DATA_DIR": str(self.data_dir),
             "HANDRAIL_RATE_LIMIT__BURST": "1000",
             "HANDRAIL_RATE_LIMIT__TURNS_PER_MINUTE": "6000",
             "HANDRAIL_CONSOLE__SIGN_INS_BURST": "1000",
@@ -41,7 +41,7 @@ class LiveShop:
         }
         files = {"stdout": self._log, "stderr": self._log}
         arguments = ("serve", "--project", str(self._project), "--port", str(self.port))
-        self._process = nursery().start(*arguments, home=self._data_dir, env=environment, **files)
+        self._process = nursery().start(*arguments, home=self.data_dir, env=environment, **files)
         self._wait_until_ready()
         return self
 

@@ -290,6 +290,21 @@ class TestSignals:
         assert [each.rule for each in await world.services.alerts.store.list(None, state="firing")] == ["job_failed"]
 
 
+def test_a_file_that_is_bad_at_the_start_leaves_the_shipped_rules(tmp_path: Path) -> None:
+    path = tmp_path / "alerts.yaml"
+    path.write_text("rules: {nonsense: {}}\n")
+    config = AlertConfig(path, ("ops",))
+    assert config.file.rules.error_rate.enabled
+    assert config.problem is not None
+    assert "HANDRAIL_ALERTS__FILE" in str(AlertConfig(tmp_path / "none.yaml", ()).problem)
+    path.write_text("routes: [{to: [oops]}]\n")
+    assert config.renew()
+    assert "there is no channel 'oops'; set HANDRAIL_ALERTS__CHANNELS__OOPS" in str(config.problem)
+    path.write_text("routes: [{to: [ops]}]\n")
+    assert config.renew()
+    assert config.problem is None
+
+
 async def fact(world: World, subject: str, last_at: int, **counts: int) -> None:
     known = {"subject": subject, "started_at": last_at, "last_at": last_at, "contribution": "{}", "agent": "shop"}
     texts = {"release_id": "", "channel": "", "intent": "", "variant": "", "tenant_id": "default"}

@@ -32,6 +32,8 @@ _ORDER = {"bad": 2, "quiet": 1, "fine": 0}
 
 def keep(services: Services) -> list["asyncio.Task[None]"]:
     """Look and send for as long as the process lives; cancel the tasks to stop."""
+    if services.alerts.config.problem is not None:
+        logger().error("the shipped alert rules hold", error=services.alerts.config.problem)
     loop = asyncio.get_running_loop()
     return [
         loop.create_task(every(services.alerts.every_seconds, partial(watch, services), ALERTS)),
@@ -56,6 +58,9 @@ async def watch(services: Services) -> None:
         await report(services)
         if await _holds(services):
             await evaluate(services)
+        else:
+            # What another process sees now is not for this one to tell.
+            services.metrics.alerts_fire([])
     except StoreUnavailable:
         await _tell_of_the_store(services)
         raise
@@ -75,7 +80,7 @@ def renew(services: Services, *, anyway: bool = False) -> None:
 
 async def _holds(services: Services) -> bool:
     alerts = services.alerts
-    alerts.lease = await alerts.store.hold(services.limits.owner, seconds=max(10.0, 3 * alerts.every_seconds))
+    alerts.lease = await alerts.store.hold(services.limits.owner, seconds=max(5.0, 3 * alerts.every_seconds))
     return alerts.lease is not None
 
 

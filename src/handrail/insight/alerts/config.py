@@ -63,7 +63,7 @@ def _channels_in(file: AlertsFile) -> list[tuple[tuple[str | int, ...], str]]:
 
 
 class AlertConfig:
-    """The rules that hold now.
+    """The rules that hold now: the shipped ones until a good file was read. It never keeps a server from starting.
 
     Args:
         path: the file; without one, or while a file that nobody named is not there, the shipped rules hold.
@@ -78,8 +78,7 @@ class AlertConfig:
         self.file = AlertsFile()
         self.problem: str | None = None
         if path is not None and (is_named or path.exists()):
-            self._seen = _stamp(path)
-            self.file = read_alerts(path, channels)
+            self.renew(anyway=True)
 
     def renew(self, *, anyway: bool = False) -> bool:
         """Read the file again if it changed; whether other rules hold now. Never raises: the old ones stay."""
@@ -90,9 +89,9 @@ class AlertConfig:
             return False
         self._seen = stamp
         before, was_wrong = self.file, self.problem
+        # One that was there for a while and is not any more is not the same as no rules.
+        gone = stamp is None and not self._is_named
         try:
-            # One that was there for a while and is not any more is not the same as no rules.
-            gone = stamp is None and not self._is_named
             self.file = AlertsFile() if gone else read_alerts(self._path, self._channels)
             self.problem = None
         except UsageError as error:
