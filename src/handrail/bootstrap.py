@@ -135,6 +135,7 @@ async def services_from(settings: Settings, clock: Clock | None = None) -> Async
     await authenticator.start()
     privacy = Privacy(Mint(audit_keys(settings.data_dir, settings.audit.secret).tokens), TokenVault(db))
     detector = Detector(thresholds=read_thresholds(settings.data_dir))
+    alerts = alerts_over(db, settings)
     services = Services(
         clock=clock,
         db=db,
@@ -161,7 +162,7 @@ async def services_from(settings: Settings, clock: Clock | None = None) -> Async
         feedback_rates=_rate(clock, _feedback(settings)),
         feedback_rules=FeedbackRules(settings.feedback.csat, settings.feedback.currency),
         facts=FactStore(db),
-        traces=_traces(db, settings, metrics, exporter),
+        traces=_traces(db, settings, metrics, exporter, alerts),
         trace_export=exporter,
         approvals=ApprovalStore(db),
         audit=audit,
@@ -176,7 +177,7 @@ async def services_from(settings: Settings, clock: Clock | None = None) -> Async
         encryption=encryption,
         privacy=privacy,
         metrics=metrics,
-        alerts=alerts_over(db, settings),
+        alerts=alerts,
         detector=detector,
         output_scanner=OutputScanner(KnownStrings.of_environment(os.environ), privacy.finder.personal_in),
         bus=bus,
@@ -474,11 +475,16 @@ def _exporter(settings: Settings, egress: Egress, metrics: Metrics) -> OtlpExpor
     return OtlpExporter(collector, egress, on_dropped=metrics.traces_dropped)
 
 
-def _traces(db: Database, settings: Settings, metrics: Metrics, exporter: OtlpExporter | None) -> TraceWriter:
+def _traces(
+    db: Database, settings: Settings, metrics: Metrics, exporter: OtlpExporter | None, alerts: Alerts
+) -> TraceWriter:
+    def dropped(reason: str, count: int) -> None:
+        metrics.traces_dropped(reason, count)
+        alerts.lose(reason, count)
+
     wanted = settings.traces
     redact = partial(redact_text, most=MOST_TRACED_CHARACTERS) if wanted.content == "redacted" else None
     send_on = exporter.offer if exporter else None
-    dropped = metrics.traces_dropped
     return TraceWriter(db, Sampling(wanted.sample), redact=redact, on_dropped=dropped, send_on=send_on)
 
 

@@ -240,6 +240,18 @@ class TestSignals:
         await look(any_world, clock, times=40, seconds=60)
         assert await any_world.services.alerts.store.list(None, state="firing") == []
 
+    async def test_lost_traces_are_told_of_and_those_of_erased_conversations_are_not(
+        self, world: World, clock: FrozenClock
+    ) -> None:
+        world.services.alerts.lose("conversation_gone", 5)
+        await look(world, clock, times=6)
+        assert sender_of(world).sent == []
+        world.services.alerts.lose("line_full", 7)
+        await look(world, clock, times=6)
+        assert {each.title for _, each in sender_of(world).sent} == {"[warning] traces dropped"}
+        await look(world, clock, times=30)
+        assert await world.services.alerts.store.list(None, state="firing") == []
+
     async def test_the_same_hour_of_earlier_days_is_the_measure_of_silence(
         self, any_world: World, clock: FrozenClock
     ) -> None:

@@ -111,7 +111,8 @@ def _seen(services: Services) -> dict[str, Any]:
         down.append(("jobs", "engine", jobs))
     if services.alerts.config.problem is not None:
         down.append(("alerts", "alerts.yaml", "it has mistakes, so the rules before it hold; the log names them"))
-    return {"down": down} if down else {}
+    lost = services.alerts.lost_lately(services.clock.micros())
+    return ({"down": down} if down else {}) | ({"traces_dropped": lost} if lost else {})
 
 
 async def evaluate(services: Services) -> list[Change]:

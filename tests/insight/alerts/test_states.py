@@ -204,6 +204,17 @@ class TestOneAlert:
         assert (alert.state, alert.flaps) == (AlertState.FIRING, 1)
         assert "it came back once" in watched.fired()[1].body
 
+    def test_one_that_comes_and_goes_is_told_of_a_few_times_and_again_once_it_stays(self) -> None:
+        watched = Watched()
+        for _ in range(12):
+            watched.run((30, "a"), (60, "a"), (1, ""), (120, ""))
+        assert len(watched.fired()) == MOST_FLAPS + 1
+        assert [each.kind for _, each in watched.notices] == ["firing", "resolved"] * (MOST_FLAPS + 1)
+        watched.run((30, "a"), (60, "a"), (FLAP_SECONDS - 1, "a"))
+        assert len(watched.fired()) == MOST_FLAPS + 1
+        watched.run((1, "a"))
+        assert len(watched.fired()) == MOST_FLAPS + 2
+
 
 def test_a_failing_channel_is_told_of_on_the_others() -> None:
     failing = Finding("channel_failing", "*", {"channel": "ops"}, "bad", "no answer")

@@ -1,5 +1,6 @@
 """The working part: what one process knows of alerts, and how it tells people."""
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,6 +10,9 @@ from handrail.insight.alerts.config import AlertConfig
 from handrail.insight.alerts.delivery import RecordingSender, Sender
 from handrail.insight.alerts.notices import Desk, Kind, Notice, Places, Silence
 from handrail.insight.alerts.store import AlertLease, AlertStore
+
+LATELY_MICROS = 300 * 1_000_000
+ERASED = "conversation_gone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +37,7 @@ class Alerts:
     Attributes:
         lease: what this process held when it looked last.
         said: what it reported of itself, at `said_at`.
-        counted: totals of this process when it reported last, so that a report tells what came since.
+        lost: traces that this process has lost, and how many they were at each of its reports of the last minutes.
         history: turns of the same hour on earlier days, as of `history_at`.
         unreachable_since: since when the database does not answer.
     """
@@ -46,10 +50,23 @@ class Alerts:
     lease: AlertLease | None = None
     said: Mapping[str, Any] = field(default_factory=dict[str, Any])
     said_at: int = 0
-    counted: dict[str, int] = field(default_factory=dict[str, int])
+    lost: int = 0
+    lost_at: deque[tuple[int, int]] = field(default_factory=deque[tuple[int, int]])
     history: Mapping[tuple[str, str], Sequence[float]] = field(default_factory=dict[tuple[str, str], Sequence[float]])
     history_at: int = 0
     unreachable_since: int | None = None
+
+    def lose(self, reason: str, count: int) -> None:
+        """Traces are gone; those of a conversation that was erased are meant to be."""
+        if reason != ERASED:
+            self.lost += count
+
+    def lost_lately(self, at: int) -> int:
+        """How many traces were lost in the last five minutes."""
+        self.lost_at.append((at, self.lost))
+        while len(self.lost_at) > 1 and self.lost_at[1][0] <= at - LATELY_MICROS:
+            self.lost_at.popleft()
+        return self.lost - self.lost_at[0][1]
 
     def desk(self, silences: Sequence[Silence], at: int) -> Desk:
         return Desk(self.config.file, self.sender.channels, silences, at, self.places)
