@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from sqlalchemy import insert
 from handrail.core.answers import Handoff
 from handrail.core.clock import FrozenClock
 from handrail.core.jobs import DEPLOYMENT, Task
+from handrail.core.prices import Budget
 from handrail.db import Database, Prepared, StoreUnavailable
 from handrail.flows import alerting
 from handrail.flows.leases import sweep
@@ -239,6 +241,17 @@ class TestSignals:
         assert rules == {"availability_slo", "error_rate"}
         await look(any_world, clock, times=40, seconds=60)
         assert await any_world.services.alerts.store.list(None, state="firing") == []
+
+    async def test_a_budget_that_is_nearly_spent_is_told_of(self, any_world: World, clock: FrozenClock) -> None:
+        any_world.services.budgets = (Budget(name="small", usd=Decimal("1")), Budget(name="large", usd=Decimal(1000)))
+        at = clock.micros()
+        keys = {"tenant_id": "default", "agent": "shop", "release_id": "rel_1"}
+        keys |= dict.fromkeys(("intent", "channel", "latency_class"), "")
+        await fill(any_world, turn_rollup, **keys, grain="day", starts_at=at - at % DAY, cost_micros=850_000)
+        await look(any_world, clock, times=2)
+        ((title, body), _) = [(each.title, each.body) for _, each in sender_of(any_world).sent]
+        assert title == "[warning] budget spent of small"
+        assert "$0.85 of $1.00 is spent (85%)" in body
 
     async def test_lost_traces_are_told_of_and_those_of_erased_conversations_are_not(
         self, world: World, clock: FrozenClock

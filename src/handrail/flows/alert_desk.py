@@ -242,7 +242,7 @@ class AlertDesk:
         desk = self._alerts.desk((), self._clock.micros())
         return alert.body() | {
             "runbook": runbook_link(alert, desk),
-            "traces": trace_link(alert, self._alerts.places),
+            "traces": trace_link(alert, desk),
         }
 
 

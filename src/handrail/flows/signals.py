@@ -7,8 +7,10 @@ from typing import Any
 
 from handrail.core.errors import HandrailError
 from handrail.flows.services import Services
+from handrail.flows.spending import BUDGET_SECONDS, statuses
 from handrail.insight.alerts import Budget, ChannelHealth, Dependency, Gauge, PrincipalActivity, Signals
 from handrail.insight.alerts.signals import MEASURES, Measure
+from handrail.insight.costs import BudgetStatus
 from handrail.reports import signals as read
 from handrail.telemetry.logging import logger
 
@@ -67,7 +69,16 @@ async def _jobs(services: Services, at: int) -> dict[str, Any]:
 
 
 async def _budgets(services: Services, at: int) -> dict[str, Any]:
-    return {"budgets": list[Budget]()}
+    alerts = services.alerts
+    if at - alerts.budgets_at >= BUDGET_SECONDS * 1_000_000:
+        alerts.budgets = [_budget_of(each) for each in await statuses(services)]
+        alerts.budgets_at = at
+    return {"budgets": alerts.budgets}
+
+
+def _budget_of(each: BudgetStatus) -> Budget:
+    forecast = None if each.forecast is None else each.forecast.expected_micros
+    return Budget(each.budget.tenant, each.budget.name, each.spent_micros, each.budget.micros, forecast)
 
 
 async def _processes(services: Services, _at: int) -> dict[str, Any]:

@@ -93,7 +93,7 @@ async def budgets_of(services: Services, principal: Principal, tenant: str | Non
         PermissionDenied: not an operator or admin, or of another tenant.
     """
     tenant_id = _tenant(principal, tenant)
-    return [each for each in await _statuses(services) if each.budget.tenant == tenant_id]
+    return [each for each in await statuses(services) if each.budget.tenant == tenant_id]
 
 
 def keep(services: Services) -> list["asyncio.Task[None]"]:
@@ -107,12 +107,13 @@ def keep(services: Services) -> list["asyncio.Task[None]"]:
 
 async def show_budgets(services: Services) -> None:
     """What Prometheus and alerts read of budgets."""
-    for each in await _statuses(services):
+    for each in await statuses(services):
         forecast = each.forecast.expected_micros / each.budget.micros if each.forecast else None
         services.metrics.insight.budget(each.budget.name, each.used, forecast)
 
 
-async def _statuses(services: Services) -> list[BudgetStatus]:
+async def statuses(services: Services) -> list[BudgetStatus]:
+    """How the budgets of all tenants stand now."""
     now = as_datetime(services.clock.micros())
     midnight = datetime.combine(now.date(), time(), UTC)
     share = (now - midnight) / timedelta(days=1)

@@ -3,12 +3,14 @@
 from collections import Counter
 from dataclasses import replace
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from handrail.insight.alerts import Alert, AlertsFile, AlertState, Desk, Finding, Notice, Silence, look, tell
+from handrail.insight.alerts import Alert, AlertsFile, AlertState, Desk, Finding, Notice, Places, Silence, look, tell
 from handrail.insight.alerts.lifecycle import FLAP_SECONDS, MOST_FLAPS, SECOND
+from handrail.insight.alerts.notices import trace_link
 
 FILE = AlertsFile.model_validate(
     {
@@ -214,6 +216,24 @@ class TestOneAlert:
         assert len(watched.fired()) == MOST_FLAPS + 1
         watched.run((1, "a"))
         assert len(watched.fired()) == MOST_FLAPS + 2
+
+
+@pytest.mark.parametrize(
+    ("rule", "labels", "filters"),
+    [
+        ("error_rate", {"agent": "my shop"}, "agent=my+shop&range=24h&outcome=failed"),
+        ("latency_slo", {"agent": "shop"}, "agent=shop&range=24h&min_seconds=5"),
+        ("quality_drop", {"agent": "shop", "measure": "thumbs_down"}, "agent=shop&range=24h&outcome=thumbs_down"),
+        ("traffic_drop", {"agent": "shop"}, "agent=shop&range=24h"),
+    ],
+)
+def test_an_alert_of_an_agent_leads_to_the_conversations_behind_it(
+    rule: str, labels: dict[str, str], filters: str
+) -> None:
+    alert = look([], [Finding(rule, "acme", labels, "bad", "it is bad")], FILE.rules, START)[0].after
+    assert alert is not None
+    desk = Desk(FILE, ("ops",), (), START, Places("https://agents.example.com"))
+    assert trace_link(alert, desk) == f"https://agents.example.com/console/conversations?{filters}"
 
 
 def test_a_failing_channel_is_told_of_on_the_others() -> None:

@@ -9,6 +9,7 @@ from handrail.db import Batch
 from handrail.insight.alerts.config import AlertConfig
 from handrail.insight.alerts.delivery import RecordingSender, Sender
 from handrail.insight.alerts.notices import Desk, Kind, Notice, Places, Silence
+from handrail.insight.alerts.signals import Budget
 from handrail.insight.alerts.store import AlertLease, AlertStore
 
 LATELY_MICROS = 300 * 1_000_000
@@ -39,6 +40,7 @@ class Alerts:
         said: what it reported of itself, at `said_at`.
         lost: traces that this process has lost, and how many they were at each of its reports of the last minutes.
         history: turns of the same hour on earlier days, as of `history_at`.
+        budgets: how they stood at `budgets_at`.
         unreachable_since: since when the database does not answer.
     """
 
@@ -54,6 +56,8 @@ class Alerts:
     lost_at: deque[tuple[int, int]] = field(default_factory=deque[tuple[int, int]])
     history: Mapping[tuple[str, str], Sequence[float]] = field(default_factory=dict[tuple[str, str], Sequence[float]])
     history_at: int = 0
+    budgets: Sequence[Budget] = ()
+    budgets_at: int = 0
     unreachable_since: int | None = None
 
     def lose(self, reason: str, count: int) -> None:

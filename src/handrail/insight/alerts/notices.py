@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
+from urllib.parse import urlencode
 
 from handrail.core.clock import iso
 from handrail.db import Row
@@ -251,7 +252,7 @@ def message(kind: Kind, group: Sequence[Alert], desk: Desk) -> tuple[str, str]:
         until = f" until {iso(each.resolved_at)}" if each.resolved_at is not None else ""
         often = f"; it came back {'once' if each.flaps == 1 else f'{each.flaps} times'}" if each.flaps else ""
         lines += [f"{each.said}", f"  {_labels(each)}; since {iso(since)}{until}{often}"]
-        if (traces := trace_link(each, desk.places)) is not None:
+        if (traces := trace_link(each, desk)) is not None:
             lines.append(f"  traces: {traces}")
     if len(group) > MOST_IN_A_MESSAGE:
         lines.append(f"and {len(group) - MOST_IN_A_MESSAGE} more")
@@ -268,14 +269,19 @@ def runbook_link(alert: Alert, desk: Desk) -> str:
     return f"{desk.places.runbooks or 'docs/runbooks/alerts.md'}#{alert.rule}"
 
 
-def trace_link(alert: Alert, places: Places) -> str | None:
-    """The conversations behind an alert of one agent."""
+def trace_link(alert: Alert, desk: Desk) -> str | None:
+    """The conversations behind an alert of one agent, by the filters of the console's own list."""
     agent = alert.labels.get("agent")
     if agent is None:
         return None
-    more = "&status=failed" if alert.rule in ("error_rate", "availability_slo") else ""
-    since = iso(alert.started_at - 3600 * SECOND)
-    return f"{places.console}/console/conversations?agent={agent}&since={since}{more}"
+    filters = {"agent": agent, "range": "24h"}
+    if alert.rule in ("error_rate", "availability_slo"):
+        filters["outcome"] = "failed"
+    elif alert.rule == "latency_slo":
+        filters["min_seconds"] = f"{desk.file.rules.latency_slo.target_seconds:g}"
+    elif alert.labels.get("measure") == "thumbs_down":
+        filters["outcome"] = "thumbs_down"
+    return f"{desk.places.console}/console/conversations?{urlencode(filters)}"
 
 
 def _of(alert: Alert) -> str:
