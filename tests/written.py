@@ -10,12 +10,23 @@ from handrail.core import json
 from handrail.core.clock import Clock
 from handrail.db import Batch, Database, Prepared
 from handrail.insight.costs.tables import model_usage
+from handrail.insight.feedback.tables import feedback, review_verdict, value_event
 from handrail.insight.scorecard import FactStore
 from handrail.oversight.approvals.tables import approval
 from handrail.serving.conversations.tables import conversation, tool_call, turn
 
 _ADD_CONVERSATION, _ADD_TURN, _ADD_CALL = (Prepared(insert(each)) for each in (conversation, turn, tool_call))
 _ADD_USAGE, _ADD_APPROVAL = Prepared(insert(model_usage)), Prepared(insert(approval))
+_SAY, _JUDGE, _VALUE = (Prepared(insert(each)) for each in (feedback, review_verdict, value_event))
+_REPLACED = Prepared(
+    update(feedback)
+    .where(
+        feedback.c.conversation_id == bindparam("conversation_id_"),
+        feedback.c.kind == bindparam("kind_"),
+        feedback.c.replaced_at.is_(None),
+    )
+    .values(replaced_at=bindparam("at"))
+)
 _END = Prepared(
     update(turn)
     .where(turn.c.id == bindparam("id_"))
@@ -105,6 +116,43 @@ class Written:
         async with self.db.batch() as batch:
             batch.add(_PRICE, {"conversation_id_": conversation_id, "cost": cost})
             self.changed(batch, conversation_id)
+
+    async def says(self, conversation_id: str, kind: str, score: int) -> None:
+        """Its user says so now, and no longer what they said before."""
+        at = self.clock.micros()
+        async with self.db.batch() as batch:
+            batch.add(_REPLACED, {"conversation_id_": conversation_id, "kind_": kind, "at": at})
+            batch.add(_SAY, dict.fromkeys(feedback.c.keys()) | self._own(conversation_id) | {
+                "id": f"fb_{next(self._numbers):06d}", "about": conversation_id, "kind": kind, "score": score,
+                "source": "user", "given_by": "ana", "created_at": at,
+            })  # fmt: skip
+            self.changed(batch, conversation_id)
+
+    async def is_worth(self, conversation_id: str, amount_micros: int) -> None:
+        """A value came of it."""
+        number = f"val_{next(self._numbers):06d}"
+        async with self.db.batch() as batch:
+            batch.add(_VALUE, dict.fromkeys(value_event.c.keys()) | self._own(conversation_id) | {
+                "id": number, "name": "order", "amount_micros": amount_micros, "currency": "USD", "key": number,
+                "recorded_by": "shop", "created_at": self.clock.micros(),
+            })  # fmt: skip
+            self.changed(batch, conversation_id)
+
+    async def is_judged(self, conversation_id: str, turn_id: str, resolved: bool) -> None:
+        """A reviewer's verdict."""
+        async with self.db.batch() as batch:
+            batch.add(_JUDGE, dict.fromkeys(review_verdict.c.keys()) | self._own(conversation_id) | {
+                "id": f"ver_{next(self._numbers):06d}", "turn_id": turn_id, "resolved": int(resolved),
+                "sample": "routine", "inclusion_probability": 1.0, "reviewer": f"r{next(self._numbers)}",
+                "created_at": self.clock.micros(),
+            })  # fmt: skip
+            self.changed(batch, conversation_id)
+
+    def _own(self, conversation_id: str) -> dict[str, Any]:
+        return {
+            "tenant_id": self.tenant_id, "conversation_id": conversation_id, "agent": self.agent,
+            "release_id": self.release_id,
+        }  # fmt: skip
 
     def changed(self, batch: Batch, conversation_id: str) -> None:
         FactStore(self.db).changed(batch, self.tenant_id, conversation_id, at=self.clock.micros())

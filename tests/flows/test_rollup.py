@@ -18,7 +18,7 @@ from handrail.reports.series import Filters, summary
 from handrail.serving.conversations.tables import tool_call
 from tests.flows.desk import Desk
 from tests.flows.world import ANA, PROJECT, World, closed, until, world_over
-from tests.written import ANSWERED, DENIED, REFUND, Written
+from tests.written import ANSWERED, DENIED, FAILED, REFUND, Written
 
 ADMIN = Principal("default", "boss", frozenset({Role.ADMIN}))
 HOUR = 3600
@@ -108,6 +108,23 @@ class TestCounting:
         assert set(await any_world.services.facts.of([damaged, sound])) == {sound}
         assert await any_world.db.fetch_all(NOTES, {}) == []
         assert "rollup_failures_total 1.0" in any_world.services.metrics.render().decode()
+
+    async def test_late_words_verdicts_and_values_are_counted(
+        self, any_world: World, written: Written, clock: FrozenClock
+    ) -> None:
+        conversation_id = await written.conversation("ana", FAILED)
+        turn_id = await written.turn(conversation_id, FAILED)
+        clock.advance(25 * HOUR)
+        await catch_up(any_world.services, window)
+        await written.says(conversation_id, "thumb", 1)
+        await written.says(conversation_id, "thumb", -1)
+        await written.says(conversation_id, "csat", 2)
+        await written.is_worth(conversation_id, 70)
+        await written.is_judged(conversation_id, turn_id, True)
+        await catch_up(any_world.services, window)
+        sums = (await summary(any_world.db, everything())).conversations
+        assert (sums.thumbs_up, sums.thumbs_down, sums.csat_sum, sums.csat_count) == (0, 1, 2, 1)
+        assert (sums.value_micros, sums.completed, sums.resolved) == (70, 0, 1)
 
     async def test_a_refused_call_is_counted_by_its_code(self, any_world: World, written: Written) -> None:
         await written.conversation("ana", DENIED)

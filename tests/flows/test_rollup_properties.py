@@ -147,6 +147,19 @@ class _Machine(RuleBasedStateMachine):
         if self.known:
             self.runner.run(self.written.priced(list(self.known)[which % len(self.known)], cost))
 
+    @rule(
+        which=st.integers(0, 5),
+        said=st.sampled_from([("thumb", -1), ("thumb", 1), ("csat", 4), ("nps", 9), ("resolved", 0)]),
+    )
+    def is_rated_late(self, which: int, said: tuple[str, int]) -> None:
+        if self.known:
+            self.runner.run(self.written.says(list(self.known)[which % len(self.known)], *said))
+
+    @rule(which=st.integers(0, 5), amount=st.integers(1, 9))
+    def is_worth_something(self, which: int, amount: int) -> None:
+        if self.known:
+            self.runner.run(self.written.is_worth(list(self.known)[which % len(self.known)], amount))
+
     @rule(subject=st.sampled_from(["ana", "bo"]))
     def is_erased(self, subject: str) -> None:
         gone = [key for key, whose in self.known.items() if whose == subject]
@@ -163,6 +176,7 @@ class _Machine(RuleBasedStateMachine):
                 async with self.database.batch() as batch:
                     services.facts.forget(batch, "default", key)
                     services.background.approvals.delete_of_conversation(batch, "default", key)
+                    services.background.feedback.delete_of_conversation(batch, "default", key)
                     services.background.conversations.delete(batch, "default", key)
 
         self.runner.run(erase())
@@ -274,7 +288,16 @@ def test_sums_on_postgresql_are_those_of_counting_from_scratch(postgres_url: str
     async def make(clock: FrozenClock) -> Database:
         database = await PostgresDatabase.connect(postgres_url, clock, connections=4)
         async with database.batch() as batch:
-            for table in (*_ALL, "model_usage", "approval", "tool_call", "turn", "conversation"):
+            for table in (
+                *_ALL,
+                "model_usage",
+                "approval",
+                "feedback",
+                "value_event",
+                "tool_call",
+                "turn",
+                "conversation",
+            ):
                 batch.add(Prepared(delete(metadata.tables[table])), {})
         return database
 

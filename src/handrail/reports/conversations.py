@@ -162,21 +162,24 @@ async def conversations(
     at, conversation_id = after or (None, None)
     given = plain | {"tenant_id": filters.tenant_id, "limit": limit + 1}
     rows = await db.scan(statement, given | ({} if after is None else {"at": at, "before": conversation_id}))
-    found = [ListedConversation.of(row) for row in rows[:limit]]
-    return Page(found, found[-1].cursor if len(rows) > limit else None)
+    found = sorted(map(ListedConversation.of, rows), key=lambda each: (each.started_at, each.conversation_id))
+    shown = found[::-1][:limit]
+    return Page(shown, shown[-1].cursor if len(rows) > limit else None)
 
 
 @lru_cache(maxsize=256)
 def _statement(names: Sequence[str], flags: Sequence[tuple[str, Any]], goes_on: bool) -> Prepared:
-    """The ids are found in an index alone; only what is shown is read from the table."""
+    """The ids are found in an index alone, and only what is shown is read from the table; who asks sorts that, or
+    SQLite would walk through all of the index for the order's sake."""
     order = (_f.c.started_at.desc(), _f.c.conversation_id.desc())
     ids = scoped(_f, _f.c.conversation_id).where(*(_GIVEN[name]() for name in names), *(_flag(*each) for each in flags))
     if goes_on:
         at, before = bindparam("at"), bindparam("before")
         ids = ids.where(_f.c.started_at <= at, or_(_f.c.started_at < at, _f.c.conversation_id < before))
     found = ids.order_by(*order).limit(bindparam("limit")).subquery()
-    shown = scoped(_f, *(_f.c[name] for name in _NAMES))
-    return Prepared(shown.where(_f.c.conversation_id.in_(select(found.c.conversation_id))).order_by(*order))
+    # The ids are the tenant's. Said again, SQLite would look for all rows of the tenant.
+    shown = select(*(_f.c[name] for name in _NAMES))
+    return Prepared(shown.where(_f.c.conversation_id.in_(select(found.c.conversation_id))))
 
 
 def _flag(name: str, value: Any) -> ColumnElement[bool]:

@@ -12,7 +12,10 @@ from sqlalchemy import Select, literal_column, select
 from handrail.core import json
 from handrail.db import Database, Prepared, Row, keys_of
 from handrail.insight.costs.tables import model_usage as _u
-from handrail.insight.scorecard import CallRecord, Transcript, TurnRecord, UsageRecord
+from handrail.insight.feedback.tables import feedback as _f
+from handrail.insight.feedback.tables import review_verdict as _v
+from handrail.insight.feedback.tables import value_event as _e
+from handrail.insight.scorecard import CallRecord, FeedbackRecord, Transcript, TurnRecord, UsageRecord
 from handrail.oversight.approvals.tables import approval as _a
 from handrail.serving.conversations.tables import conversation as _c
 from handrail.serving.conversations.tables import tool_call as _k
@@ -60,6 +63,23 @@ _USAGE = Prepared(
         _u.c.turn_id.in_(keys_of("turn_ids"))
     )
 )
+# What was replaced holds no more; words are nothing to count.
+_FEEDBACK = _of(
+    select(_f.c.conversation_id, _f.c.kind, _f.c.score, _f.c.created_at)
+    .where(_f.c.replaced_at.is_(None), _f.c.score.is_not(None))
+    .order_by(_f.c.created_at, _f.c.id),
+    _f.c.conversation_id,
+)
+_VERDICTS = _of(
+    select(_v.c.conversation_id, _v.c.resolved)
+    .where(_v.c.replaced_at.is_(None), _v.c.resolved.is_not(None))
+    .order_by(_v.c.created_at, _v.c.id),
+    _v.c.conversation_id,
+)
+_VALUES = _of(
+    select(_e.c.conversation_id, _e.c.amount_micros).where(_e.c.amount_micros.is_not(None)).order_by(_e.c.id),
+    _e.c.conversation_id,
+)
 _APPROVALS = _of(select(_a.c.turn_id), _a.c.conversation_id)
 
 
@@ -75,13 +95,16 @@ async def transcripts(db: Database, conversation_ids: Iterable[str]) -> Mapping[
     codes = await _codes(db, ids) if any(row["status"] == "failed" for row in calls) else {}
     usage = _grouped(await db.scan(_USAGE, {"turn_ids": _keys(row["id"] for row in turns)}), "turn_id")
     approvals = _grouped(await db.scan(_APPROVALS, ids), "turn_id")
+    said = [_grouped(await db.scan(each, ids), "conversation_id") for each in (_FEEDBACK, _VERDICTS, _VALUES)]
     calls_of = _grouped(calls, "turn_id")
     turns_of: dict[str, list[TurnRecord]] = defaultdict(list)
     for row in turns:
         of_turn = [_call(each, codes) for each in calls_of[row["id"]]]
         used = [_usage(each) for each in usage[row["id"]]]
         turns_of[row["conversation_id"]].append(_turn(row, of_turn, used, len(approvals[row["id"]])))
-    return {row["id"]: _transcript(row, turns_of[row["id"]]) for row in conversations}
+    return {
+        row["id"]: _transcript(row, turns_of[row["id"]], *(each[row["id"]] for each in said)) for row in conversations
+    }
 
 
 async def _codes(db: Database, ids: Mapping[str, str]) -> Mapping[str, str]:
@@ -97,7 +120,9 @@ def _code(result: str | None) -> str:
         return ""
 
 
-def _transcript(row: Row, turns: Sequence[TurnRecord]) -> Transcript:
+def _transcript(
+    row: Row, turns: Sequence[TurnRecord], feedback: Sequence[Row], verdicts: Sequence[Row], values: Sequence[Row]
+) -> Transcript:
     return Transcript(
         conversation_id=row["id"],
         tenant_id=row["tenant_id"],
@@ -107,6 +132,9 @@ def _transcript(row: Row, turns: Sequence[TurnRecord]) -> Transcript:
         channel=row["channel"],
         created_at=row["created_at"],
         turns=turns,
+        feedback=[FeedbackRecord(each["kind"], each["score"], each["created_at"]) for each in feedback],
+        verdicts=[bool(each["resolved"]) for each in verdicts],
+        values=[each["amount_micros"] for each in values],
     )
 
 
