@@ -27,6 +27,7 @@ from handrail.core.models import (
 from handrail.flows.cancel import cancel_turn
 from handrail.flows.model_call import GovernedModel
 from handrail.flows.services import ActiveTurn, Services, TurnLimits
+from handrail.insight.costs import PriceBook
 from handrail.insight.traces import TurnTrace
 from handrail.serving.models import ModelTier, Reply, ScriptedModel, calls
 from handrail.serving.resilience import BreakerPolicy, Breakers, BreakerState, Retries, Switchboard, Waits, model_key
@@ -261,6 +262,7 @@ class Asked:
             metrics=Metrics(),
             switches=Switchboard(),
             limits=TurnLimits(first_token_seconds=first_token_seconds),
+            prices=PriceBook(),
         )
         self.active = SimpleNamespace(
             release=SimpleNamespace(chain=chain),

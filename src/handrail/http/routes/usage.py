@@ -8,7 +8,7 @@ from handrail.flows.spending import READERS, USUALLY, budgets_of, usage_of, want
 from handrail.http.errors import json_response
 from handrail.http.openapi import answers, query, reads
 from handrail.http.requests import services_of, staff_of
-from handrail.http.schemas.usage import BudgetList, Usage
+from handrail.http.schemas.usage import BudgetList, UsageReport
 from handrail.insight.costs import GROUPS
 from handrail.protection.auth import Scope
 
@@ -24,7 +24,7 @@ TENANT = query("tenant", "Of another tenant: local operator only.")
         query("by", f"What lines are told apart by, of {', '.join(GROUPS)}, by comma.", default=USUALLY),
         TENANT,
     ),
-    responses=answers("calls, tokens and costs", Usage),
+    responses=answers("calls, tokens and costs", UsageReport),
 )
 async def get_usage(request: Request) -> Response:
     """Calls of models, their tokens and what they cost, of up to 92 days."""

@@ -27,7 +27,7 @@ class UsageLine(Resource):
     unpriced_calls: int = Field(ge=0, description="Calls that `cost_micros` does not cover.")
 
 
-class Usage(Resource):
+class UsageReport(Resource):
     """The ledger of some days."""
 
     object: Literal["usage"]
