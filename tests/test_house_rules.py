@@ -187,6 +187,7 @@ class TestTheWayOut:
         "serving/models/connections.py": "connects to addresses from `Egress.addresses`",
         "protection/auth/signing_keys.py": "its sessions are `outbound_session`",
         "insight/traces/exporter.py": "its sessions are `outbound_session`",
+        "protection/auth/oidc.py": "its sessions are `outbound_session`",
         "cli/chat.py": "a person's own command, to the address they typed",
         "cli/waiting.py": "the same session",
         "testing/fault_proxy.py": "a fault between a test and its own server",
@@ -203,7 +204,12 @@ class TestTheWayOut:
         assert strays == {}, "connect through handrail.egress: Egress.addresses or outbound_session"
 
     def test_is_taken_by_those_that_say_so(self) -> None:
-        own = ("serving/models/connections.py", "protection/auth/signing_keys.py", "insight/traces/exporter.py")
+        own = (
+            "serving/models/connections.py",
+            "protection/auth/signing_keys.py",
+            "protection/auth/oidc.py",
+            "insight/traces/exporter.py",
+        )
         for path in own:
             assert "handrail.egress" in (SOURCE / path).read_text(), path
             assert "ClientSession(" not in (SOURCE / path).read_text(), path

@@ -35,6 +35,7 @@ from handrail.oversight.escalations import EscalationRetention, EscalationStore
 from handrail.protection.audit import AuditStore, AuditTrail, audit_keys
 from handrail.protection.auth import (
     Authenticator,
+    IdentityProvider,
     KeyStore,
     SessionLimits,
     SessionStore,
@@ -87,6 +88,7 @@ from handrail.settings import (
     AdmissionSettings,
     AuthSettings,
     EncryptionSettings,
+    OidcSettings,
     ResilienceSettings,
     Settings,
     StoreSettings,
@@ -131,7 +133,9 @@ async def services_from(settings: Settings, clock: Clock | None = None) -> Async
     failures = _rate(clock, _failures(settings))
     attempts = FailedAttempts(failures, audit, clock, lambda: metrics.refused_by_rate("credentials"))
     tokens = _tokens(settings.auth, clock, egress)
-    authenticator = Authenticator(keys, clock, operator_token(settings.data_dir), tokens, attempts)
+    provider = _provider(settings.oidc, clock, egress)
+    operator, closed = operator_token(settings.data_dir), provider is not None
+    authenticator = Authenticator(keys, clock, operator, tokens, attempts, closed=closed)
     await authenticator.start()
     privacy = Privacy(Mint(audit_keys(settings.data_dir, settings.audit.secret).tokens), TokenVault(db))
     detector = Detector(thresholds=read_thresholds(settings.data_dir))
@@ -149,6 +153,7 @@ async def services_from(settings: Settings, clock: Clock | None = None) -> Async
         conversation_rates=_rate(clock, _conversations(settings)),
         token_rates=_rate(clock, wanted) if (wanted := _tokens_a_minute(settings)) else None,
         address_rates=_address_rates(settings, clock, metrics),
+        provider=provider,
         conversations=ConversationStore(db),
         leases=LeaseStore(db),
         streams=Streams(shared.streams.tap if shared else None),
@@ -199,6 +204,8 @@ async def services_from(settings: Settings, clock: Clock | None = None) -> Async
         if shared:
             await shared.close()
         await authenticator.close()
+        if provider is not None:
+            await provider.close()
         await connections.close()
         tool_runner.close()
         await encryption.close()
@@ -335,6 +342,31 @@ def _tokens(settings: AuthSettings, clock: Clock, egress: Egress) -> "TokenVerif
         reader(settings.keys, egress), clock, keep_seconds=settings.keep_seconds, stale_seconds=settings.stale_seconds
     )
     return TokenVerifier(keys, settings, clock)
+
+
+def _provider(settings: OidcSettings, clock: Clock, egress: Egress) -> "IdentityProvider | None":
+    if settings.issuer is None:
+        return None
+    from handrail.protection.auth.id_token import OidcTerms
+    from handrail.protection.auth.oidc import OidcProvider
+
+    assert settings.client_id is not None, "the settings have seen to it"
+    assert settings.address is not None, "the settings have seen to it"
+    terms = OidcTerms(
+        name=settings.name,
+        issuer=settings.issuer,
+        client_id=settings.client_id,
+        address=settings.address,
+        role_of=settings.role_of,
+        scopes=settings.scopes,
+        leeway_seconds=settings.leeway_seconds,
+        tenant=settings.tenant,
+        tenant_claim=settings.tenant_claim,
+        subject_claim=settings.subject_claim,
+        roles_claim=settings.roles_claim,
+        teams_claim=settings.teams_claim,
+    )
+    return OidcProvider(terms, settings.client_secret, clock, egress)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Deployment settings, read once from the environment (`HANDRAIL_...`); the agent's own are in its project."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
@@ -11,8 +12,11 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from handrail.core.addresses import Network, networks_of
 from handrail.core.errors import UsageError
 from handrail.core.prices import Budget, DeclaredPrice
+from handrail.core.principal import Role
 from handrail.egress import EgressRules, rules_of
 from handrail.insight.traces.exporter import headers_of
+
+LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 class TurnSettings(BaseModel):
@@ -266,6 +270,69 @@ class AuthSettings(BaseModel):
         return self
 
 
+class OidcSettings(BaseModel):
+    """`HANDRAIL_OIDC__...`: people sign in to the console at an identity provider; off without an issuer."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    issuer: str | None = Field(default=None, description="https address of the provider, as `iss` has it.")
+    client_id: str | None = Field(default=None, min_length=1, description="What the provider calls this server.")
+    client_secret: str | None = Field(default=None, min_length=1, description="None for a public client.")
+    address: str | None = Field(default=None, description="Where people reach this server: https://host[:port].")
+    name: str = Field(default="single sign-on", min_length=1, max_length=60, description="On the button.")
+    scopes: str = Field(default="openid profile", description="What is asked for, with `openid`.")
+    tenant: str = Field(default="default", min_length=1, description="Tenant of all without `tenant_claim`.")
+    tenant_claim: str | None = Field(default=None, description="Claim with the tenant.")
+    subject_claim: str = Field(default="sub", min_length=1, description="Claim with the subject.")
+    roles_claim: str = Field(default="roles", min_length=1, description="Claim with groups or roles.")
+    roles: str = Field(default="", description="What values of it mean: `value=role`, by comma; all others nothing.")
+    teams_claim: str | None = Field(default=None, description="Claim with teams.")
+    leeway_seconds: float = Field(default=30.0, ge=0, le=300, description="How far clocks may differ.")
+
+    @field_validator("roles")
+    @classmethod
+    def _are_roles(cls, text: str) -> str:
+        _roles_of(text)
+        return text
+
+    @field_validator("issuer", "address")
+    @classmethod
+    def _is_safe(cls, text: str | None) -> str | None:
+        parts = urlsplit(text or "https://none")
+        if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in LOOPBACK_NAMES):
+            raise ValueError(f"{text!r} is no https address")
+        if not parts.hostname or parts.query or parts.fragment:
+            raise ValueError(f"{text!r} is an address with a query or without a host")
+        return text
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> "OidcSettings":
+        if self.issuer and not (self.client_id and self.address and self.roles):
+            raise ValueError(
+                "signing in at a provider needs HANDRAIL_OIDC__CLIENT_ID, HANDRAIL_OIDC__ADDRESS and "
+                "HANDRAIL_OIDC__ROLES: nobody has a role that is not mapped"
+            )
+        if self.address:
+            _require_origin(self.address)
+        if "openid" not in self.scopes.split():
+            raise ValueError("HANDRAIL_OIDC__SCOPES needs 'openid'")
+        return self
+
+    @property
+    def role_of(self) -> Mapping[str, frozenset[Role]]:
+        return _roles_of(self.roles)
+
+
+def _roles_of(text: str) -> Mapping[str, frozenset[Role]]:
+    found: dict[str, frozenset[Role]] = {}
+    for part in _parts(text):
+        value, equals, role = (each.strip() for each in part.rpartition("="))
+        if not (equals and value and role in set(Role) - {Role.END_USER}):
+            raise ValueError(f"{part!r} is not `value=role` with a role of staff, such as `Ops=operator`")
+        found[value] = found.get(value, frozenset()) | {Role(role)}
+    return found
+
+
 class ConsoleSettings(BaseModel):
     """`HANDRAIL_CONSOLE__...`: signing in to the pages for people."""
 
@@ -394,6 +461,7 @@ class Settings(BaseSettings):
     audit: AuditSettings = AuditSettings()
     auth: AuthSettings = AuthSettings()
     encryption: EncryptionSettings = EncryptionSettings()
+    oidc: OidcSettings = OidcSettings()
     console: ConsoleSettings = ConsoleSettings()
     http: HttpSettings = HttpSettings()
     tls: TlsSettings = TlsSettings()

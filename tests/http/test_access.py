@@ -90,6 +90,8 @@ EXPECTATIONS: dict[str, Expects] = {
     "POST /console/switches/{switch_id}": Expects("operators page"),
     "GET /console/sign-in": Expects("everybody"),
     "POST /console/sign-in": Expects("everybody"),
+    "GET /console/sign-in/provider": Expects("everybody"),
+    "GET /console/sign-in/provider/callback": Expects("everybody"),
     "POST /console/sign-out": Expects("staff page"),
     "GET /console/account": Expects("staff page"),
     "POST /console/account/sessions": Expects("staff page"),

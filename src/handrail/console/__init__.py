@@ -17,6 +17,7 @@ from handrail.console.pages import (
     dashboard,
     feedback,
     jobs,
+    provider,
     reference,
     scorecard,
     sign_in,
@@ -28,6 +29,7 @@ from handrail.console.rendering import Renderer
 
 _SCREENS = (
     sign_in,
+    provider,
     chat,
     dashboard,
     conversations,

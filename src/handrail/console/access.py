@@ -10,8 +10,9 @@ from handrail.core.principal import Principal, Role
 from handrail.db import StoreUnavailable
 from handrail.flows.services import Services
 from handrail.flows.sign_in import SignedIn
-from handrail.protection.auth import Scope, Session, Unauthenticated
+from handrail.protection.auth import Scope, Session, Unauthenticated, Visit
 
+VISIT_SECONDS = 600
 STAFF = (Role.VIEWER, Role.REVIEWER, Role.APPROVER, Role.OPERATOR, Role.ADMIN)
 
 
@@ -109,6 +110,30 @@ def give_cookie(request: Request, response: Response, signed_in: SignedIn) -> No
     )
 
 
+def give_visit(request: Request, response: Response, visit: Visit) -> None:
+    """Let the browser keep what it needs when it comes back from the identity provider."""
+    response.set_cookie(
+        _visit_name(request),
+        visit.cookie,
+        max_age=VISIT_SECONDS,
+        path="/",
+        secure=request.url.scheme == "https",
+        httponly=True,
+        samesite="lax",
+    )
+
+
+def visit_of(request: Request, now: int) -> Visit | None:
+    """The visit that this browser is on."""
+    return Visit.of(request.cookies.get(_visit_name(request), ""), now)
+
+
+def take_visit(request: Request, response: Response) -> None:
+    """It is over, however it ended."""
+    secure = request.url.scheme == "https"
+    response.delete_cookie(_visit_name(request), path="/", secure=secure, httponly=True, samesite="lax")
+
+
 def take_cookie(request: Request, response: Response) -> None:
     """Let the browser forget the session."""
     secure = request.url.scheme == "https"
@@ -118,6 +143,10 @@ def take_cookie(request: Request, response: Response) -> None:
 def _cookie_name(request: Request) -> str:
     # Under this prefix browsers take the cookie from this very host only, and only over TLS.
     return "__Host-handrail" if request.url.scheme == "https" else "handrail"
+
+
+def _visit_name(request: Request) -> str:
+    return f"{_cookie_name(request)}-visit"
 
 
 def _is_local(request: Request) -> bool:

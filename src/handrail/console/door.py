@@ -63,7 +63,7 @@ class Door:
         principal = visitor.principal if visitor else None
         denied(services_of(request), principal, f"route:{request.method}|/console/{place}", code)
         if visitor is None:
-            return sign_in_page(self.renderer, onward=f"/console/{place}", status=401)
+            return sign_in_page(self.renderer, request, onward=f"/console/{place}", status=401)
         return self.renderer.page(
             "message.html",
             current=place,
@@ -88,10 +88,20 @@ def _refusal(visitor: Visitor | None, scope: Scope | None, roles: tuple[Role, ..
 
 
 def sign_in_page(
-    renderer: Renderer, *, onward: str, status: int = 200, error: str | None = None, link: str | None = None
+    renderer: Renderer,
+    request: Request,
+    *,
+    onward: str,
+    status: int = 200,
+    error: str | None = None,
+    link: str | None = None,
 ) -> Response:
     """The page that asks who one is; `onward` is where it leads afterwards."""
-    return renderer.page("sign_in.html", current="sign-in", status=status, onward=onward, error=error, link=link)
+    provider = services_of(request).provider
+    name = None if provider is None else provider.name
+    return renderer.page(
+        "sign_in.html", current="sign-in", status=status, onward=onward, error=error, link=link, provider=name
+    )
 
 
 def foreign_form(renderer: Renderer, request: Request, place: str) -> Response | None:

@@ -155,6 +155,7 @@ DATA_CLASSES: Mapping[str, Columns] = {
     "console_session": Columns(
         "id tenant_id roles scopes teams key_id hash created_at seen_at expires_at", staff="subject"
     ),
+    "provider_visit": Columns("hash tenant_id expires_at"),
     "sign_in_link": Columns("id tenant_id roles hash created_at expires_at used_at", staff="subject"),
     "erasure": Columns("tenant_id erased_at", derived="owner"),
     "audit_record": Columns("id tenant_id at action outcome actor target seq leaf", derived="body"),

@@ -18,6 +18,7 @@ KEPT: Mapping[str, str] = {
     "trace": "traces",
     **dict.fromkeys(("api_key", "sign_in_link"), "keys"),
     "console_session": "own end: the session's",
+    "provider_visit": "own end: twenty minutes after the visit began, at the next one",
     "switch": "switches",
     **dict.fromkeys(("outbox", "job_run"), "jobs"),
     "executor": "own end: a day after its process",

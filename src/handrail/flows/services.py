@@ -25,7 +25,7 @@ from handrail.insight.traces import OtlpExporter, TraceWriter, TurnTrace
 from handrail.oversight.approvals import ApprovalStore
 from handrail.oversight.escalations import EscalationStore
 from handrail.protection.audit import AuditTrail
-from handrail.protection.auth import Authenticator, KeyStore, SessionStore, SignInLinks
+from handrail.protection.auth import Authenticator, IdentityProvider, KeyStore, SessionStore, SignInLinks
 from handrail.protection.encryption import Encryption
 from handrail.protection.guardrails import Detector, OutputFilter, OutputScanner
 from handrail.protection.privacy import Privacy, Tokens
@@ -172,6 +172,7 @@ class Services:
     bus: Bus = field(default_factory=LocalBus)
     shared_rates: SharedRateLimiter | None = None
     address_rates: AddressRate | None = None
+    provider: IdentityProvider | None = None
     conversation_rates: Rate | None = None
     token_rates: Rate | None = None
     shared_streams: SharedStreams | None = None

@@ -1,20 +1,26 @@
-"""Signing in to the console: by an API key or a one-time link, for a session that can be ended at any time."""
+"""Signing in to the console: by an API key, a one-time link or an identity provider, for a session that can be ended
+at any time.
+"""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from handrail.core.errors import NotFound, UsageError
 from handrail.core.principal import Principal, Role
-from handrail.db import Conflict, Database
+from handrail.db import Batch, Conflict, Database
 from handrail.flows.services import Services
 from handrail.protection.audit import AuditEntry, AuditTrail
 from handrail.protection.auth import (
     CreatedLink,
+    IdentityProvider,
     PermissionDenied,
     Scope,
     Session,
     SignInLink,
     SignInLinks,
     Unauthenticated,
+    Visit,
+    use_visit,
 )
 
 FIRST_OPERATOR = "first-operator"
@@ -67,7 +73,7 @@ async def sign_in_by_key(services: Services, key: str) -> SignedIn:
         raise PermissionDenied(
             f"the key of {principal.subject!r} is an end user's: these pages are for staff; use it on the chat page"
         )
-    return await _begin(services, principal, None)
+    return await _begin(services, principal)
 
 
 async def sign_in_by_link(services: Services, text: str) -> SignedIn:
@@ -80,9 +86,26 @@ async def sign_in_by_link(services: Services, text: str) -> SignedIn:
     if link is None:
         raise _no_link()
     try:
-        return await _begin(services, link.principal, link)
+        return await _begin(services, link.principal, lambda batch, at: services.links.use(batch, link, at=at))
     except Conflict as used:
         raise _no_link() from used
+
+
+async def sign_in_by_provider(
+    services: Services, provider: IdentityProvider, visit: Visit, answer: Mapping[str, str]
+) -> SignedIn:
+    """Sign in who comes back from the identity provider; the answer is used up by that.
+
+    Raises:
+        Unauthenticated: it is not good, or was used.
+        PermissionDenied: they have no role here.
+        ProviderUnavailable: the provider can't be asked.
+    """
+    principal = await provider.principal(visit, answer)
+    try:
+        return await _begin(services, principal, lambda batch, at: use_visit(batch, visit, principal, at=at))
+    except Conflict as used:
+        raise Unauthenticated(f"this answer of {provider.name} was used before; begin again") from used
 
 
 async def sign_out(services: Services, by: Principal, session: Session) -> None:
@@ -148,11 +171,16 @@ def _of_link(operator: Principal, link: SignInLink) -> AuditEntry:
     return AuditEntry(link.tenant_id, "link.made", "done", target, operator, subject=link.subject, details=details)
 
 
-async def _begin(services: Services, principal: Principal, link: SignInLink | None) -> SignedIn:
+def _nothing_used(_batch: Batch, _at: int) -> None:
+    """A key signs in as often as its holder likes."""
+
+
+async def _begin(
+    services: Services, principal: Principal, use: Callable[[Batch, int], None] = _nothing_used
+) -> SignedIn:
     at = services.clock.micros()
     async with services.db.batch() as batch:
-        if link is not None:
-            services.links.use(batch, link, at=at)
+        use(batch, at)
         session, cookie = services.sessions.begin(batch, principal, at=at)
         services.audit.record(batch, _of_session("session.began", principal, session))
     return SignedIn(session, cookie)

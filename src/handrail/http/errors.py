@@ -55,6 +55,7 @@ STATUS: Mapping[str, int] = {
     "key_unavailable": 503,
     "kms_unavailable": 503,
     "signing_keys_unavailable": 503,
+    "provider_unavailable": 503,
     "switched_off": 503,
     "engine_unavailable": 503,
     "training_stopped": 503,

@@ -31,7 +31,7 @@ from handrail.protection.rate_limits import RateLimited
 
 HOME = "/console/approvals"
 # Only ever a page of this console: another address would make of the sign-in page a trap that carries our name.
-ONWARD = re.compile(r"/console/[A-Za-z0-9_/-]*")
+ONWARD = re.compile(r"/console/[A-Za-z0-9_/-]{0,160}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +49,8 @@ class SignInPages:
             return RedirectResponse(onward, 303)
         if link is not None and await services_of(request).links.find(link) is None:
             text = "This link was used, or is older than ten minutes. Get a new one with `handrail keys link`."
-            return sign_in_page(self.renderer, onward=onward, status=401, error=text)
-        return sign_in_page(self.renderer, onward=onward, link=link)
+            return sign_in_page(self.renderer, request, onward=onward, status=401, error=text)
+        return sign_in_page(self.renderer, request, onward=onward, link=link)
 
     async def post(self, request: Request) -> Response:
         """Sign in by a key or a link; a session that was there before ends."""
@@ -63,9 +63,11 @@ class SignInPages:
         try:
             signed_in = await _signed_in(services_of(request), source_of(request), fields)
         except HandrailError as error:
-            _note(services_of(request), error)
-            return sign_in_page(self.renderer, onward=onward, status=_status(error), error=f"{error.message}.")
-        await _end_earlier(request)
+            note(services_of(request), error, "route:POST|/console/sign-in")
+            return sign_in_page(
+                self.renderer, request, onward=onward, status=status_of(error), error=f"{error.message}."
+            )
+        await end_earlier(request)
         response = RedirectResponse(onward, 303)
         give_cookie(request, response, signed_in)
         return response
@@ -109,7 +111,7 @@ class SignInPages:
 
 def onward_of(wanted: str) -> str:
     """Where to go after signing in: a page of this console, whatever was asked for."""
-    return wanted if ONWARD.fullmatch(wanted) and wanted != "/console/sign-in" else HOME
+    return wanted if ONWARD.fullmatch(wanted) and not wanted.startswith("/console/sign-in") else HOME
 
 
 def source_of(request: Request) -> str:
@@ -123,21 +125,29 @@ async def _signed_in(services: Services, source: str, fields: Fields) -> SignedI
     return await (sign_in_by_link(services, link) if link else sign_in_by_key(services, last_of(fields, "key").strip()))
 
 
-async def _end_earlier(request: Request) -> None:
+async def end_earlier(request: Request) -> None:
+    """End the session that the browser had before it signed in anew."""
     before = await visitor_of(request)
     if before is not None and before.session is not None:
         await sign_out(services_of(request), before.principal, before.session)
 
 
-def _note(services: Services, error: HandrailError) -> None:
+def note(services: Services, error: HandrailError, route: str) -> None:
+    """Put a refusal on record, and count it."""
     if isinstance(error, Unauthenticated | PermissionDenied):
-        denied(services, None, "route:POST|/console/sign-in", error.code)
+        denied(services, None, route, error.code)
     elif isinstance(error, RateLimited):
         services.metrics.refused_by_rate("sign-ins")
 
 
-def _status(error: HandrailError) -> int:
-    statuses: dict[type[HandrailError], int] = {Unauthenticated: 401, PermissionDenied: 403, RateLimited: 429}
+def status_of(error: HandrailError) -> int:
+    """The status of the sign-in page that says why not."""
+    statuses: dict[type[HandrailError], int] = {
+        Unauthenticated: 401,
+        PermissionDenied: 403,
+        NotFound: 404,
+        RateLimited: 429,
+    }
     return statuses.get(type(error), 503)
 
 
@@ -145,12 +155,16 @@ def _minute(at: int) -> str:
     return f"{iso(at)[:16].replace('T', ' ')} UTC"
 
 
+def _way(key_id: str) -> str:
+    return "a one-time link" if key_id.startswith("link_") else key_id.removeprefix("oidc:")
+
+
 def _line(session: Session, visitor: Visitor) -> dict[str, Any]:
     return {
         "id": session.id,
         "subject": session.subject,
         "roles": ", ".join(sorted(role.value for role in session.roles)),
-        "way": "a one-time link" if session.key_id.startswith("link_") else session.key_id,
+        "way": _way(session.key_id),
         "began": _minute(session.created_at),
         "seen": _minute(session.seen_at),
         "ends": _minute(session.expires_at),

@@ -69,12 +69,16 @@ class Authenticator:
         operator_token: str | None = None,
         tokens: "TokenVerifier | None" = None,
         attempts: Attempts | None = None,
+        *,
+        closed: bool = False,
     ) -> None:
         self._keys = keys
         self._clock = clock
         self._operator_token = operator_token
         self._tokens = tokens
         self._attempts = attempts
+        # People have another way in, so nobody is let in for want of keys.
+        self._closed = closed or tokens is not None
         # What worked before is looked at again whatever else comes from its address: many may share one.
         self._worked: dict[bytes, None] = {}
         self._recognised: dict[bytes, _Recognised] = {}
@@ -85,12 +89,12 @@ class Authenticator:
     @property
     def has_keys(self) -> bool:
         """Whether keys or tokens are configured, as of the last look; not having looked yet counts as yes."""
-        return self._tokens is not None or self._keys_exist is not False
+        return self._closed or self._keys_exist is not False
 
     def describe(self) -> str:
         """What callers are recognised by, for people."""
         if self._tokens is None:
-            return "api keys" if self.has_keys else "none: loopback only"
+            return "api keys" if self._closed or self.has_keys else "none: loopback only"
         return "api keys and tokens" if self._keys_exist is not False else "tokens"
 
     async def close(self) -> None:
@@ -217,7 +221,7 @@ class Authenticator:
 
     async def _keys_are_configured(self) -> bool:
         # Keys are never deleted: a yes holds for ever.
-        if self._keys_exist or self._tokens is not None:
+        if self._keys_exist or self._closed:
             return True
         if self._keys_exist is None or self._clock.monotonic() - self._asked_at >= TTL_SECONDS:
             await self._look()

@@ -96,13 +96,13 @@ def check_claims(claims: Mapping[str, Any], expected: ClaimNames, now: float) ->
     audience = claims.get("aud")
     if expected.audience not in (cast(Sequence[Any], audience) if isinstance(audience, list) else (audience,)):
         raise TokenRefused(f"it is not for {expected.audience!r}")
-    ends = _second(claims, "exp")
+    ends = second_of(claims, "exp")
     if ends is None:
         raise TokenRefused("it never expires; ask for tokens with 'exp'")
     if now >= ends + expected.leeway_seconds:
         raise TokenRefused("it has expired; get a new one")
     for name in ("nbf", "iat"):
-        begins = _second(claims, name)
+        begins = second_of(claims, name)
         if begins is not None and now < begins - expected.leeway_seconds:
             raise TokenRefused(f"it is not valid yet ({name!r} lies ahead)")
     return ends + expected.leeway_seconds
@@ -114,14 +114,14 @@ def principal_of_claims(claims: Mapping[str, Any], names: ClaimNames) -> Princip
     Raises:
         TokenRefused: subject or tenant is missing, malformed or reserved.
     """
-    subject = _name(claims, names.subject_claim)
+    subject = name_of(claims, names.subject_claim)
     if subject in RESERVED:
         raise TokenRefused(f"its subject {subject!r} is reserved for the server's own machine")
-    tenant = names.tenant if names.tenant_claim is None else _name(claims, names.tenant_claim)
+    tenant = names.tenant if names.tenant_claim is None else name_of(claims, names.tenant_claim)
     known = {role.value for role in Role}
-    roles = frozenset(Role(role) for role in _texts(claims, names.roles_claim) if role in known)
+    roles = frozenset(Role(role) for role in texts_of(claims, names.roles_claim) if role in known)
     staff = roles - {Role.END_USER}
-    scopes = frozenset(_texts(claims, names.scopes_claim))
+    scopes = frozenset(texts_of(claims, names.scopes_claim))
     if names.scopes_claim is not None and not scopes:
         # Without any a principal may do all that its role allows: here that would turn a lack into everything.
         raise TokenRefused(f"it has no scopes in {names.scopes_claim!r}")
@@ -132,11 +132,12 @@ def principal_of_claims(claims: Mapping[str, Any], names: ClaimNames) -> Princip
         scopes,
         # Says in the audit log how they came in; it also keeps them apart from every principal of our own.
         f"jwt:{names.issuer}",
-        frozenset(_texts(claims, names.teams_claim)) if staff else frozenset(),
+        frozenset(texts_of(claims, names.teams_claim)) if staff else frozenset(),
     )
 
 
-def _second(claims: Mapping[str, Any], name: str) -> float | None:
+def second_of(claims: Mapping[str, Any], name: str) -> float | None:
+    """A time among claims; raises `TokenRefused` for what is none."""
     value = claims.get(name)
     if value is None:
         return None
@@ -147,14 +148,15 @@ def _second(claims: Mapping[str, Any], name: str) -> float | None:
     return float(value)
 
 
-def _name(claims: Mapping[str, Any], claim: str) -> str:
+def name_of(claims: Mapping[str, Any], claim: str) -> str:
+    """A name of a person or a tenant; raises `TokenRefused` for anything else."""
     value = _claim(claims, claim)
     if not isinstance(value, str) or not 1 <= len(value) <= 200 or not value.isprintable() or value != value.strip():
         raise TokenRefused(f"its {claim!r} is not a name of 1 to 200 characters")
     return value
 
 
-def _texts(claims: Mapping[str, Any], claim: str | None) -> list[str]:
+def texts_of(claims: Mapping[str, Any], claim: str | None) -> list[str]:
     """A list of texts, or one text of words as `scope` is."""
     value = None if claim is None else _claim(claims, claim)
     if isinstance(value, str):

@@ -232,8 +232,11 @@ def _algorithms(key: Key) -> frozenset[str]:
     return frozenset({"EdDSA", "Ed25519"}) if isinstance(key, OKPKey) and key.curve_name == "Ed25519" else frozenset()
 
 
-def reader(place: str, egress: Egress | None = None) -> Read:
+def reader(place: str, egress: Egress | None = None, *, declared: frozenset[str] | None = None) -> Read:
     """How to read keys at an https address, or in a file.
+
+    Args:
+        declared: hosts that the deployment named; that of `place` when left out.
 
     Raises:
         UsageError: the address is not https; plain http is for an issuer on this machine.
@@ -241,25 +244,30 @@ def reader(place: str, egress: Egress | None = None) -> Read:
     parts = urlsplit(place)
     if parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOCAL):
         way_out = egress or Egress()
-        return lambda: _fetch(place, way_out)
+        named = frozenset({parts.hostname or ""}) if declared is None else declared
+        return lambda: _fetch(place, way_out, named)
     if "://" in place:
         raise UsageError(f"HANDRAIL_AUTH__KEYS: {place!r} is neither an https address nor a file")
     return lambda: asyncio.to_thread(Path(place).read_bytes)
 
 
-async def _fetch(address: str, egress: Egress) -> bytes:
+async def _fetch(address: str, egress: Egress, declared: frozenset[str]) -> bytes:
     timeout = aiohttp.ClientTimeout(total=FETCH_SECONDS)
-    issuer = frozenset({urlsplit(address).hostname or ""})
     async with (
-        outbound_session(egress, declared=issuer, timeout=timeout) as session,
+        outbound_session(egress, declared=declared, timeout=timeout) as session,
         # A redirect could lead inside the network, or away from TLS.
         session.get(address, allow_redirects=False) as response,
     ):
         if response.status != 200:
             raise ValueError(f"status {response.status}")
-        body = bytearray()
-        async for piece in response.content.iter_chunked(16_384):
-            body += piece
-            if len(body) > MOST_BYTES:
-                raise ValueError(f"over {MOST_BYTES} bytes")
-        return bytes(body)
+        return await bounded(response)
+
+
+async def bounded(response: aiohttp.ClientResponse) -> bytes:
+    """The body; raises `ValueError` for one that is no set of keys, whatever it is."""
+    body = bytearray()
+    async for piece in response.content.iter_chunked(16_384):
+        body += piece
+        if len(body) > MOST_BYTES:
+            raise ValueError(f"over {MOST_BYTES} bytes")
+    return bytes(body)

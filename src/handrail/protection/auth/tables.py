@@ -43,6 +43,16 @@ console_session = Table(
     Index("ix_console_session_expires_at", "expires_at"),
 )
 
+# Answers of an identity provider that signed somebody in: each does so once.
+provider_visit = Table(
+    "provider_visit",
+    metadata,
+    Column("hash", Text, primary_key=True),
+    Column("tenant_id", Text, nullable=False),
+    micros("expires_at"),
+    Index("ix_provider_visit_expires_at", "expires_at"),
+)
+
 sign_in_link = Table(
     "sign_in_link",
     metadata,

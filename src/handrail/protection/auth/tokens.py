@@ -1,5 +1,6 @@
 """Tokens of the deployment's identity provider: verified once, then remembered until they expire."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from joserfc import jwt
@@ -57,16 +58,28 @@ class TokenVerifier:
             TokenRefused: it is not good.
             SigningKeysUnavailable: nobody can tell.
         """
+        claims, ends, generation = await self._checked(text)
+        principal = principal_of_claims(claims, self._expected)
+        self._remember(fingerprint, _Verified(principal, int(ends * 1_000_000)), generation)
+        return principal
+
+    async def claims(self, text: str) -> Mapping[str, object]:
+        """What a token says whose signature, issuer, audience and times are good; nothing of it is remembered.
+
+        Raises:
+            TokenRefused: they are not.
+            SigningKeysUnavailable: nobody can tell.
+        """
+        return (await self._checked(text))[0]
+
+    async def _checked(self, text: str) -> tuple[dict[str, object], float, int]:
         header = header_of(text, self._keys.algorithms)
         key = await self._keys.for_token(header.alg, header.kid)
         if key is None:
             raise TokenRefused("no key of its issuer fits it")
         generation = self._keys.generation
         claims = _verified_claims(text, key, header.alg)
-        ends = check_claims(claims, self._expected, self._clock.micros() / 1_000_000)
-        principal = principal_of_claims(claims, self._expected)
-        self._remember(fingerprint, _Verified(principal, int(ends * 1_000_000)), generation)
-        return principal
+        return claims, check_claims(claims, self._expected, self._clock.micros() / 1_000_000), generation
 
     def _remember(self, fingerprint: bytes, verified: _Verified, generation: int) -> None:
         if generation != self._generation:
