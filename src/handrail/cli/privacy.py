@@ -1,7 +1,7 @@
 """`handrail privacy`: find personal data in texts, and measure how well it is found."""
 
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 import typer
 
 if TYPE_CHECKING:
+    from handrail.protection.privacy import Span
     from handrail.protection.privacy.evaluation import Evaluation, Row
     from handrail.settings import Settings
 
@@ -18,6 +19,7 @@ DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Where data liv
 DatabaseUrl = Annotated[str | None, typer.Option("--database-url", help="postgresql://... instead of SQLite.")]
 Subject = Annotated[str, typer.Argument(help="The user, as they stand in their key or token.")]
 Tenant = Annotated[str | None, typer.Option(help="Theirs (default: default).")]
+Presidio = Annotated[bool, typer.Option("--presidio", help="Ask Presidio too; an extra that is installed apart.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")]
 
 
@@ -26,13 +28,14 @@ def scan(
     data: Annotated[
         Path | None, typer.Argument(help='JSON Lines of {"id", "text", "previous"?}; standard input if left out.')
     ] = None,
+    presidio: Presidio = False,
 ) -> None:
     """Answer every line with {"id", "spans": [[start, end, type, score]]}."""
     from handrail.core.json import dumps
-    from handrail.protection.privacy import find_personal_data
 
+    find = _detector(presidio)
     for row in _rows(data):
-        spans = [list(span) for span in find_personal_data(row.text, row.previous)]
+        spans = [list(span) for span in find(row.text, row.previous)]
         sys.stdout.write(dumps({"id": row.row_id, "spans": spans}) + "\n")
         sys.stdout.flush()
 
@@ -41,16 +44,26 @@ def scan(
 def evaluate_detector(
     data: Annotated[Path, typer.Argument(help='JSON Lines of {"text", "spans": [[start, end, type]], "previous"?}.')],
     as_json: AsJson = False,
+    presidio: Presidio = False,
 ) -> None:
     """Measure recall, precision, clean rows flagged and time a row, with 95 % intervals."""
     from handrail.core.json import dumps
-    from handrail.protection.privacy import find_personal_data
     from handrail.protection.privacy.evaluation import evaluate
 
-    rows = list(_rows(data))
-    find_personal_data("warm up: ann lee, 12 high street")
-    found = evaluate(find_personal_data, rows)
+    rows, find = list(_rows(data)), _detector(presidio)
+    find("warm up: ann lee, 12 high street", None)
+    found = evaluate(find, rows)
     typer.echo(dumps(found.figures()) if as_json else _table(found))
+
+
+def _detector(presidio: bool) -> "Callable[[str, str | None], list[Span]]":
+    from handrail.protection.privacy import find_personal_data
+
+    if not presidio:
+        return find_personal_data
+    from handrail.protection.privacy.presidio import with_presidio
+
+    return with_presidio()
 
 
 @app.command()
