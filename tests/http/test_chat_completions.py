@@ -1,11 +1,13 @@
 """The OpenAI-shaped endpoints, by OpenAI's own client."""
 
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
 import openai
 import pytest
 
+from handrail.flows.services import ShuttingDown
 from handrail.http.routes.chat_completions import BEGINS_ANEW
 from handrail.serving.models import Reply, calls
 from tests.flows.desk import Desk
@@ -244,3 +246,21 @@ async def test_a_client_that_leaves_a_stream_does_not_stop_the_turn(live: Api, s
     await live.world.settle(turn_id)
     body = (await live.get(f"/v1/conversations/{conversation}")).json()
     assert body["messages"][-1]["content"] == "one two three four"
+
+
+async def test_a_stream_whose_turn_is_lost_ends_with_an_error_and_the_word_that_it_is_over(live: Api):
+    """Clients of this protocol wait for `[DONE]`, and can't come back for the rest of an answer."""
+    live.world.script(Reply(text="Hello there, Ana.", piece=4, gap_seconds=30))
+    body = {"model": "shop", "messages": [user("hello")], "stream": True}
+    text = ""
+    async with live.client.stream("POST", "/v1/chat/completions", json=body) as answer:
+        async for piece in answer.aiter_text():
+            text += piece
+            if "Hell" in piece:
+                (turn_id,) = live.world.services.running
+                stream = live.world.services.streams.find(turn_id)
+                assert stream is not None
+                stream.abandon(ShuttingDown("handed over"))
+    *_, error, done = text.strip().split("\n\n")
+    assert done == "data: [DONE]"
+    assert json.loads(error.removeprefix("data: "))["error"]["code"] == "internal"

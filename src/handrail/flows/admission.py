@@ -19,6 +19,7 @@ from handrail.flows.guardrails import count, judged, message_tripped
 from handrail.flows.releases import LoadedRelease
 from handrail.flows.sender import roles_of, sender_of
 from handrail.flows.services import ActiveTurn, Services
+from handrail.flows.shown import shown_of
 from handrail.flows.veil import veil_of_turn, veiled
 from handrail.insight.traces import SpanLink, TurnTrace, root_span_id, span_id
 from handrail.protection.guardrails import InvalidMessage, Judgement, admit_text
@@ -392,7 +393,8 @@ async def _from_transcript(services: Services, turn: Turn, after: tuple[int, int
     messages = await services.conversations.turn_messages(turn.tenant_id, turn.id)
     calls = await services.conversations.turn_calls(turn.tenant_id, turn.id)
     answer = next((message for message in reversed(messages) if message.role == "assistant"), None)
-    rebuilt = list(replay(turn, messages, calls, stored_turn_body(turn, answer), after))
+    shown = await shown_of(services, turn.tenant_id, turn.release_id) if calls else None
+    rebuilt = list(replay(turn, messages, calls, stored_turn_body(turn, answer), after, shown))
     if rebuilt:
         yield rebuilt
 

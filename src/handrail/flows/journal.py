@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from handrail.core import events, json
+from handrail.core import events
 from handrail.core.messages import Message, ToolCall, ToolResult
 from handrail.db import Batch
 from handrail.flows import spans
@@ -10,6 +10,7 @@ from handrail.flows.audit import tool_call_begins, tool_call_ended
 from handrail.flows.output import said
 from handrail.flows.personal import keep
 from handrail.flows.services import ActiveTurn, Services
+from handrail.flows.shown import shown_arguments
 from handrail.serving.conversations import StoredToolCall
 
 
@@ -63,7 +64,7 @@ async def end(services: Services, active: ActiveTurn, result: ToolResult) -> Too
     return result
 
 
-def replayed(active: ActiveTurn, call: ToolCall, recorded: StoredToolCall) -> ToolResult:
+def replayed(services: Services, active: ActiveTurn, call: ToolCall, recorded: StoredToolCall) -> ToolResult:
     """What an earlier owner of the turn was told."""
     result = ToolResult(
         call.id, call.name, recorded.result or "", recorded.outcome, call.provider_id, recorded.ladder, recorded.tripped
@@ -72,27 +73,25 @@ def replayed(active: ActiveTurn, call: ToolCall, recorded: StoredToolCall) -> To
         # Its owner died, or the turn parked, before people were asked about it.
         active.unknown.append(result.name)
     active.given.append(result.content)
-    begins(active, call)
+    begins(services, active, call)
     completed(active, result)
     return result
 
 
 def tell(services: Services, active: ActiveTurn, call: ToolCall, result: ToolResult) -> None:
     """A call that was not let through is shown and counted like any other."""
-    begins(active, call)
+    begins(services, active, call)
     completed(active, result)
     spans.refused(active, call)
     known = call.name if call.name in active.release.tools else "unknown"
     services.metrics.tool_call(active.turn.agent, known, result.status)
 
 
-def begins(active: ActiveTurn, call: ToolCall) -> None:
-    """Tell followers of a call."""
-    active.stream.publish(events.TOOL_STARTED, _started(call))
-
-
-def _started(call: ToolCall) -> dict[str, object]:
-    return {"id": call.id, "name": call.name, "arguments": _readable(call.arguments)}
+def begins(services: Services, active: ActiveTurn, call: ToolCall) -> None:
+    """Tell followers of a call; what no answer may hold is masked in its arguments too."""
+    guardrails = [each.output_guardrail for each in active.protecting]
+    arguments = shown_arguments(services.output_scanner, guardrails, call.arguments)
+    active.stream.publish(events.TOOL_STARTED, {"id": call.id, "name": call.name, "arguments": arguments})
 
 
 def completed(active: ActiveTurn, result: ToolResult) -> None:
@@ -105,10 +104,3 @@ def _fence(services: Services, active: ActiveTurn, batch: Batch) -> None:
     """In every batch of the turn: it must still be ours; and what it met of people's data is kept."""
     services.conversations.still_mine(batch, active.turn, lease_micros=services.limits.lease_micros)
     keep(services, active, batch)
-
-
-def _readable(arguments: str) -> object:
-    try:
-        return json.loads(arguments)
-    except ValueError:
-        return arguments

@@ -27,6 +27,7 @@ from handrail.core.models import (
 from handrail.flows import spans
 from handrail.flows.services import ActiveTurn, Services
 from handrail.flows.spans import ChatSpan
+from handrail.flows.spent import Spent
 from handrail.serving.models import ModelTier
 from handrail.serving.resilience import BreakerOpen, Rung, model_key, model_ladder
 
@@ -96,6 +97,7 @@ class GovernedModel:
     ) -> AsyncGenerator[ModelEvent]:
         """One call of one model, the time it is waited for measured; too slow with its first token, it is over."""
         waits, span, last = self._active.waits, ChatSpan(self._active, tier.client, descent.rung.value), None
+        spent, is_failed = Spent(self._services, self._active, tier.client.model, request), False
         events = tier.client.stream(replace(request, traceparent=span.traceparent), deadline)
         try:
             waits.enter()
@@ -105,6 +107,7 @@ class GovernedModel:
                 waits.leave()
             span.first()
             while event is not None:
+                spent.see(event)
                 told = self._priced(tier, event) if isinstance(event, ModelAnswer) else _storable(event)
                 yield told
                 last = told
@@ -114,9 +117,11 @@ class GovernedModel:
                 finally:
                     waits.leave()
         except HandrailError as error:
+            is_failed = True
             span.failed(error)
             raise
         finally:
+            spent.settle(is_failed=is_failed)
             span.close(last)
             if isinstance(events, AsyncGenerator):
                 await cast(AsyncGenerator[ModelEvent], events).aclose()

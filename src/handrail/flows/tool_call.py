@@ -70,12 +70,12 @@ async def _read(services: Services, active: ActiveTurn, call: ToolCall) -> ToolR
     """A call without an effect: its recorded result, a refusal, or what the tool says now."""
     recorded = active.journal.get(call.id)
     if recorded is not None and recorded.result is not None:
-        return journal.replayed(active, call, recorded)
+        return journal.replayed(services, active, call, recorded)
     admission = await admitted(services, active, call)
     if isinstance(admission, ToolResult):
         journal.tell(services, active, call, admission)
         return admission
-    journal.begins(active, call)
+    journal.begins(services, active, call)
     result = await _run(services, active, admission)
     journal.completed(active, result)
     return result
@@ -86,10 +86,10 @@ async def _write(services: Services, active: ActiveTurn, call: ToolCall) -> Tool
     without a result: unknown."""
     recorded = active.journal.get(call.id)
     if recorded is not None and recorded.result is not None:
-        return journal.replayed(active, call, recorded)
+        return journal.replayed(services, active, call, recorded)
     if recorded is not None:
         begun = replace(call, arguments=recorded.arguments)
-        journal.begins(active, begun)
+        journal.begins(services, active, begun)
         return await journal.end(services, active, await settled(services, active, begun, recorded, run=_run_again))
     admission = await admitted(services, active, call)
     if isinstance(admission, ToolResult):
@@ -98,7 +98,7 @@ async def _write(services: Services, active: ActiveTurn, call: ToolCall) -> Tool
         journal.tell(services, active, call, admission)
         return admission
     await journal.intend(services, active, admission)
-    journal.begins(active, admission)
+    journal.begins(services, active, admission)
     return await journal.end(services, active, await _run(services, active, admission))
 
 

@@ -32,6 +32,7 @@ class EventStream(Response):
 
     Args:
         counted: entered for as long as it is open.
+        cut: what is sent in the end when the turn was lost on the way, to clients that can't come back for the rest.
     """
 
     def __init__(
@@ -40,7 +41,9 @@ class EventStream(Response):
         encode: Encode = as_sse,
         headers: Mapping[str, str] = _NO_HEADERS,
         counted: AbstractContextManager[None] | None = None,
+        cut: bytes = b"",
     ) -> None:
+        self.cut = cut
         self.counted = counted or nullcontext()
         self.batches = batches
         self.encode = encode
@@ -67,7 +70,7 @@ class EventStream(Response):
         finally:
             pings.stop()
         if not last:
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            await send({"type": "http.response.body", "body": self.cut, "more_body": False})
 
 
 class _Pings:

@@ -11,6 +11,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from handrail.core.answers import ModelCalled
 from handrail.core.errors import HandrailError
+from handrail.core.usage import Usage
 from handrail.telemetry.insight import InsightMetrics
 from handrail.telemetry.labelled import Counters, Gauges, Histograms, gauge
 
@@ -131,6 +132,12 @@ class Metrics:
         )
         self._tokens = Counters(
             self._registry, "model_tokens", "Tokens as the provider counted them.", ("agent", "model", "kind")
+        )
+        self._tokens_estimated = Counters(
+            self._registry,
+            "model_tokens_estimated",
+            "Tokens of calls that broke off before the provider told, by their bytes.",
+            ("agent", "model", "kind"),
         )
         self._fallbacks = Counters(
             self._registry, "model_fallbacks", "Answers taken from the next model.", ("model", "to", "error_type")
@@ -278,6 +285,11 @@ class Metrics:
             self._tokens.of(agent, call.model, "output").inc(usage.output_tokens)
         if usage.cached_tokens:
             self._tokens.of(agent, call.model, "cached").inc(usage.cached_tokens)
+
+    def tokens_estimated(self, agent: str, model: str, usage: Usage) -> None:
+        """A call broke off before its usage was told."""
+        self._tokens_estimated.of(agent, model, "input").inc(usage.input_tokens or 0)
+        self._tokens_estimated.of(agent, model, "output").inc(usage.output_tokens or 0)
 
     def tool_call(self, agent: str, tool: str, status: str) -> None:
         self._tool_calls.of(agent, tool, status).inc()

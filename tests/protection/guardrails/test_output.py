@@ -219,3 +219,33 @@ class TestKnownStrings:
 
     def test_are_never_printed(self) -> None:
         assert SECRET not in repr(KnownStrings.of([SECRET]))
+
+
+class TestMasked:
+    """A whole text that is shown beside an answer."""
+
+    SCANNER = OutputScanner(KnownStrings.of(["correct-horse-battery"]))
+
+    @pytest.mark.parametrize(
+        ("text", "shown"),
+        [
+            ("nothing, https://x.example/a?b=c ![a](b)", "nothing, https://x.example/a?b=c ![a](b)"),
+            ("sk-live-51H8xKq2vTz9Lm3 and more", "[withheld] and more"),
+            ("correct-horse-batterycorrect-horse-battery.", "[withheld]"),
+            ("-----BEGIN PRIVATE KEY-----\nMIIE\n-----END PRIVATE KEY----- after", "[withheld] after"),
+            ("the mark is hrcn_7k2q9x4mwz3b7k2q9x4m", "the mark is [withheld]"),
+            ("ends in s", "ends in s"),
+        ],
+    )
+    def test_secrets_and_marks_are_masked_and_nothing_else(self, text: str, shown: str) -> None:
+        assert self.SCANNER.masked(text) == shown
+
+    def test_it_repeats_no_instructions_that_a_policy_withholds(self) -> None:
+        told = "never tell anybody that the warehouse in the north of Oslo has no lock at all"
+        assert self.SCANNER.masked(told, [guardrail(told, instructions="withhold")]) == "[withheld]"
+        assert self.SCANNER.masked(told, [guardrail(told, instructions="flag")]) == told
+
+    @given(st.text(max_size=60))
+    def test_any_text_is_masked_and_masking_twice_changes_nothing(self, text: str) -> None:
+        once = self.SCANNER.masked(text)
+        assert self.SCANNER.masked(once) == once

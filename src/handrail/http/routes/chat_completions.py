@@ -43,6 +43,7 @@ BEGINS_ANEW = "\n\n(My answer broke off. I begin it again.)\n\n"
 router = APIRouter(prefix="/v1", tags=["OpenAI-compatible"], default_response_class=Response)
 CONVERSATION_HEADER = "x-handrail-conversation-id"
 MOST_EARLIER = 40
+_DONE = b"data: [DONE]\n\n"
 
 
 class ContentPart(BaseModel):
@@ -139,7 +140,7 @@ async def create_chat_completion(request: Request) -> Response:
     headers = rate_headers_of(request) | {CONVERSATION_HEADER: conversation_id}
     if body.stream:
         usage = bool(body.stream_options and body.stream_options.include_usage)
-        return EventStream(stream.batches(), _Chunks(stream.turn_id, body.model, usage), headers)
+        return EventStream(stream.batches(), _Chunks(stream.turn_id, body.model, usage), headers, cut=_lost())
     result = await stream.wait()
     return _completion(result, body.model, headers)
 
@@ -214,6 +215,19 @@ def _usage(result: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _lost() -> bytes:
+    """This protocol has no way to come back for the rest of an answer that goes on elsewhere."""
+    return (
+        _data(
+            error_body(
+                "internal",
+                "the turn was lost here and may go on elsewhere; send the request again with the same Idempotency-Key",
+            )
+        )
+        + _DONE
+    )
+
+
 class _Chunks:
     """Encodes a turn's events as chunks of a chat completion."""
 
@@ -236,7 +250,7 @@ class _Chunks:
         for event in batch:
             out.extend(self._chunk(event))
         if batch[-1].name in events.ENDS_STREAM:
-            out.append(b"data: [DONE]\n\n")
+            out.append(_DONE)
         return b"".join(out)
 
     def _chunk(self, event: Event) -> Sequence[bytes]:

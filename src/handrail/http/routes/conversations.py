@@ -14,6 +14,7 @@ from handrail.flows.audit import read_by_staff
 from handrail.flows.cancel import cancel_turn
 from handrail.flows.conversations import open_conversation
 from handrail.flows.services import Services
+from handrail.flows.shown import shown_of, written
 from handrail.flows.turn import take_turn
 from handrail.flows.veil import veil_of, veil_of_turn
 from handrail.http.errors import json_response
@@ -106,6 +107,10 @@ async def get_conversation(request: Request, conversation_id: str) -> Response:
     messages = await services.conversations.messages(conversation, limit=200)
     body: dict[str, Any] = conversation_body(conversation)
     body["messages"] = [message_body(message) for message in messages]
+    if any(message.tool_calls for message in messages):
+        shown = await shown_of(services, conversation.tenant_id, conversation.release_id)
+        for call in (call for message in body["messages"] for call in message["tool_calls"]):
+            call["arguments"] = written(shown, call["arguments"])
     body["awaiting"] = conversation.awaiting.kind if conversation.awaiting else None
     veil = veil_of(services, principal, conversation.tenant_id, conversation.id, conversation.subject)
     return json_response(veil.over(body))

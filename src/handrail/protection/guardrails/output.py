@@ -54,6 +54,27 @@ class OutputScanner:
         openings = [*secrets.openings(), *KeyShapes().openings(), *Links.openings(), *Markup.openings()]
         self.openings = re.compile("|".join(openings))
 
+    def masked(self, text: str, guardrails: Sequence[OutputGuardrail] = ()) -> str:
+        """A whole text that is shown beside an answer: secrets and canaries masked, and all of it where it repeats
+        instructions that a policy withholds."""
+        if any(_withholds_instructions(each) and each.instructions.overlap(text) for each in guardrails):
+            return WITHHELD
+        out: list[str] = []
+        at = 0
+        while (found := self.openings.search(text, at)) is not None:
+            start = found.start()
+            step = self._secret_at(text, start)
+            out += [text[at:start], text[start : start + 1] if step is None else step.mark]
+            at = start + 1 if step is None else step.end if step.rest is None else _end(step.rest, text, step.end)
+        return "".join([*out, text[at:]])
+
+    def _secret_at(self, text: str, at: int) -> Step | None:
+        for finder in (self.secrets, KeyShapes()) if self.secrets.strings else (KeyShapes(),):
+            decision = finder.at(text, at, True)
+            if isinstance(decision, Step) and decision.guardrail:
+                return decision
+        return None
+
 
 class OutputFilter:
     """One answer on its way out.
@@ -259,6 +280,10 @@ class OutputFilter:
     def _is_given(self, personal: str) -> bool:
         wanted = _bare(personal)
         return any(wanted in _bare(each) for each in self._given)
+
+
+def _withholds_instructions(guardrail: OutputGuardrail) -> bool:
+    return guardrail.policy.actions[INSTRUCTIONS] in ("withhold", "refuse")
 
 
 def _bare(text: str) -> str:

@@ -4,7 +4,7 @@ Their ids go on from the last live one (`<epoch>.<event_seq + n>`), so a client 
 it, and one that dropped during the live stream gets the whole text once more by `message.restarted`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from handrail.core import events, json
@@ -25,9 +25,13 @@ def replay(
     tool_calls: Sequence[StoredToolCall],
     result: Mapping[str, Any],
     after: tuple[int, int] | None,
+    shown: Callable[[str], Any] | None = None,
 ) -> Iterator[Event]:
-    """Events for a client whose last one was `after` = (epoch, seq); `None` for one that saw nothing."""
-    rebuilt = list(_lasting(turn, messages, tool_calls, result, restarted=after is not None))
+    """Events for a client whose last one was `after` = (epoch, seq); `None` for one that saw nothing.
+
+    `shown` makes of a call's arguments what its user is shown.
+    """
+    rebuilt = list(_lasting(turn, messages, tool_calls, result, shown or _object, restarted=after is not None))
     seen = after[1] - turn.event_seq if after and after[0] == turn.epoch else 0
     for number, (name, data) in enumerate(rebuilt, start=1):
         if number > seen:
@@ -39,6 +43,7 @@ def _lasting(
     messages: Sequence[StoredMessage],
     tool_calls: Sequence[StoredToolCall],
     result: Mapping[str, Any],
+    shown: Callable[[str], Any],
     *,
     restarted: bool,
 ) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -46,7 +51,7 @@ def _lasting(
     if turn.route:
         yield events.ROUTE_DECIDED, turn.route
     for call in tool_calls:
-        yield events.TOOL_STARTED, {"id": call.id, "name": call.name, "arguments": _object(call.arguments)}
+        yield events.TOOL_STARTED, {"id": call.id, "name": call.name, "arguments": shown(call.arguments)}
         yield events.TOOL_COMPLETED, events.tool_completed(call.id, call.name, call.status, call.ladder)
     answer = next((message for message in reversed(messages) if message.role == "assistant"), None)
     if answer is not None:
