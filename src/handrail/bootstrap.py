@@ -32,7 +32,7 @@ from handrail.insight.traces import Collector, OtlpExporter, Sampling, TraceRete
 from handrail.insight.traces.exporter import headers_of
 from handrail.oversight.approvals import ApprovalRetention, ApprovalStore
 from handrail.oversight.escalations import EscalationRetention, EscalationStore
-from handrail.protection.audit import AuditStore, AuditTrail, audit_keys
+from handrail.protection.audit import AuditStore, AuditTrail, Spool, audit_keys
 from handrail.protection.auth import (
     Authenticator,
     IdentityProvider,
@@ -186,6 +186,7 @@ async def services_from(settings: Settings, clock: Clock | None = None) -> Async
         detector=detector,
         output_scanner=OutputScanner(KnownStrings.of_environment(os.environ), privacy.finder.personal_in),
         bus=bus,
+        commands=Spool(settings.data_dir),
     )
     services.releases.on_loaded = partial(learn_prices, services)
     mirror.hear(services.breakers)

@@ -95,3 +95,11 @@ class TestDb:
             assert handrail("backup", "copy.db", home=home).returncode == 0
         finally:
             lock.release()
+
+
+def test_each_command_is_for_the_audit_log(home: Path) -> None:
+    assert handrail("backup", "copy.db", home=home).returncode == 0
+    assert handrail("check", home=home).returncode == 0
+    assert handrail("restore", "copy.db", home=home).returncode == 0
+    lines = [json.loads(line) for line in (home / "audit.pending").read_text().splitlines()]
+    assert [each["action"].removeprefix("database.") for each in lines] == ["backed_up", "checked", "restored"]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from handrail.protection.audit import Outcome
     from handrail.settings import Settings
 
 app = typer.Typer(no_args_is_help=True)
@@ -31,6 +32,7 @@ def backup(file: Backup, data_dir: DataDir = None, database_url: DatabaseUrl = N
         from handrail.db.postgres_copy import back_up_postgres
 
         asyncio.run(back_up_postgres(settings.database_url, file))
+    _audited(settings, "database.backed_up", "done", file)
     typer.echo(f"{file}: {file.stat().st_size} bytes; `handrail db check --file {file}` looks at it again")
 
 
@@ -44,6 +46,7 @@ def restore(file: Backup, data_dir: DataDir = None, database_url: DatabaseUrl = 
         from handrail.db.postgres_copy import restore_postgres
 
         old = asyncio.run(restore_postgres(settings.database_url, file))
+    _audited(settings, "database.restored", "done", file)
     typer.echo(f"restored from {file}; the next start brings it to this version's schema")
     if old is not None:
         typer.echo(f"what was there before is kept as {old}; remove it when you need it no more")
@@ -59,6 +62,7 @@ def check(
     """Look for damage: the file, the schema, and what must hold between rows. Exit code 1 when something is wrong."""
     settings = _settings(data_dir, database_url)
     results = asyncio.run(_checked(settings, file))
+    _audited(settings, "database.checked", "done" if all(each["ok"] for each in results) else "failed", file)
     if as_json:
         from handrail.core import json
 
@@ -80,6 +84,19 @@ def _settings(data_dir: Path | None, database_url: str | None) -> "Settings":
     from handrail.settings import read_settings
 
     return read_settings(data_dir=data_dir, database_url=database_url)
+
+
+def _audited(settings: "Settings", action: str, outcome: "Outcome", file: Path | None) -> None:
+    """For the audit log, which the server over the data folder keeps; without such a folder nobody does."""
+    from handrail.core.clock import SystemClock
+    from handrail.protection.audit import Spool
+
+    if not settings.data_dir.is_dir():
+        typer.echo(f"not in the audit log: there is no data folder {str(settings.data_dir)!r}", err=True)
+        return
+    target = "database:sqlite" if settings.database_url is None else "database:postgresql"
+    details = [("file", file.name)] if file is not None else []
+    Spool(settings.data_dir).add(action, outcome, target, at=SystemClock().micros(), details=details)
 
 
 def _sqlite_file(settings: "Settings") -> Path:

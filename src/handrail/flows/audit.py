@@ -1,6 +1,7 @@
 """What is audited, in one place: who did what, who was refused, who read what is not theirs; and the two clocks."""
 
 import asyncio
+from functools import partial
 from typing import Protocol
 
 from handrail.core.errors import HandrailError
@@ -11,7 +12,7 @@ from handrail.flows.keepers import every
 from handrail.flows.services import ActiveTurn, Services
 from handrail.oversight.approvals import Approval
 from handrail.protection.audit import AuditEntry, Outcome
-from handrail.protection.auth import reads_personal_data
+from handrail.protection.auth import LOCAL_OPERATOR, reads_personal_data
 from handrail.serving.resilience import EVERYWHERE
 from handrail.telemetry.logging import logger
 
@@ -181,7 +182,15 @@ def keep(services: Services) -> list["asyncio.Task[None]"]:
     return [
         loop.create_task(every(FLUSH_SECONDS, services.audit.flush, "the audit log")),
         loop.create_task(every(SEAL_SECONDS, services.audit.seal, "the audit log")),
+        loop.create_task(every(SEAL_SECONDS, partial(take_in, services), "what commands did")),
     ]
+
+
+async def take_in(services: Services) -> int:
+    """What commands of this machine did, for the log; how much it was."""
+    if services.commands is None:
+        return 0
+    return await services.audit.take_in(services.commands, LOCAL_OPERATOR.tenant_id, LOCAL_OPERATOR)
 
 
 async def close(services: Services) -> None:

@@ -24,7 +24,7 @@ from handrail.insight.scorecard import FactStore
 from handrail.insight.traces import OtlpExporter, TraceWriter, TurnTrace
 from handrail.oversight.approvals import ApprovalStore
 from handrail.oversight.escalations import EscalationStore
-from handrail.protection.audit import AuditTrail
+from handrail.protection.audit import AuditTrail, Spool
 from handrail.protection.auth import Authenticator, IdentityProvider, KeyStore, SessionStore, SignInLinks
 from handrail.protection.encryption import Encryption
 from handrail.protection.guardrails import Detector, OutputFilter, OutputScanner
@@ -181,6 +181,7 @@ class Services:
     prices: PriceBook = field(default_factory=PriceBook)
     budgets: Sequence[Budget] = ()
     feedback_rules: FeedbackRules = field(default_factory=FeedbackRules)
+    commands: Spool | None = None
     running: dict[str, "asyncio.Task[None]"] = field(default_factory=dict[str, "asyncio.Task[None]"])
     waiting: dict[str, "ActiveTurn"] = field(default_factory=dict[str, "ActiveTurn"])
     ending: set[str] = field(default_factory=set[str])

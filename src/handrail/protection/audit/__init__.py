@@ -13,6 +13,7 @@ from handrail.protection.audit.checkpoints import Checkpoint, SigningKey
 from handrail.protection.audit.keys import AuditKeys, AuditKeysExposed, audit_keys
 from handrail.protection.audit.pseudonyms import Pseudonyms
 from handrail.protection.audit.records import AuditEntry, AuditRecord, Outcome
+from handrail.protection.audit.spool import Spool
 from handrail.protection.audit.store import AuditQuery, AuditStore
 from handrail.protection.audit.trail import AuditTrail
 from handrail.protection.audit.verification import Finding, Verification, verify
@@ -30,6 +31,7 @@ __all__ = [
     "Outcome",
     "Pseudonyms",
     "SigningKey",
+    "Spool",
     "Verification",
     "audit_keys",
     "verify",

@@ -5,11 +5,13 @@ from itertools import islice
 
 from handrail.core.clock import Clock
 from handrail.core.errors import HandrailError
+from handrail.core.principal import Principal
 from handrail.db import Batch, Conflict, Database
 from handrail.protection.audit.checkpoints import Checkpoint
 from handrail.protection.audit.keys import AuditKeys
 from handrail.protection.audit.merkle import leaf_hash
 from handrail.protection.audit.records import AuditEntry, AuditRecord
+from handrail.protection.audit.spool import Spool
 from handrail.protection.audit.store import AuditStore
 
 MOST_NOTED = 10_000
@@ -53,6 +55,20 @@ class AuditTrail:
             self.dropped += 1
         else:
             self._noted[entry] = _Noted(self._clock.micros())
+
+    async def take_in(self, spool: Spool, tenant_id: str, by: Principal) -> int:
+        """Store what commands did that could not store it themselves; how many it were."""
+        if not spool.is_waiting:
+            return 0
+        try:
+            with spool.taken(tenant_id, by) as entries:
+                async with self._db.batch() as batch:
+                    for entry, at in entries:
+                        self.store.add(batch, AuditRecord.of(entry, at, self.pseudonyms))
+                return len(entries)
+        except BlockingIOError:
+            # A command writes just now, or another process takes it in.
+            return 0
 
     async def flush(self) -> int:
         """Store what was noted; returns how many. What the database does not take now stays noted.
