@@ -24,6 +24,7 @@ from handrail.core.models import (
     ModelRequest,
     ModelUnavailable,
 )
+from handrail.core.principal import Principal
 from handrail.flows.cancel import cancel_turn
 from handrail.flows.model_call import GovernedModel
 from handrail.flows.services import ActiveTurn, Services, TurnLimits
@@ -263,6 +264,7 @@ class Asked:
             switches=Switchboard(),
             limits=TurnLimits(first_token_seconds=first_token_seconds),
             prices=PriceBook(),
+            charge_tokens=lambda principal, usage: None,
         )
         self.active = SimpleNamespace(
             release=SimpleNamespace(chain=chain),
@@ -270,6 +272,7 @@ class Asked:
             waits=Waits(loop.time),
             ladder=[],
             trace=TurnTrace(trace_context(), 1),
+            principal=Principal("default", "ana"),
         )
 
     async def answer(self) -> ModelAnswer | ModelError | DeadlineExceeded:
