@@ -26,7 +26,6 @@ from handrail.console.pages import (
 )
 from handrail.console.rendering import Renderer
 
-
 _SCREENS = (
     sign_in,
     provider,

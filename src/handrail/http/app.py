@@ -39,8 +39,8 @@ from handrail.http.routes import (
     releases,
     scorecard,
     switches,
-    usage,
     traces,
+    usage,
 )
 
 _ROUTES = (
