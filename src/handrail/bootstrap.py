@@ -204,13 +204,20 @@ async def services_from(settings: Settings, clock: Clock | None = None) -> Async
             await services.address_rates.close()
         if shared:
             await shared.close()
-        await authenticator.close()
-        if provider is not None:
-            await provider.close()
-        await connections.close()
+        await _close(authenticator, provider, connections)
         tool_runner.close()
         await encryption.close()
         await db.close()
+
+
+async def _close(
+    authenticator: Authenticator, provider: IdentityProvider | None, connections: ModelConnections
+) -> None:
+    """Hang up on whoever is outside."""
+    await authenticator.close()
+    if provider is not None:
+        await provider.close()
+    await connections.close()
 
 
 @dataclass(frozen=True, slots=True)
