@@ -46,6 +46,12 @@ class TestDetail:
         assert "Turn 1: completed" in page
         assert "small_talk" in page
 
+    async def test_shows_handles_where_identifiers_were_said(self, console: Console) -> None:
+        conversation = await console.say("write to ana.moss@example.org please")
+        page = (await console.get(f"/console/conversations/{conversation}")).text
+        assert "ana.moss@example.org" not in page
+        assert "email_" in page
+
     async def test_writes_down_who_looked(self, console: Console) -> None:
         conversation = await console.say("hello there")
         await console.get(f"/console/conversations/{conversation}")

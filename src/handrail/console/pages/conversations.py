@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -20,9 +20,11 @@ from handrail.console.transcript import transcript
 from handrail.core.clock import iso
 from handrail.core.errors import NotFound, UsageError
 from handrail.core.json import dumps
+from handrail.core.principal import Principal
 from handrail.flows.audit import insight_exported, read_by_staff
 from handrail.flows.dashboard import NARROWS, RANGES
 from handrail.flows.services import Services
+from handrail.flows.veil import veil_of
 from handrail.insight.traces import StoredTrace, TraceStore
 from handrail.insight.traces import waterfall as rows_of
 from handrail.protection.auth import Scope
@@ -112,7 +114,7 @@ class ConversationsPage:
             )
         read_by_staff(services, principal, found)
         return self.renderer.page(
-            "conversation.html", current="conversations", visitor=visitor, **await _detail(services, found)
+            "conversation.html", current="conversations", visitor=visitor, **await _detail(services, principal, found)
         )
 
     async def _exported(self, request: Request, visitor: Visitor) -> Sequence[ListedConversation]:
@@ -215,9 +217,16 @@ def _row(each: ListedConversation) -> dict[str, Any]:
     }
 
 
-async def _detail(services: Services, found: Conversation) -> dict[str, Any]:
-    messages = await services.conversations.messages(found, limit=4 * MOST_TURNS)
-    calls = await services.conversations.conversation_calls(found.tenant_id, found.id)
+async def _detail(services: Services, reader: Principal, found: Conversation) -> dict[str, Any]:
+    veil = veil_of(services, reader, found.tenant_id, found.id, found.subject)
+    messages = [
+        replace(each, content=veil.over(each.content))
+        for each in await services.conversations.messages(found, limit=4 * MOST_TURNS)
+    ]
+    calls = [
+        replace(each, arguments=veil.over(each.arguments))
+        for each in await services.conversations.conversation_calls(found.tenant_id, found.id)
+    ]
     turns = await services.conversations.turns(found.tenant_id, found.id, limit=MOST_TURNS)
     traces = await TraceStore(services.db).of_conversation(found.tenant_id, found.id)
     said = {each.id: each for each in transcript(messages, calls)}
@@ -226,6 +235,7 @@ async def _detail(services: Services, found: Conversation) -> dict[str, Any]:
         "started": iso(found.created_at)[:16].replace("T", " "),
         "turns": [_turn(each, said.get(each.id), [one for one in traces if one.turn_id == each.id]) for each in turns],
         "left_out": max(0, found.turn_count - len(turns)),
+        "is_veiled": veil.hides,
     }
 
 
