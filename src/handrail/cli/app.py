@@ -21,6 +21,7 @@ from handrail.cli import (
     release,
     schema,
     scorecard,
+    simulate,
     switch,
     trace,
 )
@@ -50,6 +51,7 @@ app.command("init")(init.init)
 app.command("costs", short_help="Show what calls of models cost, and how budgets stand.")(costs.costs)
 app.command("schema")(schema.schema)
 app.command("drill", short_help="Check the fault matrix: fail every part, see what happens.")(drill.drill)
+app.command("simulate", short_help="Fill a data folder with days of made-up traffic.")(simulate.simulate)
 
 Project = Annotated[Path, typer.Option("--project", help="Folder of the agent project.")]
 Host = Annotated[str | None, typer.Option(help="Address to bind; beyond loopback only with API keys.")]

@@ -1,0 +1,67 @@
+"""`handrail simulate`: days of made-up traffic through the real flows, so that every page has something to show."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from handrail.testing.simulation import Report
+
+Project = Annotated[
+    Path | None, typer.Option("--project", help="Folder of the agent project (default: the shop, our example).")
+]
+Seed = Annotated[int, typer.Option(help="The same seed makes the same days.")]
+Days = Annotated[
+    int,
+    typer.Option(min=1, max=31, help="How many days, ending now; rates count what is over for a day."),
+]
+Conversations = Annotated[int, typer.Option(min=1, max=20_000, help="How many conversations, apart from those again.")]
+DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Where data lives (default .handrail).")]
+Force = Annotated[bool, typer.Option("--force", help="Write into a folder with real conversations all the same.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")]
+
+
+def simulate(
+    project: Project = None,
+    seed: Seed = 1,
+    days: Days = 2,
+    conversations: Conversations = 600,
+    data_dir: DataDir = None,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Let made-up users talk to the agent for some days, ending now, with incidents on the last of them.
+
+    The flows are those of a server; people, models and the systems behind tools are made up, so that no tool of the
+    project is called and nobody is charged or told. Look at it with `handrail serve` on the same folder.
+    """
+    import asyncio
+
+    from handrail.cli.serve import example_project
+    from handrail.cli.simulate_desk import simulate_into
+    from handrail.core import json
+    from handrail.settings import read_settings
+
+    settings = read_settings(data_dir=data_dir)
+    folder = example_project("shop") if project is None else project
+    report = asyncio.run(
+        simulate_into(settings, folder, seed=seed, days=days, conversations=conversations, force=force)
+    )
+    typer.echo(json.dumps(_body(report)) if as_json else "\n".join(lines_of(report)))
+
+
+def lines_of(report: "Report") -> list[str]:
+    """What happened, for people."""
+    counts = [f"{count:>6}  {what}" for what, count in sorted(report.counts.items())]
+    fired = ", ".join(f"{rule} ({count})" for rule, count in sorted(report.alerts.items())) or "none"
+    return [*counts, f"alerts that fired: {fired}; {report.unresolved} not resolved yet"]
+
+
+def _body(report: "Report") -> dict[str, object]:
+    return {
+        "object": "simulation",
+        "counts": dict(report.counts),
+        "alerts": dict(report.alerts),
+        "unresolved": report.unresolved,
+    }

@@ -1,0 +1,11 @@
+"""Simulated traffic: days of made-up users, sent through the real flows while a clock is moved.
+
+What stands outside Handrail is simulated: people, models and the systems behind the tools. All else is what serves
+real users. The same seed makes the same days. Nobody outside is called, charged or told.
+"""
+
+from handrail.testing.simulation.days import Incident, Plan, plan_days
+from handrail.testing.simulation.run import Report, Simulation
+from handrail.testing.simulation.systems import SimulatedShop
+
+__all__ = ["Incident", "Plan", "Report", "SimulatedShop", "Simulation", "plan_days"]

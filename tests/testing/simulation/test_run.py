@@ -1,0 +1,75 @@
+"""Simulated days over real services: the same seed gives the same days, and what goes wrong is told of and over."""
+
+import random
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from uuid import uuid4
+
+from handrail.core.clock import FrozenClock, as_datetime
+from handrail.db.sqlite import SqliteDatabase
+from handrail.reports.series import Filters, summary
+from handrail.testing.simulation import Incident, Plan, Report, Simulation, plan_days
+from handrail.testing.simulation.days import DAY, HOUR, arrivals
+from tests.flows.world import PROJECT, Prediction, World, closed, world_over
+
+NOON = 1_767_268_800_000_000
+EXAMPLES: Mapping[str, Sequence[str]] = {
+    "order_status": ("where is my order A1234", "track my parcel"),
+    "refund": ("refund my order", "I want my money back"),
+    "chat": ("tell me about the shop",),
+}
+APPROVALS = """
+approvals:
+- {name: refunds, tools: [refund], risk: high, approvers: {roles: [approver]}, reason: money}
+"""
+
+
+class ExampleHead:
+    """Knows what the simulated users say, in whatever mood."""
+
+    def predict(self, text: str) -> Prediction:
+        found = (name for name, said in EXAMPLES.items() if any(each[:12].lower() in text.lower() for each in said))
+        intent = next(found, "chat")
+        return Prediction(intent, 0.97, ((intent, 0.97), ("hours", 0.03)))
+
+
+async def simulated(migrated_file: Path, folder: Path, plan: Plan) -> tuple[Report, World]:
+    """A fresh database for each: days can't be lived twice."""
+    file = folder / f"{uuid4().hex}.db"
+    shutil.copy(migrated_file, file)
+    clock = FrozenClock(as_datetime(plan.starts_at))
+    project = PROJECT | {"policies.yaml": APPROVALS}
+    world = await world_over(SqliteDatabase(file, clock), clock, project=project, sole_owner=True)
+    world.release.head = ExampleHead()  # pyright: ignore[reportAttributeAccessIssue] - one of a test
+    return await Simulation(world.services, clock, world.release, plan, EXAMPLES).run(), world
+
+
+async def end(world: World) -> None:
+    await closed(world)
+    await world.db.close()
+
+
+class TestRun:
+    async def test_the_same_seed_makes_the_same_days(self, migrated_file: Path, tmp_path: Path) -> None:
+        plan = plan_days(3, until=NOON, days=1, conversations=12)
+        trouble = (Incident("tools_down", HOUR, HOUR + 300), Incident("costly", HOUR, HOUR + 600))
+        plan = replace(plan, seconds=4 * HOUR, incidents=trouble, look_seconds=1200.0)
+        first, world = await simulated(migrated_file, tmp_path, plan)
+        again, other = await simulated(migrated_file, tmp_path, plan)
+        assert first == again
+        assert first.counts["turns"] > first.counts["conversations"] >= 12
+        counted = await summary(world.db, Filters("default", plan.starts_at, NOON + 1))
+        assert counted.conversations.conversations == first.counts["conversations"]
+        for each in (world, other):
+            await end(each)
+
+
+def test_people_come_in_a_rush_and_hardly_at_night() -> None:
+    plan = replace(plan_days(1, until=NOON, days=1, conversations=4000), incidents=())
+    calm = arrivals(random.Random(1), plan)
+    night, day = ((sum(begins <= (12 + at / HOUR) % 24 < begins + 4 for at in calm)) for begins in (1, 13))
+    assert day > 5 * night
+    rush = replace(plan, incidents=(Incident("rush", 0, DAY / 48),))
+    assert sum(at < DAY / 48 for at in arrivals(random.Random(1), rush)) > 3 * sum(at < DAY / 48 for at in calm)
