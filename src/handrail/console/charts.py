@@ -14,7 +14,7 @@ from markupsafe import Markup, escape
 MOST_POINTS = 300
 _WIDTH, _HEIGHT = 1000, 100
 _PLOT_TOP, _PLOT_HEIGHT, _LABEL_HEIGHT = 18, 150, 24
-_MOST_LABELS = 6
+_MOST_LABELS = 4
 _NOUGHT = 1e-9
 
 
@@ -92,7 +92,7 @@ def bars(label: str, rows: Sequence[Bar], *, head: tuple[str, str], top: float |
     most = top or nice_top(max(known, default=0.0))
     body = Markup("").join(_bar(row, most) for row in rows)
     return Markup(
-        '<div class="table bars" tabindex="0" role="group" aria-label="{label}"><table>'
+        '<div class="rows table bars" tabindex="0" role="group" aria-label="{label}"><table>'
         '<thead><tr><th scope="col">{name}</th><th scope="col" colspan="2">{value}</th></tr></thead>'
         "<tbody>{body}</tbody></table></div>"
     ).format(label=label, name=head[0], value=head[1], body=body)
@@ -116,7 +116,7 @@ def waterfall(label: str, steps: Sequence[Step], total: float) -> Markup:
     """
     body = Markup("").join(_step(each, total or 1.0) for each in steps)
     return Markup(
-        '<div class="table waterfall" tabindex="0" role="group" aria-label="{label}"><table>'
+        '<div class="rows table waterfall" tabindex="0" role="group" aria-label="{label}"><table>'
         '<thead><tr><th scope="col">Step</th><th scope="col">When</th><th scope="col">Took</th></tr></thead>'
         "<tbody>{body}</tbody></table></div>"
     ).format(label=label, body=body)
@@ -211,15 +211,15 @@ def _words(times: Sequence[str], top: float, show: Callable[[float], str]) -> Ma
         )
         for share in (0.0, 0.5)
     ]
+    # In the middle of each part, so that the first and the last label have room on a phone, too.
     every = max(1, ceil(len(times) / _MOST_LABELS))
     below = [
-        Markup('<text x="{x}%" y="{y}" text-anchor="{a}">{t}</text>').format(
+        Markup('<text x="{x}%" y="{y}" text-anchor="middle">{t}</text>').format(
             x=round(_x(place, len(times)) / _WIDTH * 100, 2),
             y=_PLOT_TOP + _PLOT_HEIGHT + _LABEL_HEIGHT - 7,
-            a="start" if place == 0 else "end" if place == len(times) - 1 else "middle",
             t=times[place],
         )
-        for place in range(0, len(times), every)
+        for place in range(every // 2, len(times), every)
     ]
     return Markup("").join([*upright, *below])
 

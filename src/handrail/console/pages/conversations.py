@@ -266,7 +266,7 @@ def _facts(turn: Turn, took: float | None, traces: Sequence[StoredTrace]) -> Map
         "Tokens": None
         if turn.usage.input_tokens is None
         else f"{turn.usage.input_tokens} in, {turn.usage.output_tokens or 0} out",
-        "Cost": f"{sum(known) / 1e6:.4f} USD" if known else None,
+        "Cost": f"{sum(known) / 1e6:.4f} USD" if sum(known) else None,
         "Error": turn.error_code,
         "Case": turn.escalation_id,
         "Trace": traces[0].trace_id if traces else None,
