@@ -4,6 +4,8 @@ With a master key, so that the database's files are among the sinks. Who may rea
 """
 
 import io
+import logging
+import warnings
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +19,7 @@ from handrail.db import Database
 from handrail.protection.encryption import Encryption, LocalMasterKeys
 from handrail.protection.privacy import redact_event
 from handrail.telemetry.logging import configure
+from handrail.telemetry.noise import Sampled
 from tests.flows.desk import Desk
 from tests.flows.world import ANA, OPERATOR_TOKEN, PROJECT, World, closed, world_over
 from tests.http.api import Api, api_over
@@ -59,8 +62,14 @@ class Sinks:
 def log() -> Iterator[io.StringIO]:
     """All that a server of log level debug writes."""
     written = io.StringIO()
+    shown, made = warnings.showwarning, logging.getLogRecordFactory()
     configure(redact_event, level="debug", json_lines=True, stream=written)
     yield written
+    for each in structlog.get_config()["processors"]:
+        if isinstance(each, Sampled):
+            each.close()
+    warnings.showwarning = shown
+    logging.setLogRecordFactory(made)
     structlog.reset_defaults()
 
 

@@ -17,6 +17,7 @@ from handrail.flows.services import Services
 from handrail.jobs import running_jobs
 from handrail.jobs.durable import UNUSED_SECONDS
 from handrail.settings import JobSettings, Settings
+from handrail.telemetry.trace import current_trace_id, trace_named
 from tests.jobs.engines import QUICK, Counter, ask, ended, engine_over, jobs_of, until
 
 
@@ -86,6 +87,21 @@ class SecretProblem(Exception):
 
 class NoUse(HandrailError):
     code = "no_use"
+
+
+@pytest.mark.parametrize("engine_url", [None])
+async def test_the_lines_of_a_run_carry_one_trace_of_its_own(services: Services, tmp_path: Path) -> None:
+    seen: list[str | None] = []
+
+    async def page(services: Services, task: Task, state: Mapping[str, Any]) -> Mapping[str, Any]:
+        seen.append(current_trace_id())
+        return {"done": len(seen) % 2 == 0}
+
+    async with engine_over(services, {"count": Job("count", "Count.", page)}, tmp_path):
+        for each in ("run-1", "run-2"):
+            await ask(services, each)
+            await ended(services, each)
+    assert seen == [trace_named(each).trace_id for each in ("run-1", "run-1", "run-2", "run-2")]
 
 
 @pytest.mark.parametrize("engine_url", [None])

@@ -46,6 +46,7 @@ from handrail.protection.privacy import redact_event
 from handrail.serving.routing import TrainingReport
 from handrail.settings import Settings
 from handrail.telemetry.logging import configure, logger
+from handrail.telemetry.uncaught import uncaught_to_log
 
 SAMPLE_SECONDS = 1.0
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -77,6 +78,7 @@ def serve_project(
     certificate = Certificate.of(settings)
     os.environ["HANDRAIL_DATA_DIR"] = str(settings.data_dir.resolve())
     configure(redact_event, level=settings.log_level)
+    uncaught_to_log()
     if workers > 1:
         asyncio.run(_supervise(project.resolve(), settings, tenants, workers))
         return
@@ -168,6 +170,7 @@ async def _supervise(project: Path, settings: Settings, tenants: Sequence[str], 
 async def prepare_releases(project: Path, settings: Settings, tenants: Sequence[str]) -> dict[str, str]:
     """What the supervisor's first process does: bring the database up to date, make the releases and use them."""
     configure(redact_event, level=settings.log_level)
+    uncaught_to_log()
     async with services_from(settings) as services:
         _require_safe_binding(settings, services)
         release = await _make_releases(services, project, tenants)
@@ -178,6 +181,7 @@ async def prepare_releases(project: Path, settings: Settings, tenants: Sequence[
 async def serve_as_worker(listener: socket.socket, settings: Settings, agent: str, tenants: Sequence[str]) -> None:
     """What a worker does: load what answers, say that it is ready, and answer."""
     configure(redact_event, level=settings.log_level)
+    uncaught_to_log()
     async with services_from(settings) as services:
         services.default_agent = agent
         for tenant in dict.fromkeys(tenants):

@@ -5,12 +5,14 @@ from collections.abc import Awaitable, Callable
 
 from handrail.core.errors import HandrailError
 from handrail.telemetry.logging import logger
+from handrail.telemetry.trace import begin_trace
 
 
 async def every(seconds: float, work: Callable[[], Awaitable[object]], what: str) -> None:
-    """Again and again, whatever happens; cancel the task to stop."""
+    """Again and again, whatever happens, each time in a trace of its own; cancel the task to stop."""
     while True:
         await asyncio.sleep(seconds)
+        begin_trace()
         await tried(work, what)
 
 

@@ -14,6 +14,7 @@ from handrail.flows.services import Services
 from handrail.flows.switches import watch
 from handrail.flows.turn import run
 from handrail.telemetry.logging import logger
+from handrail.telemetry.trace import begin_trace
 
 LEASES = "leases"
 RENEWALS_A_LEASE = 3
@@ -107,4 +108,5 @@ async def _watch(services: Services) -> None:
             async with asyncio.timeout(WATCH_SECONDS):
                 await services.look.wait()
         services.look.clear()
+        begin_trace()
         await tried(partial(watch, services), "what is switched off")

@@ -15,6 +15,7 @@ from handrail.flows.services import Services
 from handrail.jobs.replicas import Heartbeat, Timing
 from handrail.settings import Settings
 from handrail.telemetry.logging import logger
+from handrail.telemetry.trace import begin_trace
 
 if TYPE_CHECKING:
     from handrail.jobs.durable import Durable
@@ -131,6 +132,7 @@ class JobEngine:
         from handrail.jobs.work import Work
 
         while self._durable is None:
+            begin_trace()
             try:
                 self._work = Work(self._services, self._jobs, await self._replicas())
                 durable = Durable(self._url, self._executor_id, self._work.steps(), poll_seconds=self._timing.poll)
@@ -195,6 +197,7 @@ async def _at_once() -> None:
 async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
     """Again and again; an error is logged and the next time tries anew."""
     while True:
+        begin_trace()
         try:
             await work()
         except HandrailError as error:

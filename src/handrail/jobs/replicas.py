@@ -7,6 +7,7 @@ from handrail.core.clock import Clock
 from handrail.core.errors import HandrailError
 from handrail.db.jobs import Executors
 from handrail.telemetry.logging import logger
+from handrail.telemetry.trace import begin_trace
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,7 @@ class Heartbeat:
 
     async def keep(self) -> None:
         while True:
+            begin_trace()
             try:
                 await self.beat()
             except HandrailError as error:

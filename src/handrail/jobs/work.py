@@ -11,6 +11,7 @@ from handrail.flows.jobs import Job
 from handrail.flows.services import Services
 from handrail.jobs.durable import Steps, Stopped
 from handrail.telemetry.logging import logger
+from handrail.telemetry.trace import enter_trace, trace_named
 
 T = TypeVar("T")
 ATTEMPTS = 5
@@ -31,9 +32,9 @@ class Work:
     def steps(self) -> Steps:
         """For threads: each waits until its part is done on the loop."""
         return Steps(
-            begin=lambda task: self._wait(self._begin(task)),
-            page=lambda task, state: self._wait(self._page(task, state)),
-            end=lambda task, state: self._wait(self._end(task, state)),
+            begin=lambda task: self._wait(task, self._begin(task)),
+            page=lambda task, state: self._wait(task, self._page(task, state)),
+            end=lambda task, state: self._wait(task, self._end(task, state)),
         )
 
     async def stop(self) -> None:
@@ -86,17 +87,18 @@ class Work:
         else:
             logger().info("a job is done", job=task.job, run_id=task.id)
 
-    def _wait(self, step: Coroutine[Any, Any, T]) -> T:
+    def _wait(self, run: Task, step: Coroutine[Any, Any, T]) -> T:
         if self._stopping:
             step.close()
             raise Stopped
         try:
-            return asyncio.run_coroutine_threadsafe(self._track(step), self._loop).result()
+            return asyncio.run_coroutine_threadsafe(self._track(run, step), self._loop).result()
         except (concurrent.futures.CancelledError, RuntimeError) as error:
             # Cancelled by `stop`, or the loop is gone already.
             raise Stopped from error
 
-    async def _track(self, step: Coroutine[Any, Any, T]) -> T:
+    async def _track(self, run: Task, step: Coroutine[Any, Any, T]) -> T:
+        enter_trace(trace_named(run.id))
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)

@@ -5,21 +5,27 @@ whoever starts the process.
 """
 
 import logging
+import secrets
 import sys
 from collections.abc import Callable, Mapping, MutableMapping
-from typing import Any, Literal, TextIO
+from contextlib import suppress
+from typing import Any, Literal, TextIO, cast
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from handrail.core import json
+from handrail.telemetry.noise import Sampled
 from handrail.telemetry.trace import current_trace_id
+from handrail.telemetry.uncaught import warnings_to_log
 
 Level = Literal["debug", "info", "warning", "error"]
 Redact = Callable[[Any, str, Mapping[str, Any]], MutableMapping[str, Any]]
 
 # Their own handlers would write around the redaction; the access log repeats what metrics count.
 _LIBRARIES = ("uvicorn", "uvicorn.error", "uvicorn.access", "asyncio", "sqlalchemy", "alembic")
+# These write by themselves on standard error, past everybody, unless they find a handler of theirs.
+_OUTSPOKEN = ("dbos",)
 _QUIET = ("uvicorn.error", "uvicorn.access", "sqlalchemy", "alembic", "asyncio")
 
 
@@ -42,15 +48,24 @@ def configure(
     as_json = not out.isatty() if json_lines is None else json_lines
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
-        _add_trace_id,
+        _adds_trace_id(),
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         # Before redaction, so that what an exception says is redacted too.
         structlog.processors.StackInfoRenderer(),
         structlog.processors.format_exc_info,
     ]
-    last: list[Processor] = [_fail_closed(redact), _renderer(as_json, out)]
+    render = _renderer(as_json, out)
+    written = structlog.WriteLogger(out)
+
+    def write(event: EventDict) -> None:
+        written.msg(str(render(None, "", event)))
+
+    last: list[Processor] = [_fail_closed(redact), Sampled(write), render]
     number = logging.getLevelNamesMapping()[level.upper()]
+    for before in structlog.get_config()["processors"]:
+        if isinstance(before, Sampled):
+            before.close()
     structlog.configure(
         processors=[*shared, *last],
         wrapper_class=structlog.make_filtering_bound_logger(number),
@@ -58,11 +73,13 @@ def configure(
         cache_logger_on_first_use=False,
     )
     _bridge([*shared, structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last], number, out)
+    logging.setLogRecordFactory(_redacted_records(redact))
+    warnings_to_log()
 
 
 def _bridge(processors: list[Processor], level: int, stream: TextIO) -> None:
     """Send everything that libraries log through the same chain."""
-    handler = logging.StreamHandler(stream)
+    handler = _Lines(stream)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(processors=[_add_logger_name, *processors]))
     root = logging.getLogger()
     root.handlers[:] = [handler]
@@ -73,6 +90,48 @@ def _bridge(processors: list[Processor], level: int, stream: TextIO) -> None:
         library.propagate = True
         library.filters = [_not_said_twice]
         library.setLevel(max(level, logging.WARNING) if name in _QUIET else logging.NOTSET)
+    for name in _OUTSPOKEN:
+        library = logging.getLogger(name)
+        library.handlers[:] = [logging.NullHandler()]
+        library.propagate = True
+        library.setLevel(max(level, logging.WARNING))
+
+
+class _Lines(logging.StreamHandler[TextIO]):
+    """Writes what the chain makes of a record. What goes wrong in it is said without the record's words."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with suppress(structlog.DropEvent):
+            super().emit(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        with suppress(OSError, ValueError):  # the stream itself may be what is broken
+            error = type(sys.exception()).__name__
+            self.stream.write(_to_json({"event": "a log line was withheld", "error": error}) + "\n")
+
+
+def _redacted_records(redact: Redact) -> Callable[..., logging.LogRecord]:
+    """Records that are redacted when they are made: a library's own handler can't say more than ours."""
+    closed = _fail_closed(redact)
+
+    def masked(name: str, text: str) -> str:
+        line = cast(Mapping[str, Any], closed(None, "", {name: text}))
+        return str(line.get(name, "[withheld]"))
+
+    def made(*arguments: Any, **named: Any) -> logging.LogRecord:
+        record = logging.LogRecord(*arguments, **named)
+        try:
+            text = record.getMessage()
+        except Exception as error:  # noqa: BLE001 - arguments that don't fit the message, or can't be shown
+            text = f"a log line was withheld ({type(error).__name__})"
+        record.msg, record.args = masked("event", text), None
+        if record.exc_info and record.exc_info[0] is not None:
+            # What any formatter shows of an error instead of looking at it.
+            shown = logging.Formatter().formatException(record.exc_info)
+            record.exc_text = masked("exception", shown)
+        return record
+
+    return made
 
 
 def _not_said_twice(record: logging.LogRecord) -> bool:
@@ -80,11 +139,15 @@ def _not_said_twice(record: logging.LogRecord) -> bool:
     return not record.getMessage().startswith("Exception in ASGI application")
 
 
-def _add_trace_id(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    trace = current_trace_id()
-    if trace is not None:
-        event["trace_id"] = trace
-    return event
+def _adds_trace_id() -> Processor:
+    """Of what is going on; what belongs to nothing, like the start, has the process's own."""
+    own = secrets.token_hex(16)
+
+    def add_trace_id(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        event["trace_id"] = current_trace_id() or own
+        return event
+
+    return add_trace_id
 
 
 def _add_logger_name(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
