@@ -31,6 +31,17 @@ class TestDashboard:
         )
         assert 'href="/console/conversations?range=24h' in page
 
+    async def test_shows_figures_by_instructions_without_a_share_of_a_few(self, console: Console) -> None:
+        for _ in range(2):
+            await console.say("hello there")
+        await count(console)
+        await console.services.traces.flush()
+        part = (await console.get("/console/dashboard?range=24h")).text.partition("By instructions</h2>")[2]
+        table = part.partition("</section>")[0]
+        assert "Of 2 traces that are kept." in table.replace("\n", " ")
+        assert "<td>2</td><td>0 of 2</td>" in table
+        assert "0 up, 0 down" in table
+
     async def test_keeps_its_choices_in_its_address_and_says_when_one_is_unknown(self, console: Console) -> None:
         page = (await console.get("/console/dashboard?range=28d&agent=echo")).text
         assert '<option value="28d" selected>' in page

@@ -15,6 +15,7 @@ from handrail.db import Database
 from handrail.flows.services import Services
 from handrail.flows.switches import breakers_of
 from handrail.insight.scorecard import FEWEST, NOTHING, Estimate, Sums, share
+from handrail.reports.instructions import ByInstructions, Instructions
 from handrail.reports.series import Conversations, Filters, Group, Point, Turns, by_intent, reasons, series, summary
 
 Body = dict[str, Any]
@@ -79,6 +80,36 @@ async def now_body(services: Services, principal: Principal) -> Body:
         "breakers_open": [each["key"] for each in opened],
         "turns_running": len(services.running),
     }
+
+
+def instructions_body(found: ByInstructions) -> Body:
+    """Instructions one by one, with no share of a few."""
+    return {
+        "traces": found.traces,
+        "is_cut": found.is_cut,
+        "rows": [_instructions(each) for each in found.rows],
+    }
+
+
+def _instructions(each: Instructions) -> Body:
+    return {
+        "hash": each.hash,
+        "agent": each.agent,
+        "release_id": each.release_id,
+        "turns": each.turns,
+        "failed": _plain_share(each.failed, each.turns),
+        "p50_ms": None if each.p50_micros is None else round(each.p50_micros / 1000, 1),
+        "p95_ms": None if each.p95_micros is None else round(each.p95_micros / 1000, 1),
+        "cost_micros": each.cost_micros,
+        "unpriced_turns": each.unpriced,
+        "thumbs_up": _plain_share(each.thumbs_up, each.thumbs_up + each.thumbs_down),
+        "thumbs_down": each.thumbs_down,
+    }
+
+
+def _plain_share(x: int, n: int) -> Body:
+    is_enough = n >= FEWEST
+    return {"value": x / n if is_enough else None, "n": n, "count": x, "is_enough": is_enough}
 
 
 def _sums(turns: Turns, conversations: Conversations) -> Body:

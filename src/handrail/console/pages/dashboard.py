@@ -28,11 +28,13 @@ from handrail.flows.dashboard import (
     RANGES,
     dashboard_body,
     filters_of,
+    instructions_body,
     now_body,
     rows_of,
 )
 from handrail.insight.scorecard.wording import said
 from handrail.protection.auth import Scope
+from handrail.reports.instructions import by_instructions
 from handrail.reports.series import by
 
 RANGE_NAMES = {"24h": "24 hours", "7d": "7 days", "28d": "28 days", "90d": "90 days"}
@@ -75,6 +77,7 @@ class DashboardPage:
             body=body,
             tiles=_tiles(body, chosen),
             charts=_charts(body, chosen),
+            instructions=_by_instructions(instructions_body(await by_instructions(services.db, filters))),
         )
 
     async def csv(self, request: Request, visitor: Visitor) -> Response:
@@ -223,6 +226,30 @@ def _few(each: Body) -> str:
     if not resolved["n"]:
         return f"{each['pending']} pending"
     return f"{resolved['count']} of {resolved['n']} closed"
+
+
+def _cost_of(each: Body) -> str:
+    if each["cost_micros"] is None:
+        return "not known"
+    others = f", {each['unpriced_turns']} turns not known" if each["unpriced_turns"] else ""
+    return f"{each['cost_micros'] / 1e6:.4f} USD{others}"
+
+
+def _by_instructions(found: Body) -> Body:
+    rows = [
+        {
+            "hash": each["hash"][:12],
+            "agent": each["agent"],
+            "release_id": each["release_id"],
+            "turns": each["turns"],
+            "failed": _percent(each["failed"]) or f"{each['failed']['count']} of {each['turns']}",
+            "latency": f"{_time(each['p50_ms'])} / {_time(each['p95_ms'])}",
+            "cost": _cost_of(each),
+            "thumbs": f"{each['thumbs_up']['count']} up, {each['thumbs_down']} down",
+        }
+        for each in found["rows"]
+    ]
+    return {**found, "rows": rows}
 
 
 def _reasons(label: str, found: Sequence[Body], chosen: Mapping[str, str], outcome: str) -> Markup:
