@@ -11,12 +11,13 @@ from sqlalchemy import insert
 from handrail.core.clock import FrozenClock
 from handrail.core.principal import Principal
 from handrail.db import Database, Prepared
-from handrail.flows.scorecard import DAY, InvalidPeriod, NothingMeasured, ScorecardDesk
+from handrail.flows.scorecard import DAY, InvalidPeriod, NothingMeasured, ScorecardDesk, estimates_of
 from handrail.flows.scorecard_body import scorecard_body
-from handrail.insight.scorecard import FEWEST, InvalidBaseline, Sums
+from handrail.insight.scorecard import FEWEST, MEASURES, InvalidBaseline, Sums
 from handrail.insight.scorecard.tables import conversation_fact
 from handrail.insight.scorecard.wording import change, said
-from handrail.reports.scorecard import Period, counted
+from handrail.reports.scorecard import Counted, Period, counted
+from handrail.serving.agents.success import Success
 from tests.flows.world import World
 
 _ADD = Prepared(insert(conversation_fact))
@@ -183,3 +184,21 @@ class TestBaseline:
     async def test_that_can_not_be_is_refused(self, desk_of: ScorecardDesk, measures: Any, says: str) -> None:
         with pytest.raises(InvalidBaseline, match=says):
             await desk_of.record_baseline(measures=measures)
+
+
+@pytest.mark.parametrize(
+    ("counts_in", "usd", "values_in", "value"),
+    [
+        ("USD", None, "USD", 12.0),
+        ("EUR", 1.2, "EUR", 12.0),
+        ("EUR", 1.2, "USD", 10.0),
+        ("EUR", None, "EUR", None),
+        ("USD", None, "EUR", None),
+    ],
+)
+def test_values_are_never_told_in_a_currency_that_they_were_not_counted_in(
+    counts_in: str, usd: float | None, values_in: str, value: float | None
+) -> None:
+    sums = dict.fromkeys(MEASURES, Sums()) | {"value_per_conversation": Sums.of([(12.0, 1), (12.0, 1)])}
+    found = estimates_of(Counted(sums, 2, 0, 2, 0), Success(currency=counts_in, usd=usd), values_in)
+    assert found["value_per_conversation"].value == (value if value is None else pytest.approx(value))

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 from handrail.cli.local_server import LocalServer, held_by
 from handrail.core.times import micros_of
-from handrail.flows.scorecard import ScorecardDesk
+from handrail.flows.scorecard import ScorecardDesk, scorecards
 from handrail.flows.scorecard_body import baseline_body, scorecard_body
 from handrail.protection.auth import LOCAL_OPERATOR
 from handrail.settings import Settings
@@ -37,9 +37,7 @@ async def open_desk(settings: Settings) -> AsyncGenerator[Desk]:
             yield _ServerDesk(server)
             return
         async with services_from(settings) as services:
-            yield _OwnDesk(
-                ScorecardDesk(services.db, services.clock, services.releases, services.audit, LOCAL_OPERATOR)
-            )
+            yield _OwnDesk(scorecards(services, LOCAL_OPERATOR))
 
 
 class _OwnDesk:

@@ -11,7 +11,6 @@ from typing import Any
 from handrail.core.clock import iso
 from handrail.core.errors import UsageError
 from handrail.core.principal import Principal
-from handrail.db import Database
 from handrail.flows.services import Services
 from handrail.flows.switches import breakers_of
 from handrail.insight.scorecard import FEWEST, NOTHING, Estimate, Sums, share
@@ -40,8 +39,9 @@ def filters_of(tenant_id: str, now: int, given: Mapping[str, str]) -> Filters:
     return Filters(tenant_id, now - RANGES[name], now, **narrowed)
 
 
-async def dashboard_body(db: Database, filters: Filters) -> Body:
+async def dashboard_body(services: Services, filters: Filters) -> Body:
     """Sums, shares and lines of a time; by the hour up to three days, else by the day."""
+    db = services.db
     bucket = "hour" if filters.until - filters.since <= 3 * DAY else "day"
     total, points, intents, escalations, errors, guardrails = await asyncio.gather(
         summary(db, filters),
@@ -60,6 +60,7 @@ async def dashboard_body(db: Database, filters: Filters) -> Body:
         "fewest": FEWEST,
         "note": "Shares count conversations one by one; the scorecard counts users.",
         **_sums(total.turns, total.conversations),
+        "value_currency": services.feedback_rules.currency,
         "latency": {name: _latency(total.turns, name) for name in CLASSES},
         "series": [_point(each) for each in points],
         "intents": [_group(each) for each in intents],

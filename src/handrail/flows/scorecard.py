@@ -13,8 +13,21 @@ from handrail.core.principal import Principal
 from handrail.db import Database
 from handrail.flows.audit import baseline_recorded
 from handrail.flows.releases import Releases
-from handrail.insight.scorecard import MEASURES, NOTHING, Baseline, BaselineStore, Estimate, Line, given, mean, share
+from handrail.flows.services import Services
+from handrail.insight.scorecard import (
+    MEASURES,
+    NOTHING,
+    Baseline,
+    BaselineStore,
+    Estimate,
+    Line,
+    Sums,
+    given,
+    mean,
+    share,
+)
 from handrail.protection.audit import AuditTrail
+from handrail.reports.reviews import reviewed
 from handrail.reports.scorecard import Counted, Period, counted
 from handrail.serving.agents.success import Success
 
@@ -51,13 +64,14 @@ class Scorecard:
 
 @dataclass(frozen=True, slots=True)
 class ScorecardDesk:
-    """Scorecards and baselines as one principal may see and make them."""
+    """Scorecards and baselines as one principal may see and make them; value events are in `value_currency`."""
 
     db: Database
     clock: Clock
     releases: Releases
     audit: AuditTrail
     principal: Principal
+    value_currency: str = "USD"
 
     async def report(
         self,
@@ -82,14 +96,14 @@ class ScorecardDesk:
         human_cost = _human_cost(success)
         now, before = await counted(self.db, period, human_cost), await counted(self.db, period.before, human_cost)
         against = await self._baseline(name, baseline)
-        estimates, earlier = estimates_of(now, success), estimates_of(before, success)
+        estimates = {**estimates_of(now, success, self.value_currency), **await reviewed(self.db, period)}
+        earlier = {**estimates_of(before, success, self.value_currency), **await reviewed(self.db, period.before)}
         kept: Mapping[str, Estimate] = {} if against is None else against.measures
         lines = [
             Line(measure, estimates[key], earlier[key], kept.get(key), success.targets.get(key))
             for key, measure in MEASURES.items()
         ]
-        currency = success.currency if success.in_usd else "USD"
-        return Scorecard(name, stable, period, now, before, lines, against, success, currency)
+        return Scorecard(name, stable, period, now, before, lines, against, success, _shown_in(success))
 
     async def baselines(self, agent: str | None = None) -> Sequence[Baseline]:
         """All of an agent's, newest first."""
@@ -167,8 +181,14 @@ class ScorecardDesk:
         return known
 
 
-def estimates_of(counted: Counted, success: Success) -> Mapping[str, Estimate]:
-    """All measures; those that nobody measures yet are `NOTHING`, and none is ever made up."""
+def scorecards(services: Services, principal: Principal) -> ScorecardDesk:
+    """A desk for one principal; values are in the currency that feedback takes."""
+    currency = services.feedback_rules.currency
+    return ScorecardDesk(services.db, services.clock, services.releases, services.audit, principal, currency)
+
+
+def estimates_of(counted: Counted, success: Success, value_currency: str) -> Mapping[str, Estimate]:
+    """All measures but those of reviews; those that nobody measures yet are `NOTHING`, and none is ever made up."""
     found: dict[str, Estimate] = {}
     for key, measure in MEASURES.items():
         sums = counted.sums.get(key)
@@ -189,9 +209,20 @@ def estimates_of(counted: Counted, success: Success) -> Mapping[str, Estimate]:
     if counted.unpriced_calls:
         for key in ("cost_per_conversation", "cost_per_resolved", "saving_per_conversation"):
             found[key] = replace(found[key], low=None, high=None) if found[key].value else NOTHING
-    if not counted.sums["value_per_conversation"].x:
-        found["value_per_conversation"] = NOTHING
+    found["value_per_conversation"] = _value(counted.sums["value_per_conversation"], success, value_currency)
     return found
+
+
+def _value(sums: Sums, success: Success, currency: str) -> Estimate:
+    """What was reported, in the currency of the report; `NOTHING` when nobody says how to get from one to the other."""
+    shown_in = _shown_in(success)
+    if not sums.xx or currency not in (shown_in, "USD"):
+        return NOTHING
+    return mean(sums if currency == shown_in else sums.times(1 / (success.in_usd or 1.0)))
+
+
+def _shown_in(success: Success) -> str:
+    return success.currency if success.in_usd else "USD"
 
 
 def _human_cost(success: Success) -> float:

@@ -60,7 +60,7 @@ class DashboardPage:
         }
         if chosen["range"] not in RANGES:
             chosen["range"] = DEFAULT_RANGE
-        body = await dashboard_body(services.db, filters)
+        body = await dashboard_body(services, filters)
         wide = filters_of(tenant_id, now, {"range": chosen["range"]})
         choices = {name: [each.name for each in await by(services.db, wide, name) if each.name] for name in NARROWS}
         return self.renderer.page(
@@ -96,7 +96,7 @@ class DashboardPage:
     async def _exported(self, request: Request, visitor: Visitor) -> Body:
         services = services_of(request)
         filters = filters_of(visitor.principal.tenant_id, services.clock.micros(), request.query_params)
-        body = await dashboard_body(services.db, filters)
+        body = await dashboard_body(services, filters)
         services.audit.note(insight_exported(visitor.principal, "dashboard"))
         return body
 
@@ -133,7 +133,7 @@ def _tiles(body: Body, chosen: Mapping[str, str]) -> Sequence[Mapping[str, str]]
     closed = f"of {body['closed']} closed"
     unpriced = f"{body['unpriced_calls']} calls without a known price" if body["unpriced_calls"] else ""
     answers = f"{body['csat']['n']} answers" if body["csat"]["n"] else ""
-    value = f"{body['value_micros'] / 1e6:.2f} USD" if body["value_micros"] else None
+    value = f"{body['value_micros'] / 1e6:.2f} {body['value_currency']}" if body["value_micros"] else None
     dear = (
         {}
         if body["cost_per_conversation_micros"] is None

@@ -13,7 +13,7 @@ from handrail.console.door import Door, Fields
 from handrail.console.rendering import Renderer
 from handrail.core.errors import HandrailError
 from handrail.core.principal import Principal, Role
-from handrail.flows.scorecard import DAY, ScorecardDesk
+from handrail.flows.scorecard import DAY, ScorecardDesk, scorecards
 from handrail.flows.scorecard_body import baseline_body, scorecard_body
 from handrail.insight.scorecard.wording import change, number, said
 from handrail.protection.auth import Scope
@@ -82,7 +82,7 @@ class ScorecardPage:
 
 def _desk(request: Request, principal: Principal) -> ScorecardDesk:
     services = services_of(request)
-    return ScorecardDesk(services.db, services.clock, services.releases, services.audit, principal)
+    return scorecards(services, principal)
 
 
 def _days(text: str) -> str:

@@ -77,7 +77,7 @@ class VerdictCreate(BaseModel):
 
     turn_id: Name
     sample: Sample = Field(description="routine: drawn at random; policy: drawn because of something.")
-    inclusion_probability: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = Field(
+    inclusion_probability: Annotated[float, Field(ge=1e-6, le=1, allow_inf_nan=False)] = Field(
         description="How likely this turn was to be drawn."
     )
     intent_correct: bool | None = None

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from handrail.core.principal import Principal, Role
 from handrail.core.times import micros_of
-from handrail.flows.scorecard import ScorecardDesk
+from handrail.flows.scorecard import ScorecardDesk, scorecards
 from handrail.flows.scorecard_body import baseline_body, scorecard_body
 from handrail.http.errors import ApiError, json_response
 from handrail.http.openapi import OF_BODIES, accepts, answers, query, reads
@@ -47,7 +47,7 @@ class BaselineCreate(BaseModel):
 
 def _desk(request: Request, principal: Principal) -> ScorecardDesk:
     services = services_of(request)
-    return ScorecardDesk(services.db, services.clock, services.releases, services.audit, principal)
+    return scorecards(services, principal)
 
 
 @router.get(

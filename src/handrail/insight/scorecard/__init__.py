@@ -25,6 +25,7 @@ from handrail.insight.scorecard.statistics import (
     difference,
     mean,
     share,
+    weighted,
     weighted_share,
     wilson,
 )
@@ -70,6 +71,7 @@ __all__ = [
     "mean",
     "share",
     "sums_of",
+    "weighted",
     "weighted_share",
     "whole",
     "wilson",

@@ -111,9 +111,13 @@ def weighted_share(users: Iterable[Sequence[tuple[bool, float]]]) -> Estimate:
     if any(not 0 < probability <= 1 for each in known for _, probability in each):
         raise ValueError("an inclusion probability must be above 0 and at most 1")
     sums = Sums.of((sum(is_so / p for is_so, p in each), sum(1 / p for _, p in each)) for each in known)
+    return weighted(sums, sum(map(len, known)))
+
+
+def weighted(sums: Sums, looked_at: int) -> Estimate:
+    """A share from sums in which every observation stands for 1 / probability of its kind; that many were looked at."""
     if not sums.n:
         return NOTHING
-    looked_at = sum(map(len, known))
     p = sums.x / sums.n
     effective = min(_effective(sums, p), float(looked_at))
     low, high = wilson(p, effective)
