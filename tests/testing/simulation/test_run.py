@@ -11,18 +11,18 @@ from handrail.core.clock import FrozenClock, as_datetime
 from handrail.db.sqlite import SqliteDatabase
 from handrail.reports.series import Filters, summary
 from handrail.testing.simulation import Incident, Plan, Report, Simulation, plan_days
-from handrail.testing.simulation.days import DAY, HOUR, arrivals
+from handrail.testing.simulation.days import DAY, HOUR, Trouble, arrivals
 from tests.flows.world import PROJECT, Prediction, World, closed, world_over
 
 NOON = 1_767_268_800_000_000
 EXAMPLES: Mapping[str, Sequence[str]] = {
     "order_status": ("where is my order A1234", "track my parcel"),
     "refund": ("refund my order", "I want my money back"),
-    "chat": ("tell me about the shop",),
+    "product_advice": ("tell me about the shop",),
 }
 APPROVALS = """
 approvals:
-- {name: refunds, tools: [refund], risk: high, approvers: {roles: [approver]}, reason: money}
+- {name: refunds, tools: [refund], risk: high, approvers: {roles: [approver]}, expires_after: 90m, reason: money}
 """
 
 
@@ -31,7 +31,7 @@ class ExampleHead:
 
     def predict(self, text: str) -> Prediction:
         found = (name for name, said in EXAMPLES.items() if any(each[:12].lower() in text.lower() for each in said))
-        intent = next(found, "chat")
+        intent = next(found, "product_advice")
         return Prediction(intent, 0.97, ((intent, 0.97), ("hours", 0.03)))
 
 
@@ -40,7 +40,8 @@ async def simulated(migrated_file: Path, folder: Path, plan: Plan) -> tuple[Repo
     file = folder / f"{uuid4().hex}.db"
     shutil.copy(migrated_file, file)
     clock = FrozenClock(as_datetime(plan.starts_at))
-    project = PROJECT | {"policies.yaml": APPROVALS}
+    intents = PROJECT["intents.yaml"].replace("name: chat,", "name: product_advice,")
+    project = PROJECT | {"policies.yaml": APPROVALS, "intents.yaml": intents}
     world = await world_over(SqliteDatabase(file, clock), clock, project=project, sole_owner=True)
     world.release.head = ExampleHead()  # pyright: ignore[reportAttributeAccessIssue] - one of a test
     return await Simulation(world.services, clock, world.release, plan, EXAMPLES).run(), world
@@ -73,3 +74,29 @@ def test_people_come_in_a_rush_and_hardly_at_night() -> None:
     assert day > 5 * night
     rush = replace(plan, incidents=(Incident("rush", 0, DAY / 48),))
     assert sum(at < DAY / 48 for at in arrivals(random.Random(1), rush)) > 3 * sum(at < DAY / 48 for at in calm)
+
+
+class TestAlerts:
+    async def test_fire_when_things_go_wrong_and_are_resolved_when_they_are_well_again(
+        self, migrated_file: Path, tmp_path: Path
+    ) -> None:
+        def from_to(what: Trouble, begins: float, ends: float) -> Incident:
+            return Incident(what, begins * 60, ends * 60)
+
+        trouble = (
+            from_to("tools_down", 0, 15),
+            from_to("rush", 0, 50),
+            from_to("approvers_away", 15, 60),
+            from_to("model_hangs", 90, 100),
+            from_to("rush", 90, 125),
+            from_to("rush", 90, 105),
+            from_to("slow", 180, 235),
+            from_to("rush", 180, 235),
+        )
+        plan = plan_days(5, until=NOON, days=1, conversations=260)
+        plan = replace(plan, seconds=6 * HOUR, incidents=trouble)
+        report, world = await simulated(migrated_file, tmp_path, plan)
+        fired = {"dependency_down", "error_rate", "availability_slo", "latency_slo", "approval_sla", "unusual_user"}
+        assert fired <= report.alerts.keys()
+        assert report.unresolved == 0
+        await end(world)

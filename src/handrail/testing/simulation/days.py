@@ -17,6 +17,7 @@ TOPICS: Mapping[Trouble, str] = MappingProxyType(
         "tools_down": "order_status",
         "model_down": "product_advice",
         "model_hangs": "product_advice",
+        "slow": "product_advice",
         "costly": "product_advice",
         "approvers_away": "refund",
     }
@@ -55,7 +56,11 @@ class Plan:
     look_seconds: float = 300.0
 
     def holds(self, what: Trouble, seconds: float) -> bool:
-        return any(each.what == what and each.holds(seconds) for each in self.incidents)
+        return self.times(what, seconds) > 0
+
+    def times(self, what: Trouble, seconds: float) -> int:
+        """How many incidents of this kind there are at once."""
+        return sum(each.what == what and each.holds(seconds) for each in self.incidents)
 
     def topic(self, seconds: float) -> str | None:
         """The intent of the hour, if there is one."""
@@ -88,6 +93,8 @@ def _incidents(seconds: float) -> list[Incident]:
         before_end("rush", 7.5, 50),
         before_end("model_hangs", 5, 15),
         before_end("rush", 5, 30),
+        before_end("rush", 5, 15),
+        before_end("rush", 5, 15),
         before_end("costly", 3, 60),
     ]
 
@@ -104,4 +111,4 @@ def _weight(plan: Plan, seconds: float) -> float:
     # Lowest at three in the morning, highest at three in the afternoon.
     usual = 1.1 - math.cos(2 * math.pi * (of_day - 3 / 24))
     # In a rush it is as full as in the afternoon of a busy day, whatever the hour.
-    return RUSH if plan.holds("rush", seconds) else usual
+    return RUSH * rushes if (rushes := plan.times("rush", seconds)) else usual
