@@ -187,6 +187,7 @@ async def services_from(settings: Settings, clock: Clock | None = None) -> Async
         output_scanner=OutputScanner(KnownStrings.of_environment(os.environ), privacy.finder.personal_in),
         bus=bus,
         commands=Spool(settings.data_dir),
+        digest_days={"off": 0, "daily": 1, "weekly": 7}[settings.alerts.digest],
     )
     services.releases.on_loaded = partial(learn_prices, services)
     mirror.hear(services.breakers)

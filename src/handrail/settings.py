@@ -180,6 +180,9 @@ class AlertSettings(BaseModel):
     every_seconds: float = Field(default=15.0, ge=1, le=300, description="How often the rules are looked at.")
     send_seconds: float = Field(default=30.0, gt=0, le=300, description="How long a channel may take.")
     console_url: str = Field(default="", description="Address of this server in messages; paths when left out.")
+    digest: Literal["off", "daily", "weekly"] = Field(
+        default="weekly", description="How often the channels are told what the agents did; `alerts.yaml` names them."
+    )
     runbook_url: str = Field(default="", description="Address of the runbook in messages; the console's own page.")
 
     @field_validator("channels")

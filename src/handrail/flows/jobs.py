@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from handrail.core.jobs import Schedule, Task
+from handrail.flows.digest import digest_page
 from handrail.flows.encryption import renew_page, rewrap_page, seal_page
 from handrail.flows.export import export_page
 from handrail.flows.retention import forget_page, sweep_keys, sweep_runs
@@ -39,6 +40,7 @@ _ALL = (
     Job(
         "unused_keys", "Destroy data keys of users of whom nothing is left.", collect_keys, Schedule(minute=40, hour=3)
     ),
+    Job("digest", "Tell the channels what the agents did, each day or week.", digest_page, Schedule(minute=5, hour=6)),
     Job("job_rows", "Forget runs of jobs that ended long ago.", sweep_runs, Schedule(minute=50, hour=3)),
     Job("encryption", "Seal content that lies readable or under a retired key; rewrite the files.", seal_page),
     Job("master_key", "Put every data key under the current master key.", rewrap_page),

@@ -121,6 +121,7 @@ class Services:
     """Everything a flow may use.
 
     Attributes:
+        digest_days: a digest is of so many days, one or seven; 0 writes none.
         running: the task of every turn that runs in this process.
         ending: those of them whose end is being stored: they can't be stopped any more.
         waiting: turns of this process's clients that wait for the turn before them; `watchers` look after them.
@@ -178,6 +179,7 @@ class Services:
     shared_streams: SharedStreams | None = None
     trace_export: OtlpExporter | None = None
     default_agent: str | None = None
+    digest_days: int = 7
     prices: PriceBook = field(default_factory=PriceBook)
     budgets: Sequence[Budget] = ()
     feedback_rules: FeedbackRules = field(default_factory=FeedbackRules)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
-from sqlalchemy import BigInteger, Column, Table, Text, and_, bindparam, cast, func, or_
+from sqlalchemy import BigInteger, Column, Table, Text, and_, bindparam, cast, func, literal_column, or_, select
 from sqlalchemy.sql.elements import ColumnElement
 
 from handrail.db import Database, Prepared, scoped
@@ -291,6 +291,19 @@ async def minutes(db: Database, filters: Filters) -> Sequence[Minute]:
         for key in [(row["starts_at"], row["agent"], row["release_id"])]
     ]
     return sorted(found, key=lambda each: (each.starts_at, each.agent, each.release_id))
+
+
+_TENANTS = Prepared(
+    select(turn_rollup.c.tenant_id)
+    .distinct()
+    .where(turn_rollup.c.grain == literal_column("'day'"), turn_rollup.c.starts_at >= bindparam("since"))
+    .order_by(turn_rollup.c.tenant_id)
+)
+
+
+async def active_tenants(db: Database, since: int) -> Sequence[str]:
+    """The tenants in which a turn was sent since then, for what a deployment does for all of them."""
+    return [row["tenant_id"] for row in await db.scan(_TENANTS, {"since": since})]
 
 
 async def principals(db: Database, filters: Filters, *, limit: int = 100) -> Sequence[PrincipalActivity]:

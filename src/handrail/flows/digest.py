@@ -1,0 +1,95 @@
+"""The digest: once a day or a week, what the agents did, told to the channels that get one.
+
+It is a job, so it is written once in a cluster; the message is stored in one batch with the run's page and told by the
+same delivery as alerts. No word of a conversation is in it.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from handrail.core.clock import as_datetime
+from handrail.core.jobs import Task
+from handrail.flows.dashboard import DAY, dashboard_body
+from handrail.flows.services import Services
+from handrail.insight.alerts import Message
+from handrail.insight.scorecard.wording import said
+from handrail.reports.series import Filters, active_tenants
+
+MONDAY = 0
+MOST_REASONS = 5
+WEEK_DAYS = 7
+
+
+async def digest_page(services: Services, task: Task, _state: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Write the digest of every tenant in which something happened; one that is asked for by hand is always written."""
+    days, now = services.digest_days, services.clock.micros()
+    is_scheduled = task.id.startswith("due-")
+    if not days or (is_scheduled and days == WEEK_DAYS and as_datetime(now).weekday() != MONDAY):
+        return {"done": True, "report": {}}
+    until = now - now % DAY
+    tenants = await active_tenants(services.db, until - days * DAY)
+    for tenant_id in tenants:
+        message = await digest_of(services, tenant_id, until, days)
+        async with services.db.batch() as batch:
+            services.alerts.digest(batch, message)
+    return {"done": True, "report": {tenant_id: {"digests": 1} for tenant_id in tenants}}
+
+
+async def digest_of(services: Services, tenant_id: str, until: int, days: int) -> Message:
+    """The message of the whole days before `until`, in microseconds."""
+    since = until - days * DAY
+    now = await dashboard_body(services.db, Filters(tenant_id, since, until))
+    before = await dashboard_body(services.db, Filters(tenant_id, since - days * DAY, since))
+    first, last = as_datetime(since).date(), as_datetime(until - 1).date()
+    title = f"Agents of {tenant_id}, {first}" + (f" to {last}" if days > 1 else "")
+    return Message("digest", tenant_id, f"digest:{first}:{days}", title, text_of(now, before, days))
+
+
+def text_of(now: Mapping[str, Any], before: Mapping[str, Any], days: int) -> str:
+    """The digest as plain text, a line a figure, each with what it rests on."""
+    name = "week" if days == WEEK_DAYS else "day" if days == 1 else f"{days} days"
+    earlier = before["conversations"]
+    lines = [
+        f"Conversations: {now['conversations']} ({now['pending']} pending; the {name} before: {earlier})",
+        _share("Resolved by the agent", now["resolved"], before["resolved"], "closed"),
+        _share("Escalated", now["escalated"], before["escalated"], "closed"),
+        _share("Turns that failed", now["errors"], before["errors"], "turns"),
+        f"Whole answer: {_seconds(now['p50_ms'])} for half of the turns, {_seconds(now['p95_ms'])} for 95 of 100",
+        _cost(now),
+        "Satisfaction: not measured yet"
+        if now["csat"]["value"] is None
+        else f"Satisfaction: {now['csat']['value']:.2f} of 5 from {now['csat']['n']} answers",
+        _reasons("Escalated because", now["escalation_reasons"]),
+        _reasons("Errors", now["error_types"]),
+        f"Dashboard: /console/dashboard?range={'24h' if days == 1 else '7d'}",
+        "Shares count conversations one by one, the scorecard counts users. Before and after is not cause and effect.",
+    ]
+    return "\n".join(line for line in lines if line)
+
+
+def _share(name: str, now: Mapping[str, Any], before: Mapping[str, Any], of: str) -> str:
+    if now["value"] is None:
+        return f"{name}: not measured yet"
+    if not now["is_enough"]:
+        return f"{name}: {now['count']} of {now['n']} {of}"
+    earlier = f"; before: {before['value'] * 100:.1f} %" if before["is_enough"] else ""
+    return f"{name}: {said(now, 'share', '')} of {now['n']} {of}{earlier}"
+
+
+def _cost(now: Mapping[str, Any]) -> str:
+    unpriced = f"; {now['unpriced_calls']} model calls have no known price" if now["unpriced_calls"] else ""
+    if now["cost_micros"] is None:
+        return f"Cost: not known{unpriced}"
+    each = now["cost_per_conversation_micros"]
+    per = "" if each is None else f", {each / 1e6:.4f} USD a closed conversation"
+    return f"Cost: {now['cost_micros'] / 1e6:.2f} USD{per}{unpriced}"
+
+
+def _seconds(milliseconds: float | None) -> str:
+    return "no data" if milliseconds is None else f"{milliseconds / 1000:.2f} s"
+
+
+def _reasons(name: str, found: Any) -> str:
+    if not found:
+        return ""
+    return f"{name}: " + ", ".join(f"{each['reason']} ({each['count']})" for each in found[:MOST_REASONS])
