@@ -111,6 +111,13 @@ class TestWhatTheModelReads:
             assert value not in shown
         assert len(set(handles_in(shown))) == 4
 
+    async def test_handles_on_lines_of_their_own_in_a_result_that_mean_what_stands_there(self, shop: World, desk: Desk):
+        desk.acts["look_up"] = lambda what: {"note": "Ben Moss\nben@example.org\n4111 1111 1111 1111"}
+        model = shop.script(calls(("look_up", {"what": "customer"})), "Fine.")
+        await shop.say(await shop.open(), "who is it?")
+        assert "4111" not in model.requests[-1].messages[-1].content
+        assert [value for _, _, value in await vault(shop)] == ["ben@example.org", "4111 1111 1111 1111"]
+
     async def test_the_same_handle_in_every_turn_of_a_conversation_and_no_other(self, shop: World):
         first, other = await shop.open(), await shop.open(BEN)
         model = shop.script("One.", "Two.", "Three.")

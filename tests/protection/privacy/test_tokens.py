@@ -7,6 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from handrail.core import json
 from handrail.protection.privacy import Finder, Mint, Revealing, Tokens, handles_in, unrevealed
 from handrail.protection.privacy.handles import BEGUN, HANDLE, TOKEN_KINDS
 
@@ -215,3 +216,26 @@ class TestFinder:
         known: object = getattr(finder, "_known")  # noqa: B009 - what it remembers is what is tested
         assert len(re.findall("Span", repr(known))) == 2
         assert MAIL not in repr(known)
+
+
+class TestTextsOfJson:
+    """Results of tools and arguments are read as the text that they are, where a break of a line is two characters."""
+
+    @pytest.mark.parametrize("value", [MAIL, CARD, "+49 170 1234567", "DE89370400440532013000", "078-05-1120"])
+    @pytest.mark.parametrize("before", ["Ann Lee\n", "Ann Lee\r\n", "\t", '"', "\x1f", ""])
+    def test_hide_what_stands_after_a_break_and_nothing_of_the_break(self, before: str, value: str):
+        known = tokens()
+        hidden = known.hide(json.dumps({"note": f"{before}{value}\nthanks"}))
+        (token,) = known.find(handles_in(hidden))
+        assert token.value == value
+        assert json.loads(hidden) == {"note": f"{before}{token.handle}\nthanks"}
+
+    def test_hide_what_was_met_before(self):
+        known = tokens()
+        known.hide(f"I am {MAIL}")
+        assert MAIL not in known.hide(json.dumps({"note": f"so\n{MAIL}\n"}))
+
+    @given(st.text(alphabet="\\nrtb\"' 4a@.x"))
+    def test_any_text_with_backslashes_comes_back(self, text: str):
+        known = tokens()
+        assert known.reveal(known.hide(text)) == text

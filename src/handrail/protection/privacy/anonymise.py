@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 
 from handrail.protection.privacy.detector import find_personal_data
 from handrail.protection.privacy.handles import HANDLE, LOOK_ALIKE
+from handrail.protection.privacy.spans import Kind
 
 CELLS = 1 << 22
 MOST_COUNTED = 255
@@ -21,7 +22,9 @@ _PIECES = re.compile(
     r"(?P<url>(?:https?://|www\.)\S+)|(?P<handle>@\w+)|(?P<number>(?<!\w)\d(?:[ .,/:()+-]{0,2}\d)*(?!\w))"
     r"|(?P<word>\w+(?:['\u2019]\w+)*)"
 )
-_MARK = re.compile(r"\[[A-Z_]+\]")
+# What we write ourselves; what else stands in brackets was said by somebody.
+_NAMES = "|".join((*Kind, "RARE", "CODE", "NUMBER", "URL", "HANDLE"))
+_MARK = re.compile(rf"\[(?:{_NAMES})\]")
 _RUN = re.compile(r"\[RARE\](?:[\s,;'\u2019-]*\[RARE\])+")
 
 

@@ -1,11 +1,25 @@
 """One spelling for digits, dashes and blanks, so that exotic characters hide nothing; places in the text stay known."""
 
+import re
 import unicodedata
 from collections.abc import Sequence
 
 from handrail.protection.privacy.spans import Span
 
 _INVISIBLE = frozenset({"Cf", "Mn", "Me"})
+_ESCAPE = re.compile(r"""\\(?:[\\/"'bfnrt]|u00[01][0-9a-fA-F])""")
+
+
+def without_escapes(text: str) -> str:
+    """Blanks for what JSON writes for breaks of lines and quotes, so that `\\nann@example.org` begins with an `a`.
+
+    As long as it was, so that places mean the same in both.
+    """
+    return _ESCAPE.sub(_blank, text) if "\\" in text else text
+
+
+def _blank(escape: re.Match[str]) -> str:
+    return escape[0] if escape[0] in ("\\\\", "\\/") else " " * len(escape[0])
 
 
 def fold(text: str) -> tuple[str, Sequence[int] | None]:
@@ -13,6 +27,7 @@ def fold(text: str) -> tuple[str, Sequence[int] | None]:
 
     Nothing to map (`None`) for ASCII. One character gives one or none, so that a place means the same in both.
     """
+    text = without_escapes(text)
     if text.isascii():
         return text, None
     characters: list[str] = []

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from handrail.protection.privacy.finder import Finder
+from handrail.protection.privacy.folding import without_escapes
 from handrail.protection.privacy.handles import HANDLE, LOOK_ALIKE, TOKEN_KINDS, Mint, handles_in, undecided
 
 # A value that was found once is hidden wherever it stands again, unless it is so short that it may be anything.
@@ -113,9 +114,10 @@ class Tokens:
             if span.kind.lower() in self.kinds and not _overlap(taken, span.start, span.end):
                 taken.append((span.start, span.end))
                 yield span.start, span.end, span.kind.lower()
+        plain = without_escapes(text)
         for value, token in list(self._by_value.items()):
-            if len(value) >= SHORTEST_KNOWN and value in text:
-                for found in re.finditer(rf"(?<!\w){re.escape(value)}(?!\w)", text):
+            if len(value) >= SHORTEST_KNOWN and value in plain:
+                for found in re.finditer(rf"(?<!\w){re.escape(value)}(?!\w)", plain):
                     if not _overlap(taken, *found.span()):
                         taken.append(found.span())
                         yield *found.span(), token.kind
