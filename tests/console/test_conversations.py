@@ -3,7 +3,11 @@
 import csv
 import io
 
+from sqlalchemy import insert
+
+from handrail.db import Prepared
 from handrail.protection.audit import AuditQuery
+from handrail.serving.conversations.tables import tool_call
 from tests.console.console import Console
 from tests.console.test_dashboard import count
 
@@ -61,3 +65,23 @@ class TestDetail:
 
     async def test_of_nobody_is_not_there(self, console: Console) -> None:
         assert (await console.get("/console/conversations/conv_nobody")).status_code == 404
+
+    async def test_shows_handles_and_no_secrets_however_a_model_wrote_its_arguments(self, console: Console) -> None:
+        conversation = await console.say("hello there")
+        secret = f"sk-ant-api03-{'a1' * 24}"
+        (turn,) = await console.services.conversations.turns("default", conversation, limit=1)
+        call = dict.fromkeys(tool_call.c.keys()) | {
+            "id": "tc_1", "tenant_id": "default", "conversation_id": conversation, "turn_id": turn.id,
+            "provider_id": "call_1", "name": "write_to", "effect": "read", "status": "ok", "created_at": 1,
+            "arguments": rf'{{"to": "ana.moss\u0040example.org", "text": "so\n4111 1111 1111 1111 {secret}"}}',
+            "arguments_hash": "x",
+        }  # fmt: skip
+        async with console.services.db.batch() as batch:
+            batch.add(Prepared(insert(tool_call)), call)
+        for page in (f"/console/conversations/{conversation}", f"/console/chat?conversation={conversation}"):
+            text = (await console.get(page)).text
+            assert "write_to" in text
+            assert "a1a1a1" not in text
+        text = (await console.get(f"/console/conversations/{conversation}")).text
+        assert "ana.moss@example.org" not in text
+        assert "4111" not in text

@@ -5,7 +5,9 @@ import asyncio
 import pytest
 
 from handrail.core.clock import FrozenClock
+from handrail.core.principal import Role
 from handrail.db import Database
+from handrail.protection.audit import AuditQuery
 from handrail.serving.models import Reply, calls
 from tests.flows.desk import Desk
 from tests.flows.world import World, closed, until, world_over
@@ -63,6 +65,13 @@ class TestRead:
         assert [each["id"] for each in first["data"] + second["data"]] == opened[::-1]
         third = (await any_api.get(f"/v1/conversations?limit=3&cursor={second['next_cursor']}")).json()
         assert third == {"data": [], "next_cursor": None}
+
+    async def test_that_staff_list_what_others_said_first_is_recorded(self, api: Api):
+        await api.get("/v1/conversations", key=await api.key())
+        await api.get("/v1/conversations", key=await api.key("vera", role=Role.VIEWER))
+        await api.world.services.audit.flush()
+        query = AuditQuery("default", action="conversations.listed")
+        assert len(await api.world.services.audit.store.search(query)) == 1
 
     @pytest.mark.parametrize("limit", ["0", "-1", "201", "x", "1e3", "\u00b2", "9" * 400])
     async def test_refuses_a_limit_out_of_range(self, api: Api, limit: str):

@@ -58,6 +58,12 @@ def read_by_staff(services: Services, principal: Principal, conversation: Owned)
     )
 
 
+def listed_by_staff(services: Services, principal: Principal) -> None:
+    """Staff look through what conversations are called, which is how they begin."""
+    target = "conversations:newest"
+    services.audit.note(AuditEntry(principal.tenant_id, "conversations.listed", "done", target, principal))
+
+
 def approval_voted(services: Services, batch: Batch, principal: Principal, approval: Approval, decision: str) -> None:
     """A person's word on an approval, with what it is about; recorded with the vote."""
     details = (("decision", decision), ("status", approval.status.value), ("fingerprint", approval.fingerprint))

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from handrail.core import json
 from handrail.core.errors import HandrailError
 from handrail.flows.services import Services
 from handrail.protection.guardrails import OutputGuardrail, OutputScanner
+from handrail.serving.conversations import Conversation, StoredToolCall
 
 MOST_DEPTH = 20
 DEEPER = "[withheld]"
@@ -35,6 +37,15 @@ def written(shown: Shown, arguments: str) -> str:
     """The same as the text that it was."""
     found = shown(arguments)
     return found if isinstance(found, str) and not arguments.lstrip().startswith('"') else json.dumps(found)
+
+
+async def calls_shown(services: Services, conversation: Conversation) -> Sequence[StoredToolCall]:
+    """The calls of a conversation with their arguments as they are shown."""
+    calls = await services.conversations.conversation_calls(conversation.tenant_id, conversation.id)
+    if not calls:
+        return calls
+    shown = await shown_of(services, conversation.tenant_id, conversation.release_id)
+    return [replace(each, arguments=written(shown, each.arguments)) for each in calls]
 
 
 def _masked(value: Any, mask: Callable[[str], str], depth: int) -> Any:

@@ -11,6 +11,7 @@ from handrail.core import events
 from handrail.core.errors import UsageError
 from handrail.core.events import Event
 from handrail.core.principal import Principal, Role
+from handrail.flows.audit import read_by_staff
 from handrail.flows.services import Services
 from handrail.oversight.approvals import Approval, Question, Vote
 from handrail.protection.audit import AuditEntry
@@ -76,10 +77,12 @@ def seen_by(services: Services, reader: Principal, approval: Approval) -> Approv
 
 
 async def veil_of_turn(services: Services, reader: Principal, turn: Turn) -> Veil:
+    """What stands between this reader and a turn; that staff look at it is recorded."""
     if not reader.roles - {Role.END_USER}:
         # What an end user was let see is their own.
         return Veil()
     conversation = await services.conversations.find(turn.tenant_id, turn.conversation_id)
+    read_by_staff(services, reader, conversation)
     return veil_of(services, reader, conversation.tenant_id, conversation.id, conversation.subject)
 
 

@@ -19,6 +19,7 @@ from handrail.core.principal import Principal
 from handrail.flows.conversations import open_conversation
 from handrail.flows.question import Waiting, answer_question, waiting_in
 from handrail.flows.services import Services
+from handrail.flows.shown import calls_shown
 from handrail.flows.turn import take_turn
 from handrail.serving.conversations import Conversation
 
@@ -174,7 +175,7 @@ async def _say(services: Services, principal: Principal, form: Form) -> str:
 
 async def _turns(services: Services, conversation: Conversation) -> Sequence[TurnLine]:
     messages = await services.conversations.messages(conversation, limit=MOST_MESSAGES)
-    calls = await services.conversations.conversation_calls(conversation.tenant_id, conversation.id)
+    calls = await calls_shown(services, conversation)
     waiting = await waiting_in(services, conversation.tenant_id, conversation.id)
     return [_waiting(line, waiting.get(line.id, ())) for line in transcript(messages, calls)]
 

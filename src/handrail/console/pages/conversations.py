@@ -1,5 +1,6 @@
 """Conversations for staff: the list by what became of them, and one of them with everything that is known about it."""
 
+import asyncio
 import csv
 import io
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,7 @@ from handrail.console.charts import Step, milliseconds, waterfall
 from handrail.console.door import Door
 from handrail.console.files import as_file, harmless
 from handrail.console.rendering import Renderer
-from handrail.console.transcript import transcript
+from handrail.console.transcript import TurnLine, transcript
 from handrail.core.clock import iso
 from handrail.core.errors import NotFound, UsageError
 from handrail.core.json import dumps
@@ -24,12 +25,13 @@ from handrail.core.principal import Principal
 from handrail.flows.audit import insight_exported, read_by_staff
 from handrail.flows.dashboard import NARROWS, RANGES
 from handrail.flows.services import Services
-from handrail.flows.veil import veil_of
+from handrail.flows.shown import calls_shown
+from handrail.flows.veil import Veil, veil_of
 from handrail.insight.traces import StoredTrace, TraceStore
 from handrail.insight.traces import waterfall as rows_of
 from handrail.protection.auth import Scope
 from handrail.reports.conversations import ConversationFilters, ListedConversation, conversations
-from handrail.serving.conversations import Conversation, Turn
+from handrail.serving.conversations import Conversation, StoredMessage, StoredToolCall, Turn
 
 MOST_EXPORTED = 5000
 MOST_TURNS = 200
@@ -219,17 +221,12 @@ def _row(each: ListedConversation) -> dict[str, Any]:
 
 async def _detail(services: Services, reader: Principal, found: Conversation) -> dict[str, Any]:
     veil = veil_of(services, reader, found.tenant_id, found.id, found.subject)
-    messages = [
-        replace(each, content=veil.over(each.content))
-        for each in await services.conversations.messages(found, limit=4 * MOST_TURNS)
-    ]
-    calls = [
-        replace(each, arguments=veil.over(each.arguments))
-        for each in await services.conversations.conversation_calls(found.tenant_id, found.id)
-    ]
+    messages = await services.conversations.messages(found, limit=4 * MOST_TURNS)
+    calls = await calls_shown(services, found)
     turns = await services.conversations.turns(found.tenant_id, found.id, limit=MOST_TURNS)
     traces = await TraceStore(services.db).of_conversation(found.tenant_id, found.id)
-    said = {each.id: each for each in transcript(messages, calls)}
+    # So many texts take a while, and turns go on meanwhile.
+    said = await asyncio.to_thread(_said, veil, messages, calls)
     return {
         "conversation": found,
         "started": iso(found.created_at)[:16].replace("T", " "),
@@ -237,6 +234,12 @@ async def _detail(services: Services, reader: Principal, found: Conversation) ->
         "left_out": max(0, found.turn_count - len(turns)),
         "is_veiled": veil.hides,
     }
+
+
+def _said(veil: Veil, messages: Sequence[StoredMessage], calls: Sequence[StoredToolCall]) -> Mapping[str, TurnLine]:
+    texts = [replace(each, content=veil.over(each.content)) for each in messages]
+    given = [replace(each, arguments=veil.over(each.arguments)) for each in calls]
+    return {each.id: each for each in transcript(texts, given)}
 
 
 def _turn(turn: Turn, said: Any, traces: Sequence[StoredTrace]) -> Mapping[str, Any]:

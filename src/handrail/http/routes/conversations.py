@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from handrail.core.principal import Principal, Role
 from handrail.flows.admission import follow_turn
-from handrail.flows.audit import read_by_staff
+from handrail.flows.audit import listed_by_staff, read_by_staff
 from handrail.flows.cancel import cancel_turn
 from handrail.flows.conversations import open_conversation
 from handrail.flows.services import Services
@@ -82,10 +82,11 @@ async def create_conversation(request: Request) -> Response:
 async def list_conversations(request: Request) -> Response:
     """The caller's own conversations, newest first; staff see all of their tenant. Pages by `cursor` and `limit`."""
     principal = await principal_of(request, Scope.CONVERSATIONS_READ)
-    limit, services = limit_of(request), services_of(request)
-    found = await services.conversations.newest(
-        principal, everyone=principal.has_role(*_STAFF), before=request.query_params.get("cursor"), limit=limit
-    )
+    limit, services, everyone = limit_of(request), services_of(request), principal.has_role(*_STAFF)
+    before = request.query_params.get("cursor")
+    found = await services.conversations.newest(principal, everyone=everyone, before=before, limit=limit)
+    if everyone:
+        listed_by_staff(services, principal)
     cursor = found[-1].id if len(found) == limit else None
     data = [
         veil_of(services, principal, each.tenant_id, each.id, each.subject).over(conversation_body(each))
@@ -146,7 +147,6 @@ async def get_turn(request: Request, turn_id: str) -> Response:
     principal = await principal_of(request, Scope.CONVERSATIONS_READ)
     services = services_of(request)
     turn = await services.conversations.require_turn(principal, turn_id)
-    read_by_staff(services, principal, await services.conversations.find(turn.tenant_id, turn.conversation_id))
     return json_response(await _stored_body(services, principal, turn))
 
 
