@@ -1,6 +1,7 @@
 """What is said of a conversation: once a person and turn, history kept, by nobody else, gone with the conversation."""
 
 import asyncio
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -248,6 +249,10 @@ class TestGoing:
         assert CANARY.encode() in lines[0]
         assert b"wrong order" in lines[0]
         assert b"rita" not in lines[0]
+        assert b"opal" not in lines[0]
+        told = json.loads(lines[0])
+        assert [each["name"] for each in told["value_events"]] == [TestEvents.KEPT.name]
+        assert [each["resolved"] for each in told["review_verdicts"]] == [True]
 
     async def test_an_erased_user_s_feedback_is_gone(self, any_world: World) -> None:
         await self._said(any_world)

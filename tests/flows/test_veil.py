@@ -1,5 +1,6 @@
 """What people read of somebody else's conversation: handles where identifiers stand, unless they may read those too."""
 
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -8,10 +9,12 @@ import pytest
 from handrail.core.clock import FrozenClock
 from handrail.core.principal import Principal, Role
 from handrail.db import Database
+from handrail.flows.access_request import told_of
 from handrail.flows.admission import follow_turn
 from handrail.flows.approval import DecisionInvalid, decide
 from handrail.flows.approval_desk import look_closely, shown_to
 from handrail.oversight.approvals import Approval
+from handrail.protection.auth import LOCAL_OPERATOR
 from handrail.protection.privacy import handles_in
 from handrail.serving.models import calls
 from tests.flows.desk import Desk
@@ -126,6 +129,12 @@ class TestQuestions:
         assert MAIL not in str(asked)
         assert asked["questions"][0]["question"] == question
 
+    async def test_are_told_to_the_user_who_asks_what_is_stored_of_them(self, shop: World):
+        approval = await waiting(shop)
+        await decide(shop.services, OLGA, approval.id, "info", fingerprint=approval.fingerprint, reason="Which Ann?")
+        (line,) = [each async for each in await told_of(shop.services, LOCAL_OPERATOR, ANA.subject)]
+        assert [each["question"] for each in json.loads(line)["approval_questions"]] == ["Which Ann?"]
+
 
 class TestFollowing:
     async def test_shows_staff_the_whole_answer_with_handles(self, shop: World):
@@ -138,6 +147,15 @@ class TestFollowing:
         said = next(each.data["content"] for each in seen if each.name == "message.completed")
         assert said.startswith("I write to <email_")
         assert seen[-1].name == "turn.completed"
+
+    async def test_is_recorded_of_staff_and_not_of_the_user(self, shop: World):
+        shop.script("Fine.")
+        stream = await shop.send(await shop.open(), "hello there")
+        await stream.wait()
+        for reader in (ANA, OLGA):
+            await follow_turn(shop.services, reader, stream.turn_id, None)
+        (record,) = await found(shop, action="conversation.read")
+        assert record["actor"] is not None
 
     @pytest.mark.parametrize("reader", [ANA, ADAM])
     async def test_shows_its_user_and_admins_the_values(self, shop: World, reader: Principal):

@@ -1,6 +1,7 @@
 """All that is stored of one user, in the form they can be given: what they said, what was said and done for them."""
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 from handrail.core import json
 from handrail.core.principal import Principal
@@ -15,8 +16,8 @@ PAGE = 100
 async def told_of(
     services: Services, principal: Principal, subject: str, tenant: str | None = None
 ) -> AsyncIterator[bytes]:
-    """A line of JSON for each conversation, with its messages, tool calls, approvals, escalations and what was said
-    about it; audited first.
+    """A line of JSON for each conversation, with its messages, tool calls, approvals and their questions, escalations,
+    and what was said, recorded and found about it; audited first.
 
     Raises:
         PermissionDenied: not an admin of that tenant.
@@ -48,8 +49,22 @@ async def _line(services: Services, conversation: Conversation) -> bytes:
     body["escalations"] = [
         each.body() for each in await services.escalations.of_conversation(conversation.tenant_id, conversation.id)
     ]
-    body["feedback"] = [
-        each.body() | ({"given_by": None} if each.source == "staff" else {})
-        for each in await services.feedback.of_conversation(conversation.tenant_id, conversation.id)
+    body["approval_questions"] = [
+        each.body()
+        for turn_id in turns
+        for each in await services.approvals.questions.of_turn(conversation.tenant_id, turn_id)
     ]
-    return json.dumps(body).encode() + b"\n"
+    return json.dumps(body | await _said_of(services, conversation)).encode() + b"\n"
+
+
+async def _said_of(services: Services, conversation: Conversation) -> dict[str, Any]:
+    """What was said of it; who of the staff said it is nothing of the user's."""
+    store, place = services.feedback, (conversation.tenant_id, conversation.id)
+    return {
+        "feedback": [
+            each.body() | ({"given_by": None} if each.source == "staff" else {})
+            for each in await store.of_conversation(*place)
+        ],
+        "value_events": [each.body() | {"recorded_by": None} for each in await store.events(*place)],
+        "review_verdicts": [each.body() | {"reviewer": None} for each in await store.verdicts(*place)],
+    }

@@ -8,6 +8,7 @@ from handrail.db import Row
 from handrail.insight.feedback.policy import FeedbackKind, Sample
 
 Source = Literal["user", "staff"]
+_SAID = ("intent_correct", "hallucination", "action_correct", "resolved")
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +144,12 @@ class Verdict:
     inclusion_probability: float
     reviewer: str
     created_at: int
+
+    @classmethod
+    def stored(cls, row: Row) -> "Verdict":
+        values: dict[str, Any] = {name: row[name] for name in cls.__slots__}
+        values |= {name: None if row[name] is None else bool(row[name]) for name in _SAID}
+        return cls(**values)
 
     def body(self) -> dict[str, Any]:
         return {

@@ -43,6 +43,7 @@ _REPLACE_VERIFICATION = Prepared(
     .values(replaced_at=bindparam("at"))
 )
 _OF_CONVERSATION = Prepared(scoped(_f).where(_f.c.conversation_id == bindparam("conversation_id")).order_by(_f.c.id))
+_VERDICTS = Prepared(scoped(_v).where(_v.c.conversation_id == bindparam("conversation_id")).order_by(_v.c.id))
 _EVENTS = Prepared(scoped(_e).where(_e.c.conversation_id == bindparam("conversation_id")).order_by(_e.c.id))
 _EVENT = Prepared(scoped(_e).where(_e.c.conversation_id == bindparam("conversation_id"), _e.c.key == bindparam("key")))
 _NEWEST = (
@@ -108,6 +109,11 @@ class FeedbackStore:
         replaced = {"tenant_id_": verdict.tenant_id, "turn_id_": verdict.turn_id, "reviewer_": verdict.reviewer}
         batch.add(_REPLACE_VERDICT, replaced | {"at": verdict.created_at})
         batch.add(_ADD_VERDICT, _plain(asdict(verdict)) | {"replaced_at": None})
+
+    async def verdicts(self, tenant_id: str, conversation_id: str) -> Sequence[Verdict]:
+        """All that reviewers found of one conversation, oldest first; those that were replaced too."""
+        rows = await self._db.scan(_VERDICTS, {"tenant_id": tenant_id, "conversation_id": conversation_id})
+        return [Verdict.stored(row) for row in rows]
 
     def verify(self, batch: Batch, verification: CacheVerification) -> None:
         """Note whether a cache hit was right; an earlier word on it is replaced, whoever said it."""
