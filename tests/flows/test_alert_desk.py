@@ -1,6 +1,7 @@
 """What staff see of alerts and do about them, and what nobody of another tenant does."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
@@ -9,7 +10,7 @@ from handrail.core.errors import NotFound, UsageError
 from handrail.core.principal import Principal, Role
 from handrail.flows.alert_desk import AlertConflict, AlertDesk, SilenceWanted, desk_of
 from handrail.flows.alerting import watch
-from handrail.insight.alerts import Alert, AlertState, Finding, Rules, look
+from handrail.insight.alerts import Alert, AlertState, Finding, Notice, Rules, RuleState, look
 from handrail.insight.alerts.lifecycle import Change
 from handrail.protection.auth import LOCAL_OPERATOR
 from tests.flows.test_alerting import fail_a_job, mend_the_job, sender_of
@@ -51,6 +52,19 @@ class TestWhoSeesWhat:
         assert await seen(desk_of(world.services, EVE)) == []
         with pytest.raises(NotFound):
             await desk_of(world.services, EVE).show(alert.id)
+
+    async def test_nor_by_what_rules_say_and_who_was_told(self, world: World) -> None:
+        alert = await fire(world, "*", "dependency_down", kind="tool", name="shop/refund")
+        about = Notice.about("digest", "chat", "*", alert.id, "Handrail: shop/refund is down", "")
+        notice = replace(about, alert_ids=(alert.id,))
+        store, state = world.services.alerts.store, RuleState("*", "dependency_down", "bad", "tool shop/refund: open")
+        async with world.services.db.batch() as batch:
+            store.add_notice(batch, notice)
+            store.say(batch, state, is_new=True)
+        for reader, is_told in ((OSCAR, True), (EVE, False), (LOCAL_OPERATOR, True)):
+            desk = desk_of(world.services, reader)
+            assert ("shop/refund" in str(await desk.rules())) is is_told
+            assert ("shop/refund" in str(await desk.notices())) is is_told
 
     async def test_a_silence_of_one_tenant_is_nothing_to_another(self, world: World) -> None:
         made = await desk_of(world.services, OSCAR).silence(SilenceWanted({"rule": "job_failed"}, 1, "known"))

@@ -12,7 +12,7 @@ from handrail.core.principal import Principal
 from handrail.db import Batch, Conflict, Database
 from handrail.flows.services import Services
 from handrail.flows.switches import view_of
-from handrail.insight.alerts import RULES, Alert, Alerts, Change, Notice, Silence
+from handrail.insight.alerts import RULES, Alert, Alerts, Change, Notice, RuleState, Silence
 from handrail.insight.alerts.notices import runbook_link, trace_link
 from handrail.protection.audit import AuditEntry, AuditTrail
 
@@ -20,6 +20,8 @@ EVERYWHERE = "*"
 HOUR_MICROS = 3600 * 1_000_000
 MOST_HOURS = 24 * 30
 MOST_MATCHERS = 10
+ELSEWHERE = "something that your tenant's agents do not name"
+_NAMING = ("tool ", "model ")
 Body = dict[str, Any]
 # What a tenant's own agents are called, for alerts of the deployment that name an agent's tool or model.
 Names = Callable[[str], Collection[str]]
@@ -185,7 +187,7 @@ class AlertDesk:
                         {
                             "tenant": None if each.tenant_id == EVERYWHERE else each.tenant_id,
                             "state": each.state,
-                            "said": each.said,
+                            "said": self._told(each),
                             "changed_at": iso(each.changed_at),
                         }
                         for each in words
@@ -197,7 +199,23 @@ class AlertDesk:
 
     async def notices(self, *, limit: int = 20) -> Sequence[Body]:
         """Who was told what, newest first."""
-        return [each.body() for each in await self._store.newest_notices(self._tenant, limit=limit)]
+        found = await self._store.newest_notices(self._tenant, limit=limit)
+        return [each.body() for each in found if await self._may_read(each.notice)]
+
+    async def _may_read(self, notice: Notice) -> bool:
+        """A message to the deployment may be about what another tenant's tools and models are called."""
+        if self._tenant is None or notice.tenant_id != EVERYWHERE:
+            return True
+        about = [await self._store.find(each) for each in notice.alert_ids]
+        return all(each is None or self._sees(each) for each in about)
+
+    def _told(self, state: RuleState) -> str:
+        """The words of a rule, which begin with what they are about where that may be another tenant's."""
+        words = state.said
+        if self._tenant is None or state.tenant_id != EVERYWHERE or not words.startswith(_NAMING):
+            return words
+        own = any(words.startswith(f"{kind}{name}: ") for kind in _NAMING for name in self._names)
+        return words if own else ELSEWHERE
 
     async def test(self, channel: str) -> Body:
         """Send a message to a channel now, and say what became of it.
