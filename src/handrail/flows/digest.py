@@ -38,8 +38,8 @@ async def digest_page(services: Services, task: Task, _state: Mapping[str, Any])
 async def digest_of(services: Services, tenant_id: str, until: int, days: int) -> Message:
     """The message of the whole days before `until`, in microseconds."""
     since = until - days * DAY
-    now = await dashboard_body(services.db, Filters(tenant_id, since, until))
-    before = await dashboard_body(services.db, Filters(tenant_id, since - days * DAY, since))
+    now = await dashboard_body(services, Filters(tenant_id, since, until))
+    before = await dashboard_body(services, Filters(tenant_id, since - days * DAY, since))
     first, last = as_datetime(since).date(), as_datetime(until - 1).date()
     title = f"Agents of {tenant_id}, {first}" + (f" to {last}" if days > 1 else "")
     return Message("digest", tenant_id, f"digest:{first}:{days}", title, text_of(now, before, days))
