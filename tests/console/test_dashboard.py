@@ -2,8 +2,12 @@
 
 import csv
 import io
+from decimal import Decimal
 
+from handrail.console.access import Visitor
 from handrail.core import json
+from handrail.core.prices import Budget
+from handrail.core.principal import Principal, Role
 from handrail.flows.rollup import Windows, catch_up
 from handrail.protection.audit import AuditQuery
 from tests.console.console import Console
@@ -60,6 +64,19 @@ class TestDashboard:
         assert sum(int(row["conversations"]) for row in rows) == 1
         body = json.loads((await console.get("/console/dashboard.json?range=24h")).text)
         assert (body["object"], body["conversations"], body["pending"]) == ("dashboard", 1, 1)
+
+    async def test_tells_what_fires_and_what_is_spent_of_a_budget_to_those_who_may_know(self, console: Console) -> None:
+        console.services.budgets = (
+            Budget(name="shop", usd=Decimal(50), period="day"),
+            Budget(name="of others", usd=Decimal(50), tenant="evil"),
+        )
+        page = (await console.get("/console/dashboard")).text
+        assert "Alerts firing" in page
+        assert "Budget shop" in page
+        assert "of 50.00 USD a day" in page
+        assert "of others" not in page
+        viewer = Visitor(Principal("default", "vera", frozenset({Role.VIEWER})))
+        assert (viewer.sees_alerts, viewer.sees_budgets) == (True, False)
 
     async def test_writes_down_who_took_figures_out(self, console: Console) -> None:
         await console.get("/console/dashboard.json")

@@ -253,6 +253,14 @@ class TestSignals:
         assert title == "[warning] budget spent of small"
         assert "$0.85 of $1.00 is spent (85%)" in body
 
+    async def test_a_clock_that_is_put_back_leaves_no_budget_old(self, any_world: World, clock: FrozenClock) -> None:
+        services = any_world.services
+        services.alerts.budgets_at = services.alerts.history_at = clock.micros() + 365 * DAY
+        any_world.services.budgets = (Budget(name="all", usd=Decimal(1)),)
+        found = await signals_of(services, clock.micros())
+        assert [each.name for each in found.budgets] == ["all"]
+        assert services.alerts.history_at == clock.micros()
+
     async def test_lost_traces_are_told_of_and_those_of_erased_conversations_are_not(
         self, world: World, clock: FrozenClock
     ) -> None:

@@ -34,7 +34,7 @@ def fact(number: int, at: int, **given: Any) -> dict[str, Any]:
         "tool_failures": 0, "tripped": 0, "refused": 0, "side_effects": 0, "approvals": 0, "csat": None, "nps": None,
         "thumbs_up": 0, "thumbs_down": 0, "model_calls": 1, "input_tokens": 10, "output_tokens": 5, "cost_micros": 2000,
         "unpriced_calls": 0, "value_micros": 0, "latency_micros": 1000, "contribution": "{}", "version": 1,
-        "updated_at": at,
+        "updated_at": at, "unsupported_turns": 0,
     }  # fmt: skip
     return row | given
 
@@ -63,6 +63,7 @@ def some(rng: random.Random, number: int, until: int) -> dict[str, Any]:
         thumbs_up=rng.randint(0, 2),
         thumbs_down=rng.randint(0, 2),
         cost_micros=rng.randint(0, 90_000),
+        unsupported_turns=rng.choice([None, 0, 1]),
         agent=rng.choice(["shop", "shop", "other"]),
         tenant_id=rng.choice(["default", "default", "stranger"]),
     )
@@ -78,6 +79,10 @@ def by_hand(rows: Sequence[dict[str, Any]], period: Period, x: Any, n: Any) -> S
     return Sums.of(users.values())
 
 
+def _judged_turns(row: dict[str, Any]) -> int:
+    return 0 if row["unsupported_turns"] is None else row["turns"]
+
+
 async def test_sums_are_those_of_each_user(db: Database, clock: FrozenClock) -> None:
     now = clock.micros()
     rows = [some(random.Random(number), number, now) for number in range(400)]
@@ -87,6 +92,7 @@ async def test_sums_are_those_of_each_user(db: Database, clock: FrozenClock) -> 
     for key, x, n in (
         ("autonomous_resolution", lambda r: r["is_resolved"], lambda r: 1),
         ("error_rate", lambda r: r["failed_turns"], lambda r: r["turns"]),
+        ("unsupported_claim_rate", lambda r: r["unsupported_turns"] or 0, _judged_turns),
         ("csat", lambda r: r["csat"] or 0, lambda r: r["csat"] is not None),
         ("nps", lambda r: {None: 0, 0: -100, 7: 0, 9: 100, 10: 100}[r["nps"]], lambda r: r["nps"] is not None),
         ("thumbs_up_rate", lambda r: r["thumbs_up"], lambda r: r["thumbs_up"] + r["thumbs_down"]),

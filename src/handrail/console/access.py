@@ -44,6 +44,16 @@ class Visitor:
         return self._may(Scope.ALERTS_WRITE, Role.OPERATOR, Role.ADMIN)
 
     @property
+    def sees_alerts(self) -> bool:
+        """Whether they may know what fires."""
+        return self._may(Scope.ALERTS_READ, *STAFF)
+
+    @property
+    def sees_budgets(self) -> bool:
+        """Whether they may know what is spent of the budgets."""
+        return self._may(Scope.USAGE_READ, Role.OPERATOR, Role.ADMIN)
+
+    @property
     def gives_feedback(self) -> bool:
         """Whether they may say something of others' conversations."""
         return self._may(Scope.FEEDBACK_WRITE, Role.REVIEWER, Role.OPERATOR, Role.ADMIN)

@@ -13,4 +13,4 @@ def as_file(text: str, media_type: str, name: str) -> Response:
 
 def harmless(value: Any) -> Any:
     """A cell that a spreadsheet takes as text, whatever it begins with."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
+    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r", "\n") else value

@@ -88,7 +88,8 @@ async def report(services: Services) -> None:
     """Say what only this process knows: what it finds down, and what it lost. Silence is said once in a while."""
     alerts, at = services.alerts, services.clock.micros()
     said = _seen(services)
-    is_due = at - alerts.said_at >= LOOKS_A_REPORT * alerts.every_seconds * 1_000_000 / 2
+    # A clock that was put back must not keep it silent until it is as late again.
+    is_due = abs(at - alerts.said_at) >= LOOKS_A_REPORT * alerts.every_seconds * 1_000_000 / 2
     if said == alerts.said and not (is_due and any(said.values())):
         return
     await alerts.store.report(services.limits.owner, said)

@@ -11,7 +11,9 @@ from typing import Any
 from handrail.core.clock import iso
 from handrail.core.errors import UsageError
 from handrail.core.principal import Principal
+from handrail.flows.alert_desk import desk_of
 from handrail.flows.services import Services
+from handrail.flows.spending import budgets_of
 from handrail.flows.switches import breakers_of
 from handrail.insight.scorecard import FEWEST, NOTHING, Estimate, Sums, share
 from handrail.reports.instructions import ByInstructions, Instructions
@@ -70,8 +72,9 @@ async def dashboard_body(services: Services, filters: Filters) -> Body:
     }
 
 
-async def now_body(services: Services, principal: Principal) -> Body:
-    """What waits and what is broken at this moment."""
+async def now_body(services: Services, principal: Principal, *, alerts: bool = False, budgets: bool = False) -> Body:
+    """What waits and what is broken at this moment; what fires and what is spent for those who may know that."""
+    firing = (await desk_of(services, principal).list(state="firing"))["data"] if alerts else None
     pending = await services.approvals.list_pending(principal.tenant_id, limit=1000)
     oldest = min((each.created_at for each in pending), default=None)
     opened = [each for each in breakers_of(services, principal) if each["state"] != "closed"]
@@ -80,6 +83,8 @@ async def now_body(services: Services, principal: Principal) -> Body:
         "oldest_approval_seconds": None if oldest is None else (services.clock.micros() - oldest) // MICROS,
         "breakers_open": [each["key"] for each in opened],
         "turns_running": len(services.running),
+        "alerts_firing": None if firing is None else [each["rule"] for each in firing],
+        "budgets": [each.body() for each in await budgets_of(services, principal)] if budgets else [],
     }
 
 

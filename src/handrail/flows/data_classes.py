@@ -114,8 +114,8 @@ DATA_CLASSES: Mapping[str, Columns] = {
         "conversation_id tenant_id agent release_id channel intent variant started_at last_at closes_at is_closed "
         "turns failed_turns is_completed is_resolved is_escalated is_recontacted said_resolved escalation_reason "
         "tool_calls tool_failures tripped refused side_effects approvals csat nps thumbs_up thumbs_down model_calls "
-        "input_tokens output_tokens cost_micros unpriced_calls value_micros latency_micros contribution version "
-        "updated_at",
+        "input_tokens output_tokens cost_micros unpriced_calls value_micros latency_micros unsupported_turns "
+        "contribution version updated_at",
         subject="subject",
     ),
     "turn_rollup": Columns(

@@ -12,7 +12,7 @@ from handrail.core.ids import new_id
 from handrail.core.principal import Principal
 from handrail.db import Database
 from handrail.flows.audit import baseline_recorded
-from handrail.flows.releases import Releases
+from handrail.flows.releases import LoadedRelease, Releases
 from handrail.flows.services import Services
 from handrail.insight.scorecard import (
     MEASURES,
@@ -91,23 +91,24 @@ class ScorecardDesk:
             InvalidPeriod
         """
         tenant_id = self.principal.tenant_id
-        name, stable, success = await self._agent(agent)
+        name, stable = await self._agent(agent)
+        success = stable.config.success
         period = _period(tenant_id, self.clock.micros(), since, until, name, release_id, intent, channel)
         human_cost = _human_cost(success)
         now, before = await counted(self.db, period, human_cost), await counted(self.db, period.before, human_cost)
         against = await self._baseline(name, baseline)
-        estimates = {**estimates_of(now, success, self.value_currency), **await reviewed(self.db, period)}
-        earlier = {**estimates_of(before, success, self.value_currency), **await reviewed(self.db, period.before)}
+        estimates = {**self._estimates(now, stable), **await reviewed(self.db, period)}
+        earlier = {**self._estimates(before, stable), **await reviewed(self.db, period.before)}
         kept: Mapping[str, Estimate] = {} if against is None else against.measures
         lines = [
             Line(measure, estimates[key], earlier[key], kept.get(key), success.targets.get(key))
             for key, measure in MEASURES.items()
         ]
-        return Scorecard(name, stable, period, now, before, lines, against, success, _shown_in(success))
+        return Scorecard(name, stable.id, period, now, before, lines, against, success, _shown_in(success))
 
     async def baselines(self, agent: str | None = None) -> Sequence[Baseline]:
         """All of an agent's, newest first."""
-        name, _, _ = await self._agent(agent)
+        name, _ = await self._agent(agent)
         return await BaselineStore(self.db).list(self.principal.tenant_id, name)
 
     async def record_baseline(
@@ -125,7 +126,7 @@ class ScorecardDesk:
             NotFound, InvalidBaseline, InvalidPeriod
             NothingMeasured: no conversation of that period has closed.
         """
-        name, stable, _ = await self._agent(agent)
+        name, stable = await self._agent(agent)
         at, by = self.clock.micros(), self.principal.subject
         if measures is not None:
             kept = Baseline(
@@ -151,7 +152,7 @@ class ScorecardDesk:
                 )
             period = report.period
             kept = Baseline(
-                new_id("base"), self.principal.tenant_id, name, "measured", note, period.since, period.until, stable,
+                new_id("base"), self.principal.tenant_id, name, "measured", note, period.since, period.until, stable.id,
                 known, by, at,
             )  # fmt: skip
         async with self.db.batch() as batch:
@@ -160,15 +161,19 @@ class ScorecardDesk:
         found = await BaselineStore(self.db).list(self.principal.tenant_id, name)
         return next((each for each in found if each.id == kept.id), kept)
 
-    async def _agent(self, agent: str | None) -> tuple[str, str, Success]:
-        """The agent's name, its stable release, and what success is for it."""
+    async def _agent(self, agent: str | None) -> tuple[str, LoadedRelease]:
+        """The agent's name and its stable release, which says what success is."""
         agents = await self.releases.agents(self.principal.tenant_id)
         found = next((each for each in agents if agent is None or each.name == agent), None)
         if found is None or found.stable_release_id is None:
             known = ", ".join(each.name for each in agents) or "none yet"
             raise NotFound(f"no agent {agent!r} has a release in use; agents: {known}")
-        release = await self.releases.load(self.principal.tenant_id, found.stable_release_id)
-        return found.name, release.id, release.config.success
+        return found.name, await self.releases.load(self.principal.tenant_id, found.stable_release_id)
+
+    def _estimates(self, counted: Counted, release: LoadedRelease) -> Mapping[str, Estimate]:
+        found = estimates_of(counted, release.config.success, self.value_currency)
+        checks_claims = release.policies.guardrails.output.grounding != "allow"
+        return found if checks_claims else {**found, "unsupported_claim_rate": NOTHING}
 
     async def _baseline(self, agent: str, version: int | None) -> Baseline | None:
         found = await BaselineStore(self.db).list(self.principal.tenant_id, agent)

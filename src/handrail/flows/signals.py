@@ -36,7 +36,8 @@ async def signals_of(services: Services, at: int) -> Signals:
 
 async def _traffic(services: Services, at: int) -> dict[str, Any]:
     alerts = services.alerts
-    if at - alerts.history_at >= HISTORY_SECONDS * 1_000_000:
+    # A clock that was put back must not leave them old until it is as late again.
+    if abs(at - alerts.history_at) >= HISTORY_SECONDS * 1_000_000:
         alerts.history, alerts.history_at = await read.same_hours(services.db, at), at
     target = alerts.config.file.rules.latency_slo.target_seconds
     return {"agents": await read.traffic(services.db, at, target_seconds=target, history=alerts.history)}
@@ -70,7 +71,7 @@ async def _jobs(services: Services, at: int) -> dict[str, Any]:
 
 async def _budgets(services: Services, at: int) -> dict[str, Any]:
     alerts = services.alerts
-    if at - alerts.budgets_at >= BUDGET_SECONDS * 1_000_000:
+    if abs(at - alerts.budgets_at) >= BUDGET_SECONDS * 1_000_000:
         alerts.budgets = [_budget_of(each) for each in await statuses(services)]
         alerts.budgets_at = at
     return {"budgets": alerts.budgets}

@@ -93,7 +93,7 @@ async def budgets_of(services: Services, principal: Principal, tenant: str | Non
         PermissionDenied: not an operator or admin, or of another tenant.
     """
     tenant_id = _tenant(principal, tenant)
-    return [each for each in await statuses(services) if each.budget.tenant == tenant_id]
+    return await statuses(services, tenant_id)
 
 
 def keep(services: Services) -> list["asyncio.Task[None]"]:
@@ -112,14 +112,16 @@ async def show_budgets(services: Services) -> None:
         services.metrics.insight.budget(each.budget.name, each.used, forecast)
 
 
-async def statuses(services: Services) -> list[BudgetStatus]:
-    """How the budgets of all tenants stand now."""
+async def statuses(services: Services, tenant_id: str | None = None) -> list[BudgetStatus]:
+    """How the budgets stand now, of all tenants or of one."""
     now = as_datetime(services.clock.micros())
     midnight = datetime.combine(now.date(), time(), UTC)
     share = (now - midnight) / timedelta(days=1)
     since = now.date() - timedelta(days=max(MOST_DAYS, 31))
     found: list[BudgetStatus] = []
     for budget in services.budgets:
+        if tenant_id not in (None, budget.tenant):
+            continue
         days = await spent_per_day(services.db, budget.tenant, since=since, agent=budget.agent)
         daily = {day: spent.cost_micros for day, spent in days.items()}
         status = status_of(budget, daily, now.date(), share)

@@ -81,6 +81,11 @@ _RATIOS: Mapping[str, tuple[ColumnElement[float], ColumnElement[float]]] = {
     "escalation_rate": (_number(_f.c.is_escalated), _ONE),
     "error_rate": (_number(_f.c.failed_turns), _number(_f.c.turns)),
     "action_success": (_number(_f.c.tool_calls - _f.c.tool_failures), _number(_f.c.tool_calls)),
+    # What was counted before this was is left out.
+    "unsupported_claim_rate": (
+        _number(_f.c.unsupported_turns),
+        _known(_f.c.unsupported_turns) * _number(_f.c.turns),
+    ),
     "csat": (_number(_f.c.csat), _known(_f.c.csat)),
     "nps": (
         100 * (_is(_f.c.nps, 9, 10) - _is(_f.c.nps, *range(7))),

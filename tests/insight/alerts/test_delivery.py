@@ -157,8 +157,9 @@ def _isolated(code: str) -> Sequence[str]:
         ("slack://TokenA/TokenB/TokenC/#ops", "could not post to TokenA at TokenB/TokenC"),
         ("mailto://ana:pa55word@mail.example.com", "login of ana:pa55word failed"),
         ("json://h.example.com/x?key=abcd1234", "GET http://h.example.com/x?key=abcd1234 failed"),
+        ("mailto://ana:p%40ss+word@mail.example.com", "login of 'ana' with 'p@ss+word' or 'p@ss word' failed"),
     ],
 )
 def test_no_part_of_an_address_is_in_an_error(url: str, text: str) -> None:
     said = without(text, url)
-    assert not any(part in said for part in ("TokenA", "TokenB", "TokenC", "pa55word", "abcd1234"))
+    assert not any(part in said for part in ("TokenA", "TokenB", "TokenC", "pa55word", "abcd1234", "p@ss"))

@@ -16,6 +16,7 @@ from handrail.insight.scorecard import (
     intent_of,
 )
 from handrail.insight.scorecard.facts import escalation_reason, latency_of
+from handrail.protection.guardrails.output import GROUNDING
 
 SECOND = 1_000_000
 HOUR = 3600 * SECOND
@@ -129,6 +130,11 @@ class TestFact:
         fact = judged(told(turn, values=[3, 4]))
         assert (fact.model_calls, fact.input_tokens, fact.cost_micros, fact.unpriced_calls) == (2, 10, 7, 1)
         assert fact.value_micros == 7
+
+    def test_counts_turns_that_claim_what_the_agent_was_not_given(self) -> None:
+        claims = replace(ANSWERED, tripped=(GROUNDING, "links"))
+        by_a_tool = replace(ANSWERED, calls=[CallRecord("read", "completed", tripped=("injection",))])
+        assert judged(told(claims, ANSWERED, by_a_tool)).unsupported_turns == 1
 
     def test_takes_the_last_rating_and_all_thumbs(self) -> None:
         given = [("csat", 1), ("thumb", 1), ("nps", 9), ("csat", 4), ("thumb", -1), ("thumb", -1)]

@@ -39,6 +39,8 @@ from handrail.reports.series import by
 
 RANGE_NAMES = {"24h": "24 hours", "7d": "7 days", "28d": "28 days", "90d": "90 days"}
 MOST_REASONS = 12
+MOST_BUDGETS = 6
+PAGE_OF_ALERTS = 50
 Body = Mapping[str, Any]
 
 
@@ -62,6 +64,7 @@ class DashboardPage:
             chosen["range"] = DEFAULT_RANGE
         body = await dashboard_body(services, filters)
         wide = filters_of(tenant_id, now, {"range": chosen["range"]})
+        waits = await now_body(services, visitor.principal, alerts=visitor.sees_alerts, budgets=visitor.sees_budgets)
         choices = {name: [each.name for each in await by(services.db, wide, name) if each.name] for name in NARROWS}
         return self.renderer.page(
             "dashboard.html",
@@ -73,7 +76,7 @@ class DashboardPage:
             chosen=chosen,
             choices=choices,
             query=urlencode(chosen),
-            now=_now(await now_body(services, visitor.principal)),
+            now=_now(waits),
             body=body,
             tiles=_tiles(body, chosen),
             charts=_charts(body, chosen),
@@ -125,7 +128,39 @@ def _now(body: Body) -> Sequence[Mapping[str, str]]:
             "kind": "is-bad" if opened else "",
         },
         {"name": "Turns running here", "value": str(body["turns_running"]), "more": "", "href": "", "kind": ""},
+        *_firing(body["alerts_firing"]),
+        *(_budget(each) for each in body["budgets"][:MOST_BUDGETS]),
     ]
+
+
+def _firing(rules: Sequence[str] | None) -> Sequence[Mapping[str, str]]:
+    if rules is None:
+        return []
+    names = ", ".join(list(dict.fromkeys(each.replace("_", " ") for each in rules))[:2])
+    count = f"{len(rules)} or more" if len(rules) >= PAGE_OF_ALERTS else str(len(rules))
+    return [
+        {
+            "name": "Alerts firing",
+            "value": count,
+            "more": names,
+            "href": "/console/alerts",
+            "kind": "is-bad" if rules else "",
+        }
+    ]
+
+
+def _budget(each: Body) -> Mapping[str, str]:
+    """What is spent, and what it comes to: nothing is stopped by it."""
+    limit, forecast = each["budget_micros"], each["forecast"]
+    expected = None if forecast is None else forecast["expected_micros"] / limit
+    notes = [f"of {limit / 1e6:.2f} USD a {each['period']}"]
+    if expected is not None:
+        notes.append(f"{expected:.0%} at this pace")
+    if each["unpriced_calls"]:
+        notes.append(f"{each['unpriced_calls']} calls without a known price")
+    is_bad = each["used"] >= 1 or (expected or 0) > 1
+    name, spent = f"Budget {each['name']}", f"{'at least ' if each['unpriced_calls'] else ''}{each['used']:.0%}"
+    return {"name": name, "value": spent, "more": ", ".join(notes), "href": "", "kind": "is-bad" if is_bad else ""}
 
 
 def _tiles(body: Body, chosen: Mapping[str, str]) -> Sequence[Mapping[str, str]]:

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 from ipaddress import ip_address
 from typing import Any
+from urllib.parse import unquote, unquote_plus
 
 from handrail.egress.policy import EgressRules, rules_of
 
@@ -89,7 +90,9 @@ class _Said(logging.Handler):
 
 def without(text: str, url: str) -> str:
     """What went wrong, with nothing that stands in the channel's address: any part of it may be its secret."""
-    parts = [part for part in re.split(r"[/:@?&=#,;]+", url.partition("://")[2]) if len(part) > 3]
+    said = [part for part in re.split(r"[/:@?&=#,;]+", url.partition("://")[2]) if part]
+    # A plugin may tell of them as they were written, or as they were meant.
+    parts = {each for part in said for each in (part, unquote(part), unquote_plus(part)) if len(each) > 3}
     for part in sorted(parts, key=len, reverse=True):
         text = text.replace(part, "***")
     return text.replace(url, "***")[:MOST_SAID]

@@ -22,6 +22,8 @@ DEFAULT_WINDOW_MICROS = 24 * HOUR_MICROS
 
 _ENDED = frozenset({"completed", "failed", "cancelled"})
 PARKED = "requires_action"
+# The check of answers for claims that the agent was not given, as it is called where it trips.
+GROUNDING = "grounding"
 _COUNTED = _ENDED | {PARKED}
 _ACTED = frozenset({"execute", "continue"})
 
@@ -35,6 +37,7 @@ class ConversationFact:
         is_resolved: by what is known so far; it counts once the conversation is closed.
         said_resolved: the user's word, or a reviewer's, if there is one.
         latency_micros: of its slowest turn.
+        unsupported_turns: whose answer claims what the agent was not given; None where nobody has counted that.
         side_effects: tool calls that wrote.
     """
 
@@ -75,6 +78,7 @@ class ConversationFact:
     unpriced_calls: int
     value_micros: int
     latency_micros: int | None
+    unsupported_turns: int | None
 
 
 def counted(transcript: Transcript) -> Sequence[TurnRecord]:
@@ -182,6 +186,7 @@ def fact_of(transcript: Transcript, *, window_micros: int, next_at: int | None, 
         unpriced_calls=sum(each.cost_micros is None for each in usage),
         value_micros=sum(transcript.values),
         latency_micros=max(latencies, default=None),
+        unsupported_turns=sum(GROUNDING in turn.tripped for turn in turns),
     )
 
 

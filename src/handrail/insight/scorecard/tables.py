@@ -71,6 +71,7 @@ conversation_fact = Table(
     Column("unpriced_calls", Integer, nullable=False),
     Column("value_micros", BigInteger, nullable=False),
     Column("latency_micros", BigInteger),
+    Column("unsupported_turns", Integer),
     json_text("contribution", nullable=False),
     Column("version", Integer, nullable=False),
     micros("updated_at"),
