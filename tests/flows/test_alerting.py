@@ -13,13 +13,15 @@ from handrail.core.answers import Handoff
 from handrail.core.clock import FrozenClock
 from handrail.core.jobs import DEPLOYMENT, Task
 from handrail.core.prices import Budget
+from handrail.core.principal import Principal, Role
 from handrail.db import Database, Prepared, StoreUnavailable
 from handrail.flows import alerting
+from handrail.flows.feedback import VerdictWanted, give_verdict
 from handrail.flows.leases import sweep
 from handrail.flows.notify import case_opened
 from handrail.flows.signals import signals_of
 from handrail.insight.alerts import AlertConfig, Alerts, AlertState, AlertStore, Notice, RecordingSender, Silence
-from handrail.insight.scorecard.tables import conversation_fact, latency_rollup, turn_rollup
+from handrail.insight.scorecard.tables import conversation_fact, latency_rollup, reason_rollup, turn_rollup
 from handrail.oversight.escalations import Escalation
 from handrail.reports import signals as read
 from handrail.serving.models import calls
@@ -233,6 +235,37 @@ class TestSignals:
             21_600: (140, 11, 8),
             86_400: (140, 11, 8),
         }
+
+    async def test_quality_is_what_reviewers_find_and_what_answers_claim_too(
+        self, any_world: World, clock: FrozenClock
+    ) -> None:
+        services, reviewer = any_world.services, Principal("default", "rita", frozenset({Role.REVIEWER}))
+        conversation = await any_world.open()
+        for finding in ({"hallucination": True}, {"intent_correct": True}, {"resolved": False}):
+            turn = (await any_world.say(conversation, "hello"))["id"]
+            await give_verdict(services, reviewer, conversation.id, VerdictWanted(turn, "routine", 0.5, **finding))
+        picked = VerdictWanted(turn, "policy", 1.0, hallucination=True)
+        await give_verdict(services, replace(reviewer, subject="robin"), conversation.id, picked)
+        at = clock.micros()
+        reason = {"kind": "guardrail", "reason": "grounding", "grain": "hour", "agent": "shop", "tenant_id": "default"}
+        for since, count in ((at - HOUR, 3), (at - 3 * DAY, 1)):
+            keys = {"starts_at": since, "release_id": "", "intent": "", "channel": ""}
+            await turns(any_world, "hour", since, 40)
+            await fill(any_world, reason_rollup, **reason, **keys, count=count)
+        found = {each.measure: each for each in await read.quality(services.db, at)}
+        said, claims = found["verdicts"], found["unsupported_claims"]
+        assert (said.bad, said.count, said.usual_count) == (2, 3, 0)
+        assert (claims.bad, claims.count, claims.usual_bad, claims.usual_count) == (3, 40, 1, 40)
+
+    async def test_a_clock_that_is_put_back_counts_no_lost_trace_for_as_long(
+        self, any_world: World, clock: FrozenClock
+    ) -> None:
+        alerts, at = any_world.services.alerts, clock.micros()
+        alerts.lost_lately(at + DAY)
+        alerts.lose("full", 3)
+        assert alerts.lost_lately(at + DAY) == 3
+        assert alerts.lost_lately(at) == 0
+        assert len(alerts.lost_at) == 1
 
     async def test_an_error_spike_fires_and_resolves(self, any_world: World, clock: FrozenClock) -> None:
         await turns(any_world, "minute", clock.micros(), 60, failed=30)

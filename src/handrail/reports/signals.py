@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import BigInteger, Integer, Text, and_, bindparam, case, func, select
+from sqlalchemy import BigInteger, Integer, Text, and_, bindparam, case, func, literal_column, or_, select
 from sqlalchemy.sql.elements import ColumnElement
 
 from handrail.core.clock import as_datetime
@@ -13,11 +13,14 @@ from handrail.db.jobs.tables import job_run as _j
 from handrail.delivery.releases.tables import agent as _g
 from handrail.insight.alerts import WINDOWS, AgentTraffic, ApprovalQueue, FailedJob, PrincipalActivity, Quality, Traffic
 from handrail.insight.alerts.signals import MEASURES, Measure
+from handrail.insight.feedback.tables import review_verdict as _v
+from handrail.insight.scorecard.facts import GROUNDING
 from handrail.insight.scorecard.histogram import bucket_of
 from handrail.insight.scorecard.tables import conversation_fact as _f
 from handrail.insight.scorecard.tables import conversation_rollup as _c
 from handrail.insight.scorecard.tables import fact_change as _x
 from handrail.insight.scorecard.tables import latency_rollup as _l
+from handrail.insight.scorecard.tables import reason_rollup as _r
 from handrail.insight.scorecard.tables import turn_rollup as _t
 from handrail.oversight.approvals.tables import approval as _a
 
@@ -90,6 +93,47 @@ _FEEDBACK = Prepared(
         ),
     )
     .select_from(_of_agents(_c, "hour", "since"))
+    .group_by(_g.c.tenant_id, _g.c.name)
+)
+
+
+def _both(starts_at: ColumnElement[int], counted: Mapping[str, ColumnElement[Any]]) -> list[ColumnElement[Any]]:
+    """Each sum of the last day, and of the week before."""
+    return [
+        func.sum(case(((starts_at >= _since("day")) == is_day, column), else_=0)).label(f"{name}_{when}")
+        for name, column in counted.items()
+        for is_day, when in ((True, "day"), (False, "week"))
+    ]
+
+
+_IS_BAD = or_(_v.c.hallucination == 1, _v.c.intent_correct == 0, _v.c.action_correct == 0, _v.c.resolved == 0)
+_REVIEWED = Prepared(
+    select(
+        _g.c.tenant_id,
+        _g.c.name,
+        *_both(
+            _v.c.created_at,
+            {
+                "count": literal_column("1"),
+                "bad": case((_IS_BAD, 1), else_=0),
+            },
+        ),
+    )
+    .select_from(
+        _g.join(_v, and_(_v.c.tenant_id == _g.c.tenant_id, _v.c.created_at >= _since("since"), _v.c.agent == _g.c.name))
+    )
+    .where(_v.c.sample == "routine", _v.c.replaced_at.is_(None))
+    .group_by(_g.c.tenant_id, _g.c.name)
+)
+_ANSWERED = Prepared(
+    select(_g.c.tenant_id, _g.c.name, *_both(_t.c.starts_at, {"count": _t.c.turns}))
+    .select_from(_of_agents(_t, "hour", "since"))
+    .group_by(_g.c.tenant_id, _g.c.name)
+)
+_CLAIMED = Prepared(
+    select(_g.c.tenant_id, _g.c.name, *_both(_r.c.starts_at, {"bad": _r.c["count"]}))
+    .select_from(_of_agents(_r, "hour", "since"))
+    .where(_r.c.kind == "guardrail", _r.c.reason == GROUNDING)
     .group_by(_g.c.tenant_id, _g.c.name)
 )
 _ACTIVE = Prepared(
@@ -201,9 +245,14 @@ async def tenants(db: Database) -> set[str]:
 
 
 async def quality(db: Database, at: int) -> list[Quality]:
-    """What users said in the last day and in the week before."""
-    found: list[Quality] = []
-    for row in await db.scan(_FEEDBACK, {"since": at - 8 * DAY, "day": at - DAY}):
+    """What users and reviewers said and answers claimed, in the last day and in the week before."""
+    times = {"since": at - 8 * DAY, "day": at - DAY}
+    found = [_quality(row, row, "verdicts") for row in await db.scan(_REVIEWED, times)]
+    answered = {_key(row): row for row in await db.scan(_ANSWERED, times)}
+    claimed = {_key(row): row for row in await db.scan(_CLAIMED, times)}
+    # Where nothing was ever claimed there may be no such check.
+    found += [_quality(row, answered[key], "unsupported_claims") for key, row in claimed.items() if key in answered]
+    for row in await db.scan(_FEEDBACK, times):
         key = _key(row)
         (up, down, total, count), (old_up, old_down, old_total, old_count) = (
             [int(row[f"{name}_{when}"] or 0) for name in _VOICES] for when in ("day", "week")
@@ -213,6 +262,11 @@ async def quality(db: Database, at: int) -> list[Quality]:
         dissatisfied = [(5 * n - total_) / 4 for n, total_ in ((count, total), (old_count, old_total))]
         found.append(Quality(*key, "csat", dissatisfied[0], count, dissatisfied[1], old_count))
     return found
+
+
+def _quality(bad: Mapping[str, Any], count: Mapping[str, Any], measure: str) -> Quality:
+    numbers = [_of(row, f"{name}_{when}") for when in ("day", "week") for name, row in (("bad", bad), ("count", count))]
+    return Quality(*_key(bad), measure, *numbers)
 
 
 async def principals(

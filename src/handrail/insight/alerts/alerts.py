@@ -67,6 +67,9 @@ class Alerts:
 
     def lost_lately(self, at: int) -> int:
         """How many traces were lost in the last five minutes."""
+        # A clock that was put back: what lies ahead of it would stay for as long as that.
+        while self.lost_at and self.lost_at[-1][0] > at:
+            self.lost_at.pop()
         self.lost_at.append((at, self.lost))
         while len(self.lost_at) > 1 and self.lost_at[1][0] <= at - LATELY_MICROS:
             self.lost_at.popleft()
