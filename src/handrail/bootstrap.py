@@ -94,7 +94,7 @@ from handrail.settings import (
     StoreSettings,
 )
 from handrail.shared_state import Bus, LocalBus, Valkey, ValkeyBus
-from handrail.telemetry.logging import logger
+from handrail.telemetry.logging import keep_off_standard_output, logger
 from handrail.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
@@ -112,6 +112,7 @@ FAILURES = "keys and tokens from one address that do not work"
 @asynccontextmanager
 async def services_from(settings: Settings, clock: Clock | None = None) -> AsyncGenerator[Services]:
     """Open everything, hand it out, and close it in the other order."""
+    keep_off_standard_output()
     clock = clock or SystemClock()
     metrics, owner = Metrics(os.environ.get("PROMETHEUS_MULTIPROC_DIR")), _owner()
     resilience = settings.resilience

@@ -34,6 +34,15 @@ def logger() -> structlog.typing.FilteringBoundLogger:
     return structlog.get_logger()
 
 
+def keep_off_standard_output() -> None:
+    """Where nobody has called `configure`: a command's results are on standard output, so its lines must not be."""
+    if not structlog.is_configured():
+        # Asked for each time: what standard error is may change, as under a test.
+        structlog.configure(
+            logger_factory=lambda *_: structlog.WriteLogger(sys.stderr), cache_logger_on_first_use=False
+        )
+
+
 def configure(
     redact: Redact, *, level: Level = "info", json_lines: bool | None = None, stream: TextIO | None = None
 ) -> None:

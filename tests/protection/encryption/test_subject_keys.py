@@ -110,7 +110,8 @@ class TestDestroy:
         old = await keys.of("acme", "ana")
         sealed = old.seal("hello", PLACE)
         owner = store.owner_of("acme", "ana")
-        await store.destroy(Erasure("acme", owner, clock.micros()))
+        for _ in range(2):  # The same erasure again, in the same microsecond, does no harm.
+            await store.destroy(Erasure("acme", owner, clock.micros()))
         keys.forget()
         assert await keys.opener(sealed) is None
         clock.advance(1)

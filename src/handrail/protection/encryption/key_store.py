@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Integer, bindparam, delete, func, insert, select, text, tuple_, update
+from sqlalchemy import Integer, bindparam, delete, exists, func, insert, select, text, tuple_, update
 
 from handrail.db import Conflict, Database, Prepared, Row
 from handrail.protection.encryption.tables import POSTGRES_SCHEMA, KeyTables
@@ -113,6 +113,11 @@ class _Statements:
         )
         self.count = Prepared(select(k.c.master_id, func.count().label("count")).group_by(k.c.master_id))
         self.note_erasure = Prepared(insert(e))
+        # The same erasure again, such as in the same microsecond, does no harm.
+        names = ("tenant_id", "owner", "erased_at")
+        given = {name: bindparam(name, type_=e.c[name].type) for name in names}
+        is_noted = exists().where(*(e.c[name] == given[name] for name in names))
+        self.note_once = Prepared(insert(e).from_select(names, select(*given.values()).where(~is_noted)))
         self.erasures = Prepared(select(e).order_by(e.c.erased_at))
         self.find_secret = Prepared(select(s).where(s.c.name == bindparam("name")))
         self.add_secret = Prepared(insert(s))
@@ -192,7 +197,7 @@ class KeyStore:
         async with self._db.batch() as batch:
             key = {"tenant_id": erasure.tenant_id, "owner": erasure.owner}
             batch.add(self._sql.destroy, key | {"until": erasure.erased_at})
-            batch.add(self._sql.note_erasure, key | {"erased_at": erasure.erased_at})
+            batch.add(self._sql.note_once, key | {"erased_at": erasure.erased_at})
         await self.scrub()
 
     async def destroy_retired(self, keys: Sequence[StoredKey]) -> None:
