@@ -136,7 +136,7 @@ class ApprovalSla(Rule):
 
 
 class QualityDrop(Rule):
-    """Users or reviewers are less content than in the week before."""
+    """Users are less content than in the week before."""
 
     holds: Duration = Field(default="10m", alias="for")
     by: Share = Field(default=0.1, description="Percentage points that it got worse, as 0.1 for ten.")
