@@ -1,6 +1,7 @@
 """Where identifiers stand in texts that are read again and again: a conversation's history comes with every call."""
 
 import hashlib
+import re
 from collections import OrderedDict
 from collections.abc import Sequence
 
@@ -13,6 +14,8 @@ MOST_TEXTS = 4096
 _SHORTEST = 4
 # Looking a digest up costs as much as reading so many characters.
 _SHORT = 64
+# What a question asks for matters to bare numbers alone; to read the question costs thirty times as much as the answer.
+_DIGIT = re.compile(r"\d")
 
 
 class Finder:
@@ -25,7 +28,7 @@ class Finder:
     def find(self, text: str, previous: str | None = None) -> Sequence[Span]:
         if len(text) < _SHORTEST:
             return ()
-        asked = cue_of_question(previous)
+        asked = cue_of_question(previous) if previous and _DIGIT.search(text) else None
         if len(text) <= _SHORT:
             return find_structured(text, asked=asked)
         key = hashlib.blake2b(f"{asked}\0{text}".encode("utf-8", "surrogatepass"), digest_size=16).digest()
