@@ -23,6 +23,7 @@ Body = dict[str, Any]
 MICROS = 1_000_000
 HOUR, DAY = 3600 * MICROS, 24 * 3600 * MICROS
 RANGES: Mapping[str, int] = {"24h": DAY, "7d": 7 * DAY, "28d": 28 * DAY, "90d": 90 * DAY}
+RANGE_NAMES: Mapping[str, str] = {"24h": "24 hours", "7d": "7 days", "28d": "28 days", "90d": "90 days"}
 DEFAULT_RANGE = "7d"
 NARROWS = ("agent", "release_id", "intent", "channel")
 CLASSES = ("simple", "medium", "complex")

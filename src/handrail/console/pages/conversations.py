@@ -23,7 +23,7 @@ from handrail.core.errors import NotFound, UsageError
 from handrail.core.json import dumps
 from handrail.core.principal import Principal
 from handrail.flows.audit import insight_exported, read_by_staff
-from handrail.flows.dashboard import NARROWS, RANGES
+from handrail.flows.dashboard import NARROWS, RANGE_NAMES, RANGES
 from handrail.flows.services import Services
 from handrail.flows.shown import calls_shown
 from handrail.flows.veil import Veil, veil_of
@@ -35,7 +35,6 @@ from handrail.serving.conversations import Conversation, StoredMessage, StoredTo
 
 MOST_EXPORTED = 5000
 MOST_TURNS = 200
-RANGE_NAMES = {"24h": "24 hours", "7d": "7 days", "28d": "28 days", "90d": "90 days"}
 OUTCOMES: Mapping[str, Mapping[str, Any]] = {
     "open": {"status": "open"},
     "pending": {"status": "pending"},

@@ -25,6 +25,7 @@ from handrail.flows.dashboard import (
     CLASSES,
     DEFAULT_RANGE,
     NARROWS,
+    RANGE_NAMES,
     RANGES,
     dashboard_body,
     filters_of,
@@ -37,7 +38,6 @@ from handrail.protection.auth import Scope
 from handrail.reports.instructions import by_instructions
 from handrail.reports.series import by
 
-RANGE_NAMES = {"24h": "24 hours", "7d": "7 days", "28d": "28 days", "90d": "90 days"}
 MOST_REASONS = 12
 MOST_BUDGETS = 6
 PAGE_OF_ALERTS = 50
