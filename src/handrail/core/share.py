@@ -2,15 +2,26 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any
 
-# The 97.5 % quantile of the normal distribution: intervals of 95 %.
-_Z = 1.959964
+CONFIDENCE = 0.95
+
+
+def wilson(share: float, n: float, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """The score interval of Wilson (1927) of a share among `n` independent observations; `n` need not be whole."""
+    if n <= 0:
+        return 0.0, 1.0
+    z = NormalDist().inv_cdf(0.5 + confidence / 2)
+    middle = share + z * z / (2 * n)
+    half = z * (max(share * (1 - share), 0.0) / n + z * z / (4 * n * n)) ** 0.5
+    scale = 1 + z * z / n
+    return max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale)
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """`count` of `n`, with the 95 % interval of Wilson (1927)."""
+    """`count` of `n`, with its interval at 95 %."""
 
     count: int
     n: int
@@ -22,13 +33,7 @@ class Share:
 
     def interval(self) -> tuple[float, float] | None:
         """From 0 to 1; `None` of nothing."""
-        if not self.n:
-            return None
-        z, n, share = _Z, self.n, self.count / self.n
-        middle = share + z * z / (2 * n)
-        half = z * (share * (1 - share) / n + z * z / (4 * n * n)) ** 0.5
-        scale = 1 + z * z / n
-        return max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale)
+        return wilson(self.count / self.n, self.n) if self.n else None
 
     def figures(self) -> dict[str, Any]:
         """As plain values for JSON; `share` is null of nothing."""

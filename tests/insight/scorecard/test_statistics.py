@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from handrail.core.share import wilson
 from handrail.insight.scorecard.statistics import (
     FEWEST,
     NOTHING,
@@ -16,7 +17,6 @@ from handrail.insight.scorecard.statistics import (
     share,
     t_quantile,
     weighted_share,
-    wilson,
 )
 
 USERS = st.lists(st.integers(1, 6).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))), min_size=1, max_size=60)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 from statistics import median
 
+from handrail.core.share import wilson
 from handrail.insight.alerts.schema import Above, Burn, Rules, seconds
 from handrail.insight.alerts.signals import (
     DAY,
@@ -21,7 +22,7 @@ from handrail.insight.alerts.signals import (
     State,
     Traffic,
 )
-from handrail.insight.alerts.statistics import robust_limit, wilson
+from handrail.insight.alerts.statistics import robust_limit
 
 # More at once tell no more, and each would be stored.
 MOST_FINDINGS = 50
@@ -63,7 +64,7 @@ def _error_rate(rules: Rules, signals: Signals) -> Iterator[Finding]:
         if now.turns < rule.minimum_turns:
             state, said = "quiet", f"{now.turns} turns in 5 minutes, {rule.minimum_turns} are needed to judge"
         else:
-            is_worse = wilson(now.failed, now.turns)[0] > rule.above and share > rule.times_usual * usual
+            is_worse = wilson(share, now.turns)[0] > rule.above and share > rule.times_usual * usual
             state = "bad" if is_worse else "fine"
             said = f"{now.failed} of {now.turns} turns failed in 5 minutes ({share:.0%}; usual {usual:.1%})"
         yield Finding("error_rate", each.tenant_id, {"agent": each.agent}, state, said, numbers)
@@ -214,7 +215,7 @@ def _worse(each: Quality, minimum: int, by: float) -> tuple[State, str]:
     if each.count < minimum or each.usual_count < minimum:
         return "quiet", f"{each.count} voices in a day and {each.usual_count} in the week before, {minimum} are needed"
     share, usual = _share(each.bad, each.count), _share(each.usual_bad, each.usual_count)
-    is_certain = wilson(each.bad, each.count)[0] > wilson(each.usual_bad, each.usual_count)[1]
+    is_certain = wilson(share, each.count)[0] > wilson(usual, each.usual_count)[1]
     what = _QUALITY.get(each.measure, each.measure)
     said = f"{what}: {share:.0%} of {each.count} in a day, {usual:.0%} of {each.usual_count} in the week before"
     return ("bad" if is_certain and share - usual >= by else "fine"), said

@@ -27,7 +27,6 @@ from handrail.insight.scorecard.statistics import (
     share,
     weighted,
     weighted_share,
-    wilson,
 )
 from handrail.insight.scorecard.store import Change, FactStore, Place, StoredFact
 from handrail.insight.scorecard.transcripts import CallRecord, FeedbackRecord, Transcript, TurnRecord, UsageRecord
@@ -74,5 +73,4 @@ __all__ = [
     "weighted",
     "weighted_share",
     "whole",
-    "wilson",
 ]

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from math import inf, sqrt
 from statistics import NormalDist
 
-CONFIDENCE = 0.95
+from handrail.core.share import CONFIDENCE, wilson
+
 # Fewer users than that say nothing about the next ones; their counts are shown, and no share.
 FEWEST = 20
 
@@ -135,16 +136,6 @@ def difference(now: Estimate, before: Estimate) -> Estimate:
     low = change - sqrt((now.value - now.low) ** 2 + (before.high - before.value) ** 2)
     high = change + sqrt((now.high - now.value) ** 2 + (before.value - before.low) ** 2)
     return Estimate(change, low, high, n, clusters)
-
-
-def wilson(p: float, n: float, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Wilson's score interval of a share `p` among `n` independent observations, `n` need not be whole."""
-    if n <= 0:
-        return 0.0, 1.0
-    z = NormalDist().inv_cdf(0.5 + confidence / 2)
-    middle, spread = p + z * z / (2 * n), z * sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    scale = 1 + z * z / n
-    return max(0.0, (middle - spread) / scale), min(1.0, (middle + spread) / scale)
 
 
 def t_quantile(degrees: float, confidence: float = CONFIDENCE) -> float:
