@@ -11,6 +11,7 @@ from handrail.core.principal import Principal, Role
 from handrail.db import Database, Prepared, StoreUnavailable
 from handrail.flows import rollup
 from handrail.flows.erasure import erase
+from handrail.flows.feedback import FeedbackWanted, give_feedback
 from handrail.flows.rollup import Windows, catch_up, count_page, sweep_minutes
 from handrail.insight.scorecard import DEFAULT_WINDOW_MICROS, StoredFact, Transcript
 from handrail.insight.scorecard.tables import conversation_fact, conversation_rollup, fact_change, turn_rollup
@@ -60,6 +61,17 @@ class TestCounting:
         sums = await summary(world.db, everything())
         assert (sums.turns.turns, sums.turns.completed, sums.conversations.pending) == (1, 1, 1)
         assert await world.db.fetch_all(NOTES, {}) == []
+
+    async def test_what_staff_say_of_it_is_in_no_rate_of_the_users(self, any_world: World) -> None:
+        world = any_world
+        conversation = await world.open()
+        await world.say(conversation, "hello")
+        for who, csat, thumb in ((ANA, 5, 1), (ADMIN, 1, -1)):
+            await give_feedback(world.services, who, conversation.id, FeedbackWanted("csat", csat))
+            await give_feedback(world.services, who, conversation.id, FeedbackWanted("thumb", thumb))
+        await catch_up(world.services, window)
+        sums = (await summary(world.db, everything())).conversations
+        assert (sums.csat_sum, sums.csat_count, sums.thumbs_up, sums.thumbs_down) == (5, 1, 1, 0)
 
     async def test_a_window_that_ends_is_noticed_without_a_note(
         self, any_world: World, written: Written, clock: FrozenClock

@@ -9,6 +9,7 @@ from handrail.flows.feedback import FeedbackWanted, give_feedback
 from handrail.insight.traces import FinishedTrace, TraceStore
 from handrail.reports.instructions import ByInstructions, by_instructions
 from handrail.reports.series import Filters
+from tests.flows.test_feedback import RITA
 from tests.flows.world import ANA, World
 from tests.insight.traces.made import finished, turn_trace
 
@@ -76,7 +77,7 @@ async def test_is_narrowed_down(
     assert [each.turns for each in (await found(any_world, clock, **narrowed)).rows] == turns
 
 
-async def test_counts_the_thumbs_that_hold(any_world: World, clock: FrozenClock) -> None:
+async def test_counts_the_thumbs_of_users_that_hold(any_world: World, clock: FrozenClock) -> None:
     conversation = await any_world.open()
     for score in (1, -1):
         turn = await any_world.say(conversation, "hello")
@@ -86,6 +87,7 @@ async def test_counts_the_thumbs_that_hold(any_world: World, clock: FrozenClock)
             )
     turn = await any_world.say(conversation, "hello")
     await give_feedback(any_world.services, ANA, conversation.id, FeedbackWanted("thumb", 1, turn_id=turn["id"]))
+    await give_feedback(any_world.services, RITA, conversation.id, FeedbackWanted("thumb", -1, turn_id=turn["id"]))
     await any_world.services.traces.flush()
     (only,) = (await found(any_world, clock)).rows
     assert only.hash == any_world.release.instructions_hash

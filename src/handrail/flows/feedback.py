@@ -107,7 +107,7 @@ async def give_feedback(
             if attempt == ATTEMPTS - 1:
                 raise
             continue
-        services.metrics.insight.feedback(conversation.agent, given.kind, given.score)
+        services.metrics.insight.feedback(conversation.agent, given.kind, given.score, given.source)
         return given, True
     raise AssertionError("the last attempt returns or raises")
 

@@ -97,6 +97,7 @@ _THUMBS = Prepared(
     scoped(_f, _f.c.turn_id, _f.c.score, func.count().label("count"))
     .where(
         _f.c.kind == "thumb",
+        _f.c.source == "user",
         _f.c.replaced_at.is_(None),
         _f.c.turn_id.in_(
             select(_t.c.turn_id).where(

@@ -65,7 +65,7 @@ _USAGE = Prepared(
 )
 # What was replaced holds no more; words are nothing to count.
 _FEEDBACK = _of(
-    select(_f.c.conversation_id, _f.c.kind, _f.c.score, _f.c.created_at)
+    select(_f.c.conversation_id, _f.c.kind, _f.c.score, _f.c.source, _f.c.created_at)
     .where(_f.c.replaced_at.is_(None), _f.c.score.is_not(None))
     .order_by(_f.c.created_at, _f.c.id),
     _f.c.conversation_id,
@@ -132,7 +132,10 @@ def _transcript(
         channel=row["channel"],
         created_at=row["created_at"],
         turns=turns,
-        feedback=[FeedbackRecord(each["kind"], each["score"], each["created_at"]) for each in feedback],
+        feedback=[
+            FeedbackRecord(each["kind"], each["score"], each["created_at"], each["source"] == "user")
+            for each in feedback
+        ],
         verdicts=[bool(each["resolved"]) for each in verdicts],
         values=[each["amount_micros"] for each in values],
     )

@@ -12,7 +12,10 @@ class InsightMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._feedback = Counters(
-            registry, "feedback", "Words of users and staff on turns and conversations.", ("agent", "kind", "score")
+            registry,
+            "feedback",
+            "Words of users and staff on turns and conversations.",
+            ("agent", "kind", "score", "source"),
         )
         self._values = Counters(registry, "value_events", "Values that were recorded.", ("agent",))
         self._verdicts = Counters(registry, "review_verdicts", "Verdicts of reviewers, by sample.", ("agent", "sample"))
@@ -43,9 +46,9 @@ class InsightMetrics:
         if forecast is not None:
             self._budget_forecast.of(name).set(forecast)
 
-    def feedback(self, agent: str, kind: str, score: int | None) -> None:
+    def feedback(self, agent: str, kind: str, score: int | None, source: str) -> None:
         """Somebody said something new; scores are of short scales."""
-        self._feedback.of(agent, kind, NONE if score is None else str(score)).inc()
+        self._feedback.of(agent, kind, NONE if score is None else str(score), source).inc()
 
     def value_event(self, agent: str) -> None:
         self._values.of(agent).inc()

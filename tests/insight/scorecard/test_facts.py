@@ -86,6 +86,11 @@ class TestResolved:
         assert fact.said_resolved is False
         assert not fact.is_resolved
 
+    def test_staffs_word_comes_before_the_users_and_after_a_reviewers(self) -> None:
+        said = [FeedbackRecord("resolved", 0, 1, is_users=False), FeedbackRecord("resolved", 1, 2)]
+        assert judged(told(ANSWERED, feedback=said)).said_resolved is False
+        assert judged(told(ANSWERED, feedback=said, verdicts=[True])).said_resolved is True
+
 
 class TestClosed:
     def test_is_what_has_seen_its_window_end(self) -> None:
@@ -140,6 +145,12 @@ class TestFact:
         given = [("csat", 1), ("thumb", 1), ("nps", 9), ("csat", 4), ("thumb", -1), ("thumb", -1)]
         fact = judged(told(ANSWERED, feedback=[FeedbackRecord(kind, score, 1) for kind, score in given]))
         assert (fact.csat, fact.nps, fact.thumbs_up, fact.thumbs_down) == (4, 9, 1, 2)
+
+    def test_ratings_of_staff_are_none_of_the_users(self) -> None:
+        given = [("csat", 1), ("nps", 2), ("thumb", 1), ("thumb", -1)]
+        by_staff = [FeedbackRecord(kind, score, 1, is_users=False) for kind, score in given]
+        fact = judged(told(ANSWERED, feedback=[FeedbackRecord("csat", 5, 0), *by_staff]))
+        assert (fact.csat, fact.nps, fact.thumbs_up, fact.thumbs_down) == (5, None, 0, 0)
 
     def test_a_refused_call_is_no_failure_of_the_tool(self) -> None:
         calls = [CallRecord("write", "failed", "permission_denied"), CallRecord("read", "unknown")]

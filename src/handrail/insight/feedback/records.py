@@ -40,22 +40,7 @@ class Feedback:
 
     @classmethod
     def stored(cls, row: Row) -> "Feedback":
-        return cls(
-            id=row["id"],
-            tenant_id=row["tenant_id"],
-            conversation_id=row["conversation_id"],
-            turn_id=row["turn_id"],
-            agent=row["agent"],
-            release_id=row["release_id"],
-            intent=row["intent"],
-            kind=row["kind"],
-            score=row["score"],
-            comment=row["comment"],
-            source=row["source"],
-            given_by=row["given_by"],
-            created_at=row["created_at"],
-            replaced_at=row["replaced_at"],
-        )
+        return cls(**{name: row[name] for name in cls.__slots__})  # pyright: ignore[reportCallIssue]
 
     def body(self) -> dict[str, Any]:
         """As the API shows it."""

@@ -8,7 +8,8 @@
 - It is **recontacted** when its user began another conversation with the agent about the same intent before the window
   after its last turn was over.
 - It is **resolved** when it is completed, not escalated and not recontacted. The user's own word on it comes before
-  that, and a reviewer's before both.
+  that, staff's before the user's, and a reviewer's before all.
+- **Ratings and thumbs** are those of its user; what staff give stands beside them and is in no rate.
 - It is **closed** once the window is over and no turn runs or waits; until then it is pending, and no rate counts it.
 """
 
@@ -35,7 +36,7 @@ class ConversationFact:
     Attributes:
         closes_at: when its window is over; None while a turn of it runs or waits for people.
         is_resolved: by what is known so far; it counts once the conversation is closed.
-        said_resolved: the user's word, or a reviewer's, if there is one.
+        said_resolved: the user's word, staff's or a reviewer's, if there is one.
         latency_micros: of its slowest turn.
         unsupported_turns: whose answer claims what the agent was not given; None where nobody has counted that.
         side_effects: tool calls that wrote.
@@ -147,6 +148,7 @@ def fact_of(transcript: Transcript, *, window_micros: int, next_at: int | None, 
     escalated = [turn for turn in turns if turn.is_escalated]
     is_recontacted = next_at is not None and next_at <= window_ends_at
     said = _said(transcript)
+    users = [each for each in transcript.feedback if each.is_users]
     latencies = [found for turn in turns if (found := latency_of(turn)) is not None]
     return ConversationFact(
         conversation_id=transcript.conversation_id,
@@ -175,10 +177,10 @@ def fact_of(transcript: Transcript, *, window_micros: int, next_at: int | None, 
         refused=sum(turn.action == "refuse" for turn in turns),
         side_effects=sum(call.effect == "write" for call in calls),
         approvals=sum(turn.approvals for turn in turns),
-        csat=_last(transcript.feedback, "csat"),
-        nps=_last(transcript.feedback, "nps"),
-        thumbs_up=sum(each.kind == "thumb" and each.score > 0 for each in transcript.feedback),
-        thumbs_down=sum(each.kind == "thumb" and each.score < 0 for each in transcript.feedback),
+        csat=_last(users, "csat"),
+        nps=_last(users, "nps"),
+        thumbs_up=sum(each.kind == "thumb" and each.score > 0 for each in users),
+        thumbs_down=sum(each.kind == "thumb" and each.score < 0 for each in users),
         model_calls=len(usage),
         input_tokens=sum(each.input_tokens or 0 for each in usage),
         output_tokens=sum(each.output_tokens or 0 for each in usage),
@@ -203,7 +205,8 @@ def tripped_by(turn: TurnRecord) -> Sequence[str]:
 def _said(transcript: Transcript) -> bool | None:
     if transcript.verdicts:
         return transcript.verdicts[-1]
-    word = _last(transcript.feedback, "resolved")
+    by_staff = [each for each in transcript.feedback if not each.is_users and each.kind == "resolved"]
+    word = _last(by_staff or transcript.feedback, "resolved")
     return None if word is None else word > 0
 
 

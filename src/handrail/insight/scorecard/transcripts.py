@@ -58,11 +58,12 @@ class TurnRecord:
 
 @dataclass(frozen=True, slots=True)
 class FeedbackRecord:
-    """One word of a user or of staff that holds now: `thumb` (-1, 1), `csat` (1 to 5), `nps` (0 to 10), `resolved`."""
+    """One word that holds now, the user's or staff's: `thumb` (-1, 1), `csat` (1 to 5), `nps` (0 to 10), `resolved`."""
 
     kind: str
     score: int
     created_at: int
+    is_users: bool = True
 
 
 @dataclass(frozen=True, slots=True)
