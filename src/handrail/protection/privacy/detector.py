@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 
-from handrail.protection.privacy.cues import cue_of_question, cues_in
+from handrail.protection.privacy.cues import cue_of_question, has_cue
 from handrail.protection.privacy.doubts import doubted
 from handrail.protection.privacy.folding import fold, unfold
 from handrail.protection.privacy.rules import find_by_rules
@@ -37,13 +37,18 @@ def find_by_tagger(tagger: Tagger, folded: str, previous: str | None, asked: str
     return [span for span in spans if not doubted(folded, span, previous)]
 
 
-def find_structured(text: str, previous: str | None = None, *, asked: str | None = None) -> list[Span]:
-    """By rules alone: what has a form of its own. For logs, where a word taken for a name would hide the cause.
+# The numbers whose meaning a question can decide: the last digits of one, a long one, what may be a machine's address.
+_ASKED_FOR = re.compile(
+    r"(?<![0-9])[0-9]{4}(?![0-9])|[0-9](?:[ ./()-]{0,2}[0-9]){6}|[0-9]\.[0-9]|[0-9A-Fa-f]?:[0-9A-Fa-f:]"
+)
 
-    `asked` is what the question before asked for, where that is known already.
-    """
+
+def find_structured(text: str, previous: str | None = None) -> list[Span]:
+    """By rules alone: what has a form of its own. For logs, where a word taken for a name would hide the cause."""
     folded, places = fold(text)
-    return [unfold(span, places) for span in find_by_rules(folded, asked or cue_of_question(previous))]
+    # To read the question costs more than the answer, so it is read where it matters.
+    asked = cue_of_question(previous) if previous and _ASKED_FOR.search(folded) else None
+    return [unfold(span, places) for span in find_by_rules(folded, asked)]
 
 
 def of_people(spans: Iterable[Span]) -> list[Span]:
@@ -63,5 +68,5 @@ def worth_tagging(folded: str, asked: str | None) -> bool:
         or folded.count(" ") < _SHORT_WORDS
         or _SIGN.search(folded) is not None
         or _CAPITAL.search(folded) is not None
-        or bool(cues_in(folded))
+        or has_cue(folded)
     )

@@ -5,7 +5,7 @@ import re
 from collections import OrderedDict
 from collections.abc import Sequence
 
-from handrail.protection.privacy.cues import cue_of_question
+from handrail.protection.privacy.cues import MOST_QUESTION
 from handrail.protection.privacy.detector import find_structured, of_people
 from handrail.protection.privacy.spans import Span
 
@@ -13,8 +13,8 @@ MOST_TEXTS = 4096
 # Nothing that has a form of its own is shorter, but the last digits of a number that was asked for.
 _SHORTEST = 4
 # Looking a digest up costs as much as reading so many characters.
-_SHORT = 64
-# What a question asks for matters to bare numbers alone; to read the question costs thirty times as much as the answer.
+_SHORT = 8
+# What a question asks for matters to numbers alone.
 _DIGIT = re.compile(r"\d")
 
 
@@ -28,13 +28,13 @@ class Finder:
     def find(self, text: str, previous: str | None = None) -> Sequence[Span]:
         if len(text) < _SHORTEST:
             return ()
-        asked = cue_of_question(previous) if previous and _DIGIT.search(text) else None
-        if len(text) <= _SHORT:
-            return find_structured(text, asked=asked)
-        key = hashlib.blake2b(f"{asked}\0{text}".encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        question = previous[-MOST_QUESTION:] if previous and _DIGIT.search(text) else ""
+        if len(text) + len(question) <= _SHORT:
+            return find_structured(text, question)
+        key = hashlib.blake2b(f"{question}\0{text}".encode("utf-8", "surrogatepass"), digest_size=16).digest()
         found = self._known.get(key)
         if found is None:
-            found = self._known[key] = tuple(find_structured(text, asked=asked))
+            found = self._known[key] = tuple(find_structured(text, question))
             if len(self._known) > self._most:
                 self._known.popitem(last=False)
         return found
