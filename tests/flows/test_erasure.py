@@ -18,7 +18,7 @@ from handrail.db.backup import back_up_sqlite, restore_sqlite
 from handrail.flows.access_request import told_of
 from handrail.flows.erasure import erase
 from handrail.flows.services import Services
-from handrail.protection.auth import LOCAL_OPERATOR, PermissionDenied
+from handrail.protection.auth import LOCAL_OPERATOR, PermissionDenied, Unauthenticated
 from handrail.protection.encryption import DataKey, LocalMasterKeys, is_sealed
 from handrail.protection.encryption.envelope import key_of
 from handrail.settings import Settings, read_settings
@@ -52,6 +52,14 @@ async def opened(settings: Settings) -> AsyncIterator[Services]:
 
 async def tell(services: Services, who: Principal, name: str) -> None:
     await write_conversation(services.db, services.clock.micros(), who.subject, name)
+
+
+async def key_of_user(services: Services, subject: str) -> str:
+    made = await services.keys.create(
+        tenant_id="default", subject=subject, role=Role.END_USER, at=services.clock.micros(), note=f"of {subject}"
+    )
+    services.authenticator.forget()
+    return made.text
 
 
 async def conversations(services: Services, who: Principal) -> list[str]:
@@ -109,6 +117,36 @@ class TestErase:
         assert len(rows) == 1
         assert "ann-of-leeds" not in rows[0][0]
 
+    async def test_their_keys_links_and_sessions_let_nobody_in_any_more(self, settings: Settings) -> None:
+        async with opened(settings) as services:
+            hers, his = [await key_of_user(services, who) for who in ("ann-of-leeds", "ben-of-leeds")]
+            newest = await key_of_user(services, "ann-of-leeds")
+            async with services.db.batch() as batch:
+                services.sessions.begin(batch, Principal("default", "ann-of-leeds", key_id="x"), at=1)
+            await erase(services, LOCAL_OPERATOR, "ann-of-leeds")
+            for text in (hers, newest):
+                with pytest.raises(Unauthenticated):
+                    await services.authenticator.authenticate(f"Bearer {text}", loopback=True)
+            let_in = await services.authenticator.authenticate(f"Bearer {his}", loopback=True)
+            assert let_in.subject == "ben-of-leeds"
+            assert services.encryption.is_on or holding(settings.data_dir, "ann-of-leeds") == []
+
+    async def test_the_last_key_of_all_keeps_the_door_closed(self, settings: Settings) -> None:
+        async with opened(settings) as services:
+            await key_of_user(services, "ann-of-leeds")
+            await erase(services, LOCAL_OPERATOR, "ann-of-leeds")
+            with pytest.raises(Unauthenticated):
+                await services.authenticator.authenticate(None, loopback=True)
+            (left,) = await services.keys.list("default")
+            assert (left.subject, left.note, left.hash, left.revoked_at is not None) == ("", None, "", True)
+
+    async def test_a_key_that_is_made_afterwards_is_good(self, settings: Settings) -> None:
+        async with opened(settings) as services:
+            await erase(services, LOCAL_OPERATOR, "ann")
+            text = await key_of_user(services, "ann")
+        async with opened(settings) as services:
+            assert (await services.authenticator.authenticate(f"Bearer {text}", loopback=True)).subject == "ann"
+
     async def test_a_running_turn_is_stopped_and_leaves_nothing(self, world: World, desk: Desk) -> None:
         conversation = await world.open()
         stream = await world.send(conversation, "hello there")
@@ -129,6 +167,17 @@ class TestErase:
 
 
 class TestRestore:
+    async def test_keys_that_a_backup_brings_back_are_gone_again(self, settings: Settings, tmp_path: Path) -> None:
+        database = settings.data_dir / "handrail.db"
+        async with opened(settings) as services:
+            text = await key_of_user(services, "ann-of-leeds")
+            back_up_sqlite(database, tmp_path / "backup.db")
+            await erase(services, LOCAL_OPERATOR, "ann-of-leeds")
+        restore_sqlite(tmp_path / "backup.db", database)
+        async with opened(settings) as services:
+            with pytest.raises(Unauthenticated):
+                await services.authenticator.authenticate(f"Bearer {text}", loopback=True)
+
     async def test_a_backup_from_before_is_erased_again_before_anybody_is_answered(
         self, settings: Settings, tmp_path: Path
     ) -> None:
@@ -200,7 +249,7 @@ class TestAccessRequest:
             await tell(services, ANN, "1")
             await tell(services, BEN, "2")
             lines = [json.loads(line) async for line in await told_of(services, LOCAL_OPERATOR, "ann")]
-        (told,) = lines
+        _, told = lines
         assert (told["id"], told["subject"]) == ("conv_1", "ann")
         assert SECRET in told["messages"][0]["content"]
         assert SECRET in told["tool_calls"][0]["result"]

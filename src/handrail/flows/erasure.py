@@ -1,4 +1,5 @@
-"""The story of an erasure: the key first, so that every copy is unreadable at once; then the rows; then the record.
+"""The story of an erasure: their way in and their data key first, so that every copy is unreadable at once; then the
+rows; then the record.
 
 Whatever is interrupted goes on at the next start, and so does what a restored backup has brought back: nothing is
 answered before.
@@ -67,6 +68,7 @@ async def erase(services: Services, principal: Principal, subject: str, tenant: 
     tenant_id, encryption = tenant_for(principal, tenant), services.encryption
     store = await encryption.store()
     owner = store.owner_of(tenant_id, subject)
+    await _shut_out(services, tenant_id, subject, services.clock.micros(), principal)
     await count_of_subject(services, tenant_id, subject)
     if encryption.keys is not None:
         await store.retire(tenant_id, owner, at=services.clock.micros())
@@ -105,7 +107,20 @@ async def replay(services: Services) -> int:
 
 
 async def _subjects(services: Services) -> list[tuple[str, str]]:
-    return list(await services.background.subjects.subjects())
+    return [*await services.background.subjects.subjects(), *await services.keys.subjects()]
+
+
+async def _shut_out(services: Services, tenant_id: str, subject: str, until: int, by: Principal | None) -> None:
+    """Their keys, links and sessions are gone: who they were made for is not known any more."""
+    theirs = await services.keys.of_subject(tenant_id, subject, until=until)
+    async with services.db.batch() as batch:
+        services.keys.forget(batch, tenant_id, subject, until=until, at=services.clock.micros())
+        services.sessions.end_all(batch, tenant_id, subject, until=until)
+        services.links.forget(batch, tenant_id, subject, until=until)
+        for each in theirs:
+            if each.revoked_at is None:
+                services.audit.record(batch, AuditEntry(tenant_id, "key.revoked", "done", f"key:{each.id}", by))
+    services.authenticator.forget()
 
 
 async def _stop(services: Services, tenant_id: str, subject: str) -> None:
@@ -121,6 +136,8 @@ async def _carry_out(services: Services, erasure: Erasure, subject: str | None, 
     """Delete the rows, then note that they are gone, with the audit record."""
     background, count = services.background, 0
     tenant_id, until = erasure.tenant_id, erasure.erased_at
+    if subject is not None:
+        await _shut_out(services, tenant_id, subject, until, by)
     while subject is not None and (found := await _conversations(services, tenant_id, subject, until)):
         for conversation_id in found:
             async with services.db.batch(long=True) as batch:
@@ -142,7 +159,7 @@ async def _carry_out(services: Services, erasure: Erasure, subject: str | None, 
         services.audit.record(batch, entry)
     if not services.encryption.is_on:
         held = ("conversation", "turn", "message", "tool_call", "token", "approval", "escalation", "trace", "feedback")
-        await services.db.scrub(*held)
+        await services.db.scrub(*held, "api_key", "console_session", "sign_in_link")
     return count
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import bindparam, func, insert, select, update
+from sqlalchemy import bindparam, delete, func, insert, literal_column, null, select, update
 
 from handrail.core import json
 from handrail.core.clock import iso
@@ -44,6 +44,27 @@ _REPLACE = Prepared(
         _k.c.replaced_by.is_(None),
     )
     .values(replaced_by=bindparam("new_key"), expires_at=bindparam("ends"))
+)
+_OF_SUBJECT = Prepared(
+    scoped(_k).where(_k.c.subject == bindparam("subject"), _k.c.created_at <= bindparam("until")).order_by(_k.c.id)
+)
+_SUBJECTS = Prepared(select(_k.c.tenant_id, _k.c.subject).where(_k.c.subject != literal_column("''")).distinct())
+_THEIRS = (
+    _k.c.tenant_id == bindparam("of_tenant"),
+    _k.c.subject == bindparam("of_subject"),
+    _k.c.created_at <= bindparam("until"),
+)
+_DELETE_THEIRS = Prepared(delete(_k).where(*_THEIRS, _k.c.id != select(func.max(_k.c.id)).scalar_subquery()))
+_BLANK_THEIRS = Prepared(
+    update(_k)
+    .where(*_THEIRS)
+    .values(
+        subject=literal_column("''"),
+        hash=literal_column("''"),
+        note=null(),
+        last_used_at=null(),
+        revoked_at=func.coalesce(_k.c.revoked_at, bindparam("at")),
+    )
 )
 _TOUCH = Prepared(
     update(_k)
@@ -228,8 +249,27 @@ class KeyStore:
             if beside is not None:
                 beside(batch)
         row = await self._db.fetch_one(_FIND, {"tenant_id": tenant_id, "id": key_id})
-        assert row is not None, "keys are never deleted"
+        if row is None:
+            raise NotFound(f"API key {key_id!r} was erased with its user just now")
         return ApiKey.of(row)
+
+    async def subjects(self) -> Sequence[tuple[str, str]]:
+        """Every principal who has a key."""
+        return [(row["tenant_id"], row["subject"]) for row in await self._db.scan(_SUBJECTS, {})]
+
+    async def of_subject(self, tenant_id: str, subject: str, *, until: int) -> Sequence[ApiKey]:
+        """Those of one principal that were made until then."""
+        rows = await self._db.scan(_OF_SUBJECT, {"tenant_id": tenant_id, "subject": subject, "until": until})
+        return [ApiKey.of(row) for row in rows]
+
+    def forget(self, batch: Batch, tenant_id: str, subject: str, *, until: int, at: int) -> None:
+        """Remove the keys of a principal that were made until then.
+
+        The newest of all stays as a revoked key of nobody: that there was one keeps the door closed.
+        """
+        theirs = {"of_tenant": tenant_id, "of_subject": subject, "until": until}
+        batch.add(_DELETE_THEIRS, theirs)
+        batch.add(_BLANK_THEIRS, theirs | {"at": at})
 
     async def rotate(
         self,

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import bindparam, delete, func, insert, select, update
+from sqlalchemy import bindparam, delete, func, insert, literal_column, select, update
 
 from handrail.core import json
 from handrail.core.clock import iso
@@ -26,6 +26,13 @@ _USE = Prepared(
     .values(used_at=bindparam("at"))
 )
 _REMOVE_UNUSED = Prepared(delete(_l).where(_l.c.expires_at <= bindparam("at"), _l.c.used_at.is_(None)))
+_THEIRS = (
+    _l.c.tenant_id == bindparam("of_tenant"),
+    _l.c.subject == bindparam("of_subject"),
+    _l.c.created_at <= bindparam("until"),
+)
+_REMOVE_THEIRS = Prepared(delete(_l).where(*_THEIRS, _l.c.used_at.is_(None)))
+_BLANK_THEIRS = Prepared(update(_l).where(*_THEIRS).values(subject=literal_column("''"), hash=_l.c.id))
 _USED = Prepared(
     select(func.count().label("links")).select_from(
         select(_l.c.id).where(_l.c.used_at.is_not(None)).limit(1).subquery()
@@ -132,6 +139,12 @@ class SignInLinks:
         """Whether anybody ever came in by one."""
         row = await self._db.fetch_one(_USED, {})
         return row is not None and row["links"] > 0
+
+    def forget(self, batch: Batch, tenant_id: str, subject: str, *, until: int) -> None:
+        """Remove a principal's links; of one that was used it stays known that somebody came in by it."""
+        theirs = {"of_tenant": tenant_id, "of_subject": subject, "until": until}
+        batch.add(_REMOVE_THEIRS, theirs)
+        batch.add(_BLANK_THEIRS, theirs)
 
 
 def _row(link: SignInLink) -> dict[str, Any]:

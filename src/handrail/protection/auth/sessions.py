@@ -35,6 +35,13 @@ _SEEN = Prepared(
     .values(seen_at=bindparam("at"))
 )
 _END = Prepared(delete(_s).where(_s.c.tenant_id == bindparam("of_tenant"), _s.c.id == bindparam("session")))
+_END_THEIRS = Prepared(
+    delete(_s).where(
+        _s.c.tenant_id == bindparam("of_tenant"),
+        _s.c.subject == bindparam("of_subject"),
+        _s.c.created_at <= bindparam("until"),
+    )
+)
 _END_EXPIRED = Prepared(delete(_s).where(_s.c.expires_at <= bindparam("at")))
 
 
@@ -132,6 +139,10 @@ class SessionStore:
     def end(self, batch: Batch, session: Session) -> None:
         """Sign out, for good; ending what has ended is no mistake."""
         batch.add(_END, {"of_tenant": session.tenant_id, "session": session.id})
+
+    def end_all(self, batch: Batch, tenant_id: str, subject: str, *, until: int) -> None:
+        """Sign a principal out wherever they signed in until then."""
+        batch.add(_END_THEIRS, {"of_tenant": tenant_id, "of_subject": subject, "until": until})
 
 
 def why_over(row: Mapping[str, Any], limits: SessionLimits) -> str | None:
