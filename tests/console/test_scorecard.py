@@ -2,6 +2,7 @@
 
 from handrail.flows.scorecard import DAY
 from tests.console.console import Console
+from tests.flows.test_objectives import happened
 from tests.reports.test_scorecard import fact, keep
 
 
@@ -26,6 +27,16 @@ class TestScorecardPage:
         assert "Baseline 1, measured" in after
         assert "&lt;before&gt;" in after
         assert "<before>" not in after
+
+    async def test_shows_error_budgets_burn_rates_and_errors_by_type(self, console: Console) -> None:
+        services = console.services
+        at = services.clock.micros() - 60_000_000
+        await happened(services, at, 400, 40, agent="echo", error="<deadline>", seconds={1.0: 400})
+        page = (await console.get("/console/scorecard?days=7")).text
+        assert "used up 20.0 times" in page
+        assert "Burn rate in 1 h: 20.0, in 5 min: 20.0 (limit 14.4 in both): too fast" in page
+        assert "&lt;deadline&gt;" in page
+        assert "40 of 400 turns" in page
 
     async def test_keeps_no_baseline_of_nothing_and_says_why(self, console: Console) -> None:
         headers = {"sec-fetch-site": "same-origin"}

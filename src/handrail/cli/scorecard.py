@@ -85,6 +85,8 @@ def baselines(
 
 def lines_of(report: Body) -> list[str]:
     """The report as text: what, how much with its interval, from how many, and how it compares."""
+    from handrail.insight.scorecard.wording import errors, objectives
+
     counted, against = report["conversations"], report["baseline"]
     rows = [_row(each, report["currency"]) for each in report["measures"]]
     widths = [max(len(row[place]) for row in rows) for place in range(3)]
@@ -102,6 +104,10 @@ def lines_of(report: Body) -> list[str]:
         "",
         *table,
         "",
+        f"Service level objectives of {report['agent']}, {report['objectives']['window_days']} days:",
+        *(f"  {line}" for line in objectives(report["objectives"])),
+        *(["Errors, of all turns:", *(f"  {line}" for line in errors(report["errors"]))] if report["errors"] else ()),
+        "",
         *([f"{unpriced} model calls have no known price: costs are at least what is said."] if unpriced else ()),
         report["note"],
     ]
@@ -110,7 +116,8 @@ def lines_of(report: Body) -> list[str]:
 def _row(line: Body, currency: str) -> tuple[str, str, str, str]:
     from handrail.insight.scorecard.wording import change, number, said
 
-    sample = f"n={line['n']}, {line['users']} users" if line["value"] is not None else ""
+    users = "" if line["users"] is None else f", {line['users']} users"
+    sample = f"n={line['n']}{users}" if line["value"] is not None else ""
     compared = [
         f"{what}: {text}"
         for what, text in (

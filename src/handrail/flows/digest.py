@@ -4,15 +4,17 @@ It is a job, so it is written once in a cluster; the message is stored in one ba
 same delivery as alerts. No word of a conversation is in it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from handrail.core.clock import as_datetime
 from handrail.core.jobs import Task
 from handrail.flows.dashboard import DAY, dashboard_body
+from handrail.flows.objectives import objectives_of_tenant
+from handrail.flows.scorecard_body import objectives_body
 from handrail.flows.services import Services
 from handrail.insight.alerts import Message
-from handrail.insight.scorecard.wording import said
+from handrail.insight.scorecard.wording import objectives, said
 from handrail.reports.series import Filters, active_tenants
 
 MONDAY = 0
@@ -42,10 +44,13 @@ async def digest_of(services: Services, tenant_id: str, until: int, days: int) -
     before = await dashboard_body(services, Filters(tenant_id, since - days * DAY, since))
     first, last = as_datetime(since).date(), as_datetime(until - 1).date()
     title = f"Agents of {tenant_id}, {first}" + (f" to {last}" if days > 1 else "")
-    return Message("digest", tenant_id, f"digest:{first}:{days}", title, text_of(now, before, days))
+    standing = [objectives_body(each) for each in await objectives_of_tenant(services, tenant_id, until)]
+    return Message("digest", tenant_id, f"digest:{first}:{days}", title, text_of(now, before, days, standing))
 
 
-def text_of(now: Mapping[str, Any], before: Mapping[str, Any], days: int) -> str:
+def text_of(
+    now: Mapping[str, Any], before: Mapping[str, Any], days: int, standing: Sequence[Mapping[str, Any]] = ()
+) -> str:
     """The digest as plain text, a line a figure, each with what it rests on."""
     name = "week" if days == WEEK_DAYS else "day" if days == 1 else f"{days} days"
     earlier = before["conversations"]
@@ -55,6 +60,8 @@ def text_of(now: Mapping[str, Any], before: Mapping[str, Any], days: int) -> str
         _share("Escalated", now["escalated"], before["escalated"], "closed"),
         _share("Turns that failed", now["errors"], before["errors"], "turns"),
         f"Whole answer: {_seconds(now['p50_ms'])} for half of the turns, {_seconds(now['p95_ms'])} for 95 of 100",
+        *(_latency(name, each) for name, each in now["latency"].items()),
+        *(f"{each['agent']}: {line}" for each in standing for line in objectives(each)),
         _cost(now),
         "Satisfaction: not measured yet"
         if now["csat"]["value"] is None
@@ -74,6 +81,13 @@ def _share(name: str, now: Mapping[str, Any], before: Mapping[str, Any], of: str
         return f"{name}: {now['count']} of {now['n']} {of}"
     earlier = f"; before: {before['value'] * 100:.1f} %" if before["is_enough"] else ""
     return f"{name}: {said(now, 'share', '')} of {now['n']} {of}{earlier}"
+
+
+def _latency(name: str, each: Mapping[str, Any]) -> str:
+    if not each["turns"]:
+        return ""
+    parts = [f"p{part} {_seconds(each[f'p{part}_ms'])}" for part in (50, 95, 99)]
+    return f"Latency of {each['turns']} {name} turns: {', '.join(parts)}"
 
 
 def _cost(now: Mapping[str, Any]) -> str:

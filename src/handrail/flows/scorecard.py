@@ -12,23 +12,29 @@ from handrail.core.ids import new_id
 from handrail.core.principal import Principal
 from handrail.db import Database
 from handrail.flows.audit import baseline_recorded
+from handrail.flows.objectives import Objectives, objectives_of
 from handrail.flows.releases import LoadedRelease, Releases
 from handrail.flows.services import Services
 from handrail.insight.scorecard import (
+    LATENCY_CLASSES,
     MEASURES,
     NOTHING,
+    PERCENTILES,
     Baseline,
     BaselineStore,
     Estimate,
     Line,
     Sums,
     given,
+    latency_key,
     mean,
+    percentile_of,
     share,
 )
 from handrail.protection.audit import AuditTrail
 from handrail.reports.reviews import reviewed
 from handrail.reports.scorecard import Counted, Period, counted
+from handrail.reports.series import Reason, Turns, reasons, summary
 from handrail.serving.agents.success import Success
 
 DAY = 24 * 3600 * 1_000_000
@@ -48,6 +54,15 @@ class NothingMeasured(UsageError):
 
 
 @dataclass(frozen=True, slots=True)
+class Errors:
+    """Why turns failed in the period, the most frequent first, and the same of the period before; of so many turns."""
+
+    turns: int
+    now: Sequence[Reason]
+    before: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class Scorecard:
     """A report on one agent; money is in `currency`."""
 
@@ -60,6 +75,8 @@ class Scorecard:
     baseline: Baseline | None
     success: Success
     currency: str
+    objectives: Objectives
+    errors: Errors
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +114,23 @@ class ScorecardDesk:
         human_cost = _human_cost(success)
         now, before = await counted(self.db, period, human_cost), await counted(self.db, period.before, human_cost)
         against = await self._baseline(name, baseline)
-        estimates = {**self._estimates(now, stable), **await reviewed(self.db, period)}
-        earlier = {**self._estimates(before, stable), **await reviewed(self.db, period.before)}
+        turns, turns_before = [(await summary(self.db, each.filters)).turns for each in (period, period.before)]
+        estimates = {**self._estimates(now, stable), **latencies(turns), **await reviewed(self.db, period)}
+        earlier = {
+            **self._estimates(before, stable),
+            **latencies(turns_before),
+            **await reviewed(self.db, period.before),
+        }
         kept: Mapping[str, Estimate] = {} if against is None else against.measures
         lines = [
-            Line(measure, estimates[key], earlier[key], kept.get(key), success.targets.get(key))
+            Line(measure, estimates[key], earlier[key], kept.get(key), success.target(key))
             for key, measure in MEASURES.items()
         ]
-        return Scorecard(name, stable.id, period, now, before, lines, against, success, _shown_in(success))
+        objectives = await objectives_of(self.db, period.filters, success.objective, now=self.clock.micros())
+        errors = await self._errors(period, turns.turns)
+        return Scorecard(
+            name, stable.id, period, now, before, lines, against, success, _shown_in(success), objectives, errors
+        )
 
     async def baselines(self, agent: str | None = None) -> Sequence[Baseline]:
         """All of an agent's, newest first."""
@@ -170,6 +196,10 @@ class ScorecardDesk:
             raise NotFound(f"no agent {agent!r} has a release in use; agents: {known}")
         return found.name, await self.releases.load(self.principal.tenant_id, found.stable_release_id)
 
+    async def _errors(self, period: Period, turns: int) -> Errors:
+        now, before = [await reasons(self.db, each.filters, "error") for each in (period, period.before)]
+        return Errors(turns, now, {each.reason: each.count for each in before})
+
     def _estimates(self, counted: Counted, release: LoadedRelease) -> Mapping[str, Estimate]:
         found = estimates_of(counted, release.config.success, self.value_currency)
         checks_claims = release.policies.guardrails.output.grounding != "allow"
@@ -216,6 +246,15 @@ def estimates_of(counted: Counted, success: Success, value_currency: str) -> Map
             found[key] = replace(found[key], low=None, high=None) if found[key].value else NOTHING
     found["value_per_conversation"] = _value(counted.sums["value_per_conversation"], success, value_currency)
     return found
+
+
+def latencies(turns: Turns) -> Mapping[str, Estimate]:
+    """The percentiles of each class."""
+    return {
+        latency_key(name, part): percentile_of(turns.latencies.get(name, {}), part)
+        for name in LATENCY_CLASSES
+        for part in PERCENTILES
+    }
 
 
 def _value(sums: Sums, success: Success, currency: str) -> Estimate:

@@ -3,8 +3,10 @@
 from typing import Any
 
 from handrail.core.clock import iso
-from handrail.flows.scorecard import Scorecard
-from handrail.insight.scorecard import FEWEST, Baseline, Estimate, Line
+from handrail.core.share import Share
+from handrail.flows.objectives import Objectives
+from handrail.flows.scorecard import Errors, Scorecard
+from handrail.insight.scorecard import FEWEST, MEASURES, Baseline, ErrorBudget, Estimate, Line, Measure
 
 Body = dict[str, Any]
 NOT_CAUSAL = (
@@ -30,7 +32,67 @@ def scorecard_body(report: Scorecard) -> Body:
         "fewest_users": FEWEST,
         "note": NOT_CAUSAL,
         "measures": [line_body(line) for line in report.lines],
+        "objectives": objectives_body(report.objectives),
+        "errors": errors_body(report.errors),
     }
+
+
+def objectives_body(found: Objectives) -> Body:
+    """What is left of each error budget: 1 is all of it, below 0 the objective is missed; null below `FEWEST` turns."""
+    return {
+        "agent": found.agent,
+        "window_days": found.window_days,
+        "since": iso(found.since),
+        "until": iso(found.until),
+        "availability": _budget_body(found.availability),
+        "burn": [
+            {
+                "long_seconds": each.long_seconds,
+                "short_seconds": each.short_seconds,
+                "factor": each.factor,
+                "long_rate": each.long_rate,
+                "short_rate": each.short_rate,
+                "is_too_fast": each.is_too_fast,
+            }
+            for each in found.burns
+        ],
+        "latency": [
+            {"latency_class": each.latency_class, "seconds": each.seconds, **_budget_body(each.budget)}
+            for each in found.latencies
+        ],
+    }
+
+
+def errors_body(errors: Errors) -> list[Body]:
+    """Each type of error as a share of all turns, counted one by one, beside the period before."""
+    return [
+        {
+            "type": each.reason,
+            **_share_body(Share(each.count, errors.turns)),
+            "previous_count": errors.before.get(each.reason, 0),
+        }
+        for each in errors.now
+    ]
+
+
+def _budget_body(budget: ErrorBudget) -> Body:
+    good = Share(budget.total - budget.bad, budget.total)
+    is_enough = budget.total >= FEWEST
+    return {
+        "objective": budget.objective,
+        **{name: value for name, value in _share_body(good).items() if name != "count"},
+        "bad": budget.bad,
+        "budget_left": budget.left if is_enough else None,
+        "burn_rate": budget.burn_rate if is_enough else None,
+    }
+
+
+def _share_body(share: Share) -> Body:
+    low, high = share.interval() or (None, None)
+    value = share.count / share.n if share.n else None
+    return {
+        "value": value, "low": low, "high": high, "n": share.n, "count": share.count, "is_enough": share.n >= FEWEST
+    }  # fmt: skip
 
 
 def line_body(line: Line) -> Body:
@@ -43,24 +105,27 @@ def line_body(line: Line) -> Body:
         "better": "higher" if measure.is_better_higher else "lower",
         "of": measure.of,
         "definition": measure.says,
-        **estimate_body(line.now),
-        "previous": estimate_body(line.previous),
+        **estimate_body(line.now, measure),
+        "previous": estimate_body(line.previous, measure),
         "change": _change(line.change),
-        "baseline": None if line.baseline is None else estimate_body(line.baseline),
+        "baseline": None if line.baseline is None else estimate_body(line.baseline, measure),
         "change_from_baseline": None if line.gain is None else _change(line.gain),
         "target": line.target,
         "verdict": line.verdict,
     }
 
 
-def estimate_body(each: Estimate) -> Body:
-    """With its interval at 95 %, its sample, and whether there are enough users to say more than a count."""
+def estimate_body(each: Estimate, measure: Measure) -> Body:
+    """With its interval at 95 %, its sample, and whether there are enough users to say more than a count.
+
+    Percentiles count turns and not users: sums by the hour know no users.
+    """
     return {
         "value": each.value,
         "low": each.low,
         "high": each.high,
         "n": each.n,
-        "users": each.clusters,
+        "users": None if measure.kind == "seconds" else each.clusters,
         "is_enough": each.is_enough,
     }
 
@@ -79,7 +144,11 @@ def baseline_body(baseline: Baseline, *, short: bool = False) -> Body:
         "created_by": baseline.created_by,
         "created_at": iso(baseline.created_at),
     }
-    return body if short else body | {"measures": {key: estimate_body(each) for key, each in baseline.measures.items()}}
+    return (
+        body
+        if short
+        else body | {"measures": {key: estimate_body(each, MEASURES[key]) for key, each in baseline.measures.items()}}
+    )
 
 
 def _change(each: Estimate) -> Body | None:

@@ -14,6 +14,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from handrail.db import Database, Prepared
 from handrail.insight.scorecard import Sums
 from handrail.insight.scorecard.tables import conversation_fact as _f
+from handrail.reports.series import Filters
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,11 @@ class Period:
     release_id: str | None = None
     intent: str | None = None
     channel: str | None = None
+
+    @property
+    def filters(self) -> Filters:
+        """The same for sums by the hour."""
+        return Filters(self.tenant_id, self.since, self.until, self.agent, self.release_id, self.intent, self.channel)
 
     @property
     def before(self) -> "Period":
@@ -80,6 +86,7 @@ _RATIOS: Mapping[str, tuple[ColumnElement[float], ColumnElement[float]]] = {
     "task_completion": (_number(_f.c.is_completed), _ONE),
     "escalation_rate": (_number(_f.c.is_escalated), _ONE),
     "error_rate": (_number(_f.c.failed_turns), _number(_f.c.turns)),
+    "availability": (_number(_f.c.turns - _f.c.failed_turns), _number(_f.c.turns)),
     "action_success": (_number(_f.c.tool_calls - _f.c.tool_failures), _number(_f.c.tool_calls)),
     # What was counted before this was is left out.
     "unsupported_claim_rate": (

@@ -2,7 +2,7 @@
 
 import pytest
 
-from handrail.insight.scorecard.objectives import ErrorBudget, burning
+from handrail.insight.scorecard.objectives import WINDOWS, ErrorBudget, burns
 
 
 class TestErrorBudget:
@@ -18,18 +18,22 @@ class TestErrorBudget:
         assert ErrorBudget(0.99, 0, 0).left is None
 
 
-class TestBurning:
+class TestBurns:
     def test_needs_both_windows(self) -> None:
-        assert burning(0.995, {3600: (1000, 100), 300: (100, 0)}) is None
-        found = burning(0.995, {3600: (1000, 100), 300: (100, 10)})
-        assert found is not None
-        assert (found.long_seconds, found.factor) == (3600, 14.4)
+        (fast,) = burns(0.995, {3600: (1000, 100), 300: (100, 0)})
+        assert not fast.is_too_fast
+        (fast,) = burns(0.995, {3600: (1000, 100), 300: (100, 10)})
+        assert fast.is_too_fast
+        assert (fast.long_seconds, fast.factor, fast.long_rate) == (3600, 14.4, pytest.approx(20))
 
     def test_finds_a_slow_burn_that_the_fast_windows_miss(self) -> None:
         windows = {3600: (100, 1), 300: (10, 0), 6 * 3600: (600, 20), 1800: (50, 2)}
-        found = burning(0.995, windows)
-        assert found is not None
-        assert found.factor == 6
+        assert [each.is_too_fast for each in burns(0.995, windows)] == [False, True]
 
-    def test_says_nothing_without_traffic(self) -> None:
-        assert burning(0.995, {3600: (0, 0), 300: (0, 0)}) is None
+    def test_knows_no_rate_without_traffic(self) -> None:
+        (fast,) = burns(0.995, {3600: (0, 0), 300: (0, 0)})
+        assert (fast.long_rate, fast.is_too_fast) == (None, False)
+
+    def test_leaves_out_windows_that_are_not_told(self) -> None:
+        assert burns(0.995, {}) == []
+        assert len(burns(0.995, {each: (1, 0) for pair in WINDOWS for each in pair[:2]})) == len(WINDOWS)

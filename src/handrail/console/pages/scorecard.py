@@ -15,7 +15,7 @@ from handrail.core.errors import HandrailError
 from handrail.core.principal import Principal, Role
 from handrail.flows.scorecard import DAY, ScorecardDesk, scorecards
 from handrail.flows.scorecard_body import baseline_body, scorecard_body
-from handrail.insight.scorecard.wording import change, number, said
+from handrail.insight.scorecard.wording import burn, change, left, number, said
 from handrail.protection.auth import Scope
 
 RANGES = {"1": "1 day", "7": "7 days", "28": "28 days", "90": "90 days"}
@@ -71,6 +71,11 @@ class ScorecardPage:
             error=error,
             report=report,
             groups=[] if report is None else [_group(name, title, report) for name, title in _GROUPS.items()],
+            budgets=[] if report is None else _budgets(report),
+            burns=[]
+            if report is None
+            else [(burn(each), each["is_too_fast"]) for each in report["objectives"]["burn"]],
+            errors=[] if report is None else _errors(report),
             targets=None if report is None else _targets(report),
             baselines=kept,
             days=days,
@@ -96,7 +101,7 @@ def _group(name: str, title: str, report: dict[str, Any]) -> dict[str, Any]:
             "title": each["title"],
             "definition": each["definition"],
             "value": said(each, each["kind"], currency),
-            "sample": f"{each['n']} {each['of']}, {each['users']} users" if each["value"] is not None else "",
+            "sample": _sample(each),
             "previous": said(each["previous"], each["kind"], currency),
             "change": change(each, each["change"], currency),
             "baseline": "" if each["baseline"] is None else said(each["baseline"], each["kind"], currency),
@@ -108,6 +113,48 @@ def _group(name: str, title: str, report: dict[str, Any]) -> dict[str, Any]:
         if each["group"] == name
     ]
     return {"title": title, "id": name, "lines": lines}
+
+
+def _sample(each: dict[str, Any]) -> str:
+    if each["value"] is None:
+        return ""
+    return f"{each['n']} {each['of']}" + ("" if each["users"] is None else f", {each['users']} users")
+
+
+def _errors(report: dict[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {
+            "type": each["type"],
+            "share": said(each, "share", "") if each["is_enough"] else "",
+            "sample": f"{each['count']} of {each['n']} turns",
+            "before": each["previous_count"],
+        }
+        for each in report["errors"]
+    ]
+
+
+def _budgets(report: dict[str, Any]) -> list[dict[str, Any]]:
+    """A row for each error budget; of few turns only what was counted."""
+    found = report["objectives"]
+    named = [
+        ("Turns end without an error", found["availability"]),
+        *(
+            (f"{each['latency_class'].capitalize()} turns take at most {each['seconds']:g} s", each)
+            for each in found["latency"]
+        ),
+    ]
+    return [
+        {
+            "name": name,
+            "objective": f"{each['objective'] * 100:g} %",
+            "now": said(each, "share", "") if each["is_enough"] else "not measured yet" if not each["n"] else "",
+            "sample": f"{each['n'] - each['bad']} of {each['n']} turns" if each["n"] else "",
+            "left": left(each) if each["n"] else "–",
+            "verdict": "quiet" if each["budget_left"] is None else "is-bad" if each["budget_left"] < 0 else "is-good",
+            "rate": "–" if each["burn_rate"] is None else f"{each['burn_rate']:.2f}",
+        }
+        for name, each in named
+    ]
 
 
 def _targets(report: dict[str, Any]) -> Any:

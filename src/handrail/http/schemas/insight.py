@@ -14,7 +14,9 @@ class Measured(Resource):
     low: float | None
     high: float | None
     n: int = Field(ge=0, description="Observations.")
-    users: int = Field(ge=0, description="Users they came from; the interval counts users, not observations.")
+    users: int | None = Field(
+        ge=0, description="Users they came from; the interval counts them, not observations. Null of percentiles."
+    )
     is_enough: bool = Field(description="Whether there are enough users to show more than a count.")
 
 
@@ -32,7 +34,7 @@ class ScorecardLine(Measured):
     key: str
     title: str
     group: Literal["business", "technical", "quality"]
-    kind: Literal["share", "mean", "money", "minutes", "points"]
+    kind: Literal["share", "mean", "money", "minutes", "points", "seconds"]
     better: Literal["higher", "lower"]
     of: str
     definition: str
@@ -86,6 +88,63 @@ class HumanCost(Resource):
     source: str
 
 
+class Part(Resource):
+    """A share of turns, counted one by one, with its interval at 95 %."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int = Field(ge=0)
+    is_enough: bool
+
+
+class Budget(Part):
+    """A share that must be good, and the error budget that it leaves: null of few turns."""
+
+    objective: float
+    bad: int = Field(ge=0)
+    budget_left: float | None = Field(description="Of 1; below 0 the objective is missed.")
+    burn_rate: float | None = Field(description="1 uses the budget up exactly at the end of the window.")
+
+
+class LatencyBudget(Budget):
+    """Turns of a class that must be answered within its limit."""
+
+    latency_class: Literal["simple", "medium", "complex"]
+    seconds: float
+
+
+class BurnWindows(Resource):
+    """How fast the budget burns in a long window and in the end of it; too fast when both reach the factor."""
+
+    long_seconds: int
+    short_seconds: int
+    factor: float
+    long_rate: float | None
+    short_rate: float | None
+    is_too_fast: bool
+
+
+class Objectives(Resource):
+    """Service level objectives at the end of the period; `burn` is empty where its windows are not told."""
+
+    agent: str
+    window_days: int
+    since: At
+    until: At
+    availability: Budget
+    burn: list[BurnWindows]
+    latency: list[LatencyBudget]
+
+
+class ErrorType(Part):
+    """Turns that ended in one type of error, and how many did in the period before."""
+
+    type: str
+    count: int = Field(ge=0)
+    previous_count: int = Field(ge=0)
+
+
 class Scorecard(Resource):
     """The success measures of an agent in a period."""
 
@@ -103,3 +162,5 @@ class Scorecard(Resource):
     fewest_users: int
     note: str
     measures: list[ScorecardLine]
+    objectives: Objectives
+    errors: list[ErrorType]

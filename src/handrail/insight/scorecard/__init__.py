@@ -14,8 +14,17 @@ from handrail.insight.scorecard.facts import (
     fact_of,
     intent_of,
 )
-from handrail.insight.scorecard.measures import MEASURES, Line, Measure, judged
-from handrail.insight.scorecard.objectives import WINDOWS, Burning, ErrorBudget, burning
+from handrail.insight.scorecard.measures import (
+    LATENCY_CLASSES,
+    MEASURES,
+    PERCENTILES,
+    Line,
+    Measure,
+    judged,
+    latency_key,
+)
+from handrail.insight.scorecard.objectives import WINDOWS, Burn, ErrorBudget, burns
+from handrail.insight.scorecard.percentiles import percentile_of
 from handrail.insight.scorecard.rollup import Additions, add, contribution_of, sums_of, whole
 from handrail.insight.scorecard.statistics import (
     FEWEST,
@@ -34,13 +43,15 @@ from handrail.insight.scorecard.transcripts import CallRecord, FeedbackRecord, T
 __all__ = [
     "DEFAULT_WINDOW_MICROS",
     "FEWEST",
+    "LATENCY_CLASSES",
     "MEASURES",
     "NOTHING",
+    "PERCENTILES",
     "WINDOWS",
     "Additions",
     "Baseline",
     "BaselineStore",
-    "Burning",
+    "Burn",
     "CallRecord",
     "Change",
     "ConversationFact",
@@ -58,7 +69,7 @@ __all__ = [
     "TurnRecord",
     "UsageRecord",
     "add",
-    "burning",
+    "burns",
     "closed_without_words",
     "contribution_of",
     "counted",
@@ -67,7 +78,9 @@ __all__ = [
     "given",
     "intent_of",
     "judged",
+    "latency_key",
     "mean",
+    "percentile_of",
     "share",
     "sums_of",
     "weighted",

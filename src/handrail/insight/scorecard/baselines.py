@@ -100,6 +100,8 @@ def _given(key: str, said: Mapping[str, float]) -> Estimate:
             raise InvalidBaseline(f"{key}: {value} is no share; give a number between 0 and 1")
         return share(Sums(int(n), n, value * n, value * n, value * n, n))
     deviation = said.get("deviation")
+    if deviation is not None and measure.kind == "seconds":
+        raise InvalidBaseline(f"{key}: a percentile has no `deviation`; give its `value` and `n`")
     if deviation is None:
         return Estimate(value, None, None, int(n), int(n), n)
     return mean(Sums(int(n), n, value * n, n * value * value + (n - 1) * deviation**2, value * n, n))

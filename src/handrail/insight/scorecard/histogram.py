@@ -27,6 +27,13 @@ def value_of(bucket: int) -> int:
     return round(_UNIT_MICROS * 2 * _GROWTH**bucket / (1 + _GROWTH))
 
 
+def edges_of(bucket: int) -> tuple[float, float]:
+    """What a bucket's times are above, and at most."""
+    if bucket <= 0:
+        return 0.0, float(_UNIT_MICROS)
+    return _UNIT_MICROS * _GROWTH ** (bucket - 1), _UNIT_MICROS * _GROWTH**bucket
+
+
 def percentile(counts: Mapping[int, int], share: float) -> int | None:
     """The time that this share of all stays within, by nearest rank, within `RELATIVE_ERROR`; None of nothing."""
     total = sum(counts.values())

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from handrail.insight.scorecard.percentiles import distance
 from handrail.insight.scorecard.statistics import Estimate, difference
 
-Kind = Literal["share", "mean", "money", "minutes", "points"]
+Kind = Literal["share", "mean", "money", "minutes", "points", "seconds"]
 Group = Literal["business", "technical", "quality"]
 Verdict = Literal["met", "missed", "unclear", "too_few", "not_measured", "no_target"]
 
@@ -19,7 +20,8 @@ class Measure:
     """One measure; `says` is its definition, shown wherever it is.
 
     Attributes:
-        kind: `share` lies between 0 and 1, `money` is in US dollars, `points` are of NPS (-100 to 100).
+        kind: `share` lies between 0 and 1, `money` is in US dollars, `points` are of NPS (-100 to 100), `seconds` are a
+            percentile.
         of: what the observations are.
     """
 
@@ -30,6 +32,30 @@ class Measure:
     is_better_higher: bool
     of: str
     says: str
+
+
+LATENCY_CLASSES = ("simple", "medium", "complex")
+PERCENTILES = (0.5, 0.95, 0.99)
+
+
+def latency_key(latency_class: str, share: float) -> str:
+    """The measure of that percentile of a class: `latency_simple_p95`."""
+    return f"latency_{latency_class}_p{round(share * 100)}"
+
+
+def _latency(latency_class: str, share: float) -> Measure:
+    part = f"{round(share * 100)} of 100" if share != 0.5 else "half"
+    return Measure(
+        latency_key(latency_class, share),
+        f"Latency p{round(share * 100)}, {latency_class} turns",
+        "technical",
+        "seconds",
+        False,
+        "turns",
+        f"From start to end, {part} of the {latency_class} turns took no longer; stopped turns and those that waited "
+        "for people are left out. At most 5 % off, which is inside the interval; that counts turns one by one, also "
+        "those of pending conversations.",
+    )
 
 
 MEASURES: Mapping[str, Measure] = {
@@ -53,6 +79,11 @@ MEASURES: Mapping[str, Measure] = {
             "error_rate", "Error rate", "technical", "share", False, "turns",
             "The turn ended in an error, whatever the user was told.",
         ),
+        Measure(
+            "availability", "Availability", "technical", "share", True, "turns",
+            "The turn did not end in an error. What was turned away before it was a turn is not in it.",
+        ),
+        *(_latency(name, part) for name in LATENCY_CLASSES for part in PERCENTILES),
         Measure(
             "action_success", "Action success", "quality", "share", True, "tool calls",
             "The tool call gave a result, at whichever rung of its ladder.",
@@ -119,12 +150,15 @@ class Line:
     @property
     def change(self) -> Estimate:
         """Against the period before."""
-        return difference(self.now, self.previous)
+        return self._than(self.previous)
 
     @property
     def gain(self) -> Estimate | None:
         """Against the baseline; `None` without one."""
-        return None if self.baseline is None else difference(self.now, self.baseline)
+        return None if self.baseline is None else self._than(self.baseline)
+
+    def _than(self, before: Estimate) -> Estimate:
+        return distance(self.now, before) if self.measure.kind == "seconds" else difference(self.now, before)
 
     @property
     def verdict(self) -> Verdict:

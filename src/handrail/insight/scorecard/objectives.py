@@ -3,7 +3,7 @@
 Source of the windows and factors: Google's "The Site Reliability Workbook", chapter 5.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 # (long window, short window, factor): both must burn at least so fast. At 14.4 a budget of 30 days is gone in two days.
@@ -40,22 +40,25 @@ class ErrorBudget:
 
 
 @dataclass(frozen=True, slots=True)
-class Burning:
-    """A pair of windows that both burn faster than they may."""
+class Burn:
+    """How fast a budget burns in a long window and in the end of it; a rate is `None` where nothing happened."""
 
     long_seconds: int
     short_seconds: int
     factor: float
-    long_rate: float
-    short_rate: float
+    long_rate: float | None
+    short_rate: float | None
+
+    @property
+    def is_too_fast(self) -> bool:
+        """Both windows burn at least `factor` times as fast as they may."""
+        return min(self.long_rate or 0.0, self.short_rate or 0.0) >= self.factor
 
 
-def burning(objective: float, windows: Mapping[int, tuple[int, int]]) -> Burning | None:
-    """The fastest pair of `WINDOWS` that burns too fast, from each window's (total, bad); `None` when none does."""
-    for long, short, factor in WINDOWS:
-        if long not in windows or short not in windows:
-            continue
-        rates = [ErrorBudget(objective, *windows[each]).burn_rate or 0.0 for each in (long, short)]
-        if min(rates) >= factor:
-            return Burning(long, short, factor, rates[0], rates[1])
-    return None
+def burns(objective: float, windows: Mapping[int, tuple[int, int]]) -> Sequence[Burn]:
+    """The pairs of `WINDOWS`, the fastest first, from each window's (total, bad); without those that are not told."""
+    return [
+        Burn(long, short, factor, *(ErrorBudget(objective, *windows[each]).burn_rate for each in (long, short)))
+        for long, short, factor in WINDOWS
+        if long in windows and short in windows
+    ]

@@ -1,6 +1,6 @@
 """What success means for an agent, under `success` in `agent.yaml`: measures, targets, and what people would cost."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
@@ -13,6 +13,7 @@ BETTER: dict[str, Literal["higher", "lower"]] = {
     "escalation_rate": "lower",
     "error_rate": "lower",
     "availability": "higher",
+    **{f"latency_{name}_p{part}": "lower" for name in get_args(LatencyClass) for part in (50, 95, 99)},
     "action_success": "higher",
     "intent_accuracy": "higher",
     "hallucination_rate": "lower",
@@ -80,6 +81,16 @@ class Success(_Strict):
         if self.currency != "USD" and self.usd is None and self.human_cost is not None:
             raise ValueError(f"models are priced in USD: say what one {self.currency} is in US dollars, as 'usd'")
         return self
+
+    def target(self, measure: str) -> float | None:
+        """As it is named, else as the objective has it."""
+        return self.targets.get(measure, self._of_objective.get(measure))
+
+    @property
+    def _of_objective(self) -> dict[str, float]:
+        objective, part = self.objective, round(self.objective.latency_share * 100)
+        latencies = {f"latency_{name}_p{part}": limit for name, limit in objective.latency_seconds.items()}
+        return {"availability": objective.availability, **latencies}
 
     @property
     def in_usd(self) -> float | None:

@@ -1,0 +1,164 @@
+"""Error budgets, burn rates and latencies of the scorecard rest on every turn that has ended, exactly."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+
+from handrail.core.clock import FrozenClock
+from handrail.core.principal import Principal
+from handrail.flows.digest import digest_of
+from handrail.flows.objectives import DAY, objectives_of
+from handrail.flows.scorecard import Scorecard, ScorecardDesk
+from handrail.flows.scorecard_body import objectives_body, scorecard_body
+from handrail.flows.services import Services
+from handrail.insight.scorecard import sums_of
+from handrail.insight.scorecard.histogram import bucket_of
+from handrail.insight.scorecard.rollup import start_of
+from handrail.insight.scorecard.wording import objectives, said
+from handrail.reports.series import Filters
+from handrail.serving.agents.success import Objective
+from tests.flows.world import World
+
+MINUTE = 60 * 1_000_000
+OLGA = Principal("default", "olga")
+
+
+async def happened(
+    services: Services, at: int, turns: int, failed: int = 0, *, seconds: Mapping[float, int] | None = None, **more: str
+) -> None:
+    """So many turns in a minute, as the background adds them."""
+    about = {"tenant": "default", "agent": "shop", "release": "rel_1", "intent": "hours", "channel": "api"} | more
+    latencies = Counter({str(bucket_of(int(each * 1e6))): count for each, count in (seconds or {}).items()})
+    amounts = {"turns": turns, "completed": turns - failed, "failed": failed}
+    hour, release, intent = start_of(at, "hour"), about["release"], about["intent"]
+    contribution = {
+        "turns": [[start_of(at, "minute"), release, intent, about.get("latency_class", "simple"), amounts, latencies]],
+        "reasons": [[hour, release, intent, "error", about.get("error", "internal"), failed]],
+        "conversation": [hour, release, intent, {}],
+    }
+    added = sums_of(about["tenant"], about["agent"], about["channel"], contribution)
+    async with services.db.batch() as batch:
+        services.facts.save(batch, [], added, at=at)
+
+
+def until_now(clock: FrozenClock, **more: str) -> Filters:
+    return Filters("default", clock.micros() - DAY, clock.micros() + MINUTE, "shop", **more)
+
+
+async def report_of(world: World, **more: int) -> Scorecard:
+    services = world.services
+    return await ScorecardDesk(services.db, services.clock, services.releases, services.audit, OLGA).report(
+        until=services.clock.micros() + MINUTE, **more
+    )
+
+
+class TestBudget:
+    async def test_is_of_all_turns_of_its_window_and_of_no_others(self, any_world: World, clock: FrozenClock) -> None:
+        now = clock.micros()
+        await happened(any_world.services, now - 20 * DAY, 900, 2)
+        await happened(any_world.services, now, 100, 3)
+        await happened(any_world.services, now - 40 * DAY, 1000, 1000)
+        await happened(any_world.services, now, 100, 100, agent="other")
+        await happened(any_world.services, now, 100, 100, tenant="stranger")
+        found = await objectives_of(any_world.db, until_now(clock), Objective(availability=0.99), now=now)
+        assert (found.availability.total, found.availability.bad) == (1000, 5)
+        assert found.availability.left == pytest.approx(0.5)
+
+    async def test_burns_as_fast_as_both_windows_say(self, any_world: World, clock: FrozenClock) -> None:
+        now = clock.micros()
+        for minute in range(50):
+            await happened(any_world.services, now - minute * MINUTE, 10, 2)
+        wanted = until_now(clock)
+        found = await objectives_of(any_world.db, wanted, Objective(availability=0.99), now=now)
+        assert found.burning is not None
+        assert (found.burning.long_seconds, found.burning.long_rate) == (3600, pytest.approx(20))
+        # It ended half an hour later: the budget is as empty as before, and nothing burns.
+        later = replace(wanted, until=now + 30 * MINUTE)
+        await happened(any_world.services, now + 29 * MINUTE, 100)
+        calm = await objectives_of(any_world.db, later, Objective(availability=0.99), now=now + 30 * MINUTE)
+        assert calm.availability.bad == 100
+        assert calm.burns[0].short_rate == 0
+        assert not calm.burns[0].is_too_fast
+
+    async def test_tells_no_window_that_is_not_kept(self, any_world: World, clock: FrozenClock) -> None:
+        now = clock.micros()
+        await happened(any_world.services, now - 10 * DAY, 100, 50)
+        past = replace(until_now(clock), until=now - 10 * DAY + MINUTE)
+        found = await objectives_of(any_world.db, past, Objective(), now=now)
+        assert [(each.long_seconds, each.long_rate) for each in found.burns] == []
+        assert found.availability.bad == 50
+        narrowed = await objectives_of(any_world.db, until_now(clock, intent="hours"), Objective(), now=now)
+        assert narrowed.burns == []
+
+    async def test_of_latency_counts_what_took_longer_than_the_limit(
+        self, any_world: World, clock: FrozenClock
+    ) -> None:
+        await happened(any_world.services, clock.micros(), 100, seconds={0.5: 90, 9.0: 10})
+        now = clock.micros()
+        simple, medium, _ = (await objectives_of(any_world.db, until_now(clock), Objective(), now=now)).latencies
+        assert (simple.budget.total, simple.budget.bad, medium.budget.total) == (100, 10, 0)
+        assert simple.budget.left == pytest.approx(-1)
+
+    async def test_says_nothing_of_a_few_turns_but_their_count(self, any_world: World, clock: FrozenClock) -> None:
+        await happened(any_world.services, clock.micros(), 3, 1)
+        body = objectives_body(await objectives_of(any_world.db, until_now(clock), Objective(), now=clock.micros()))
+        assert (body["availability"]["budget_left"], body["availability"]["is_enough"]) == (None, False)
+        lines = objectives(body)
+        assert lines[0] == "Availability: 2 of 3 turns ended without an error; too few turns to say more"
+        assert lines[1] == "Latency of simple turns: not measured yet"
+
+
+class TestReport:
+    async def test_has_percentiles_by_class_against_the_objective_and_the_time_before(
+        self, any_world: World, clock: FrozenClock
+    ) -> None:
+        now = clock.micros()
+        await happened(any_world.services, now, 600, seconds={0.2: 570, 5.0: 30})
+        await happened(any_world.services, now - 8 * DAY, 600, seconds={1.0: 600})
+        lines = {line["key"]: line for line in scorecard_body(await report_of(any_world))["measures"]}
+        half, most = lines["latency_simple_p50"], lines["latency_simple_p95"]
+        assert half["value"] == pytest.approx(0.2, rel=0.05)
+        assert half["low"] < 0.2 <= half["high"]
+        assert (half["n"], half["users"], half["verdict"]) == (600, None, "no_target")
+        assert half["change"]["high"] < 0
+        assert (most["target"], most["verdict"]) == (2.0, "unclear")
+        assert lines["latency_complex_p99"]["verdict"] == "not_measured"
+
+    async def test_says_no_interval_that_so_few_turns_can_not_give(self, any_world: World, clock: FrozenClock) -> None:
+        await happened(any_world.services, clock.micros(), 30, seconds={0.2: 30})
+        lines = {line["key"]: line for line in scorecard_body(await report_of(any_world))["measures"]}
+        line = lines["latency_simple_p95"]
+        assert said(line, "seconds", "USD").endswith("too few turns for an interval")
+        assert line["verdict"] == "too_few"
+
+    async def test_tells_errors_by_type_with_their_share_of_all_turns(
+        self, any_world: World, clock: FrozenClock
+    ) -> None:
+        now = clock.micros()
+        await happened(any_world.services, now, 300, 12, error="deadline_exceeded")
+        await happened(any_world.services, now, 100, 4)
+        await happened(any_world.services, now - 8 * DAY, 300, 7)
+        first, second = scorecard_body(await report_of(any_world))["errors"]
+        assert (first["type"], first["count"], first["n"], first["value"]) == ("deadline_exceeded", 12, 400, 0.03)
+        assert first["low"] < 0.03 < first["high"]
+        assert (second["type"], second["previous_count"]) == ("internal", 7)
+
+    async def test_gives_percentiles_to_a_baseline(self, any_world: World, clock: FrozenClock) -> None:
+        await happened(any_world.services, clock.micros() - MINUTE * 60, 600, seconds={1.0: 600})
+        services = any_world.services
+        desk = ScorecardDesk(services.db, services.clock, services.releases, services.audit, OLGA)
+        kept = await desk.record_baseline()
+        assert kept.measures["latency_simple_p50"].low is not None
+        report = await report_of(any_world, baseline=1)
+        assert {line.measure.key: line for line in report.lines}["latency_simple_p50"].gain is not None
+
+
+async def test_the_digest_says_how_the_objectives_of_each_agent_stand(any_world: World, clock: FrozenClock) -> None:
+    now = clock.micros()
+    await happened(any_world.services, now - DAY, 1000, 4, seconds={1.0: 1000})
+    told = await digest_of(any_world.services, "default", now - now % DAY, 7)
+    assert "shop: Availability: 99.6 % (99.0 % to 99.8 %) of 1000 turns" in told.body
+    assert "error budget: 20% left" in told.body
+    assert "Latency of 1000 simple turns: p50 1.0" in told.body
