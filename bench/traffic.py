@@ -4,6 +4,7 @@ Rows are written past the server, so a million turns take minutes. Their sums ar
 as in a server, which `tests/bench/test_traffic.py` holds against counting the rows from the tables.
 """
 
+import hashlib
 import random
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ from handrail.insight.scorecard import (
     DEFAULT_WINDOW_MICROS,
     Additions,
     CallRecord,
+    FeedbackRecord,
     StoredFact,
     Transcript,
     TurnRecord,
@@ -108,7 +110,7 @@ class Traffic:
         subject = f"user-{int(self.users * rng.random() ** 3):06d}"
         release = f"rel_{min(3, int((at - self.until + self.days * DAY) * 4 / (self.days * DAY))):016d}"
         channel = rng.choices(("api", "chat", "openai"), (5, 4, 1))[0]
-        story = _Story(rng, conversation_id, release, at)
+        story = _Story(rng, conversation_id, release, channel, at)
         turns = [story.turn(seq) for seq in range(1, 1 + min(12, 1 + int(rng.expovariate(1 / 2.4) + 0.35)))]
         self.made += len(turns)
         last_at = turns[-1].ended_at or at
@@ -118,7 +120,7 @@ class Traffic:
             updated_at=last_at,
         )  # fmt: skip
         yield from story.rows
-        told = Transcript(conversation_id, TENANT, subject, AGENT, release, channel, at, turns)
+        told = Transcript(conversation_id, TENANT, subject, AGENT, release, channel, at, turns, story.said)
         if self.noted:
             yield "fact_change", (f"chg_{conversation_id[5:]}", TENANT, conversation_id, last_at)
         else:
@@ -137,15 +139,17 @@ class Traffic:
 class _Story:
     """One conversation while it is made: a few turns, mostly about one thing."""
 
-    def __init__(self, rng: random.Random, conversation_id: str, release: str, at: int) -> None:
+    def __init__(self, rng: random.Random, conversation_id: str, release: str, channel: str, at: int) -> None:
         self._rng = rng
         self._conversation_id = conversation_id
         self._release = release
+        self._channel = channel
         self._at = at
         self._intent = rng.choices(INTENTS, [each[1] for each in INTENTS])[0]
         self._own = {"tenant_id": TENANT, "conversation_id": conversation_id}
         self.rows: list[tuple[str, Row]] = []
         self.texts: list[str] = []
+        self.said: list[FeedbackRecord] = []
 
     def turn(self, seq: int) -> TurnRecord:
         rng = self._rng
@@ -165,6 +169,8 @@ class _Story:
         extra = self._fate(luck)
         record = TurnRecord(**{**known, **extra}, calls=calls, usage=usage)
         self._store(record, seq)
+        self._trace(record)
+        self._thumb(record)
         self._at = ended + int(rng.lognormvariate(3, 0.8) * SECOND)
         return record
 
@@ -198,6 +204,43 @@ class _Story:
                 "message", id=f"msg_{turn.id[5:]}{position}", **self._own, turn_id=turn.id, turn_seq=seq,
                 position=position, role=role, provenance=provenance, content=content, created_at=at,
             )  # fmt: skip
+
+    def _trace(self, turn: TurnRecord) -> None:
+        """What a short turn leaves: its own span and two to four others."""
+        assert turn.ended_at is not None
+        length = turn.ended_at - turn.created_at
+        spans: list[Any] = [
+            [0, 0, "invoke_agent", AGENT, 0, length, turn.error_code, {"action": turn.action, "cost_micros": None}],
+            [1, 0, "guardrail", "input", 1075, 100, None, None],
+            [2, 0, "route", turn.action, 3976, 713, None, {"intent": turn.intent, "confidence": 0.992355510673687}],
+            *(
+                [3, 0, "execute_tool", "tool", 5000, length - 5000, None, {"status": each.status}]
+                for each in turn.calls
+            ),
+            *([4, 0, "chat", "m", 5000, length - 5000, None, {"tokens": each.input_tokens}] for each in turn.usage),
+        ]
+        costs = [each.cost_micros for each in turn.usage]
+        self._add(
+            "trace", id=f"trace_{turn.id[5:]}", **self._own, trace_id=f"{self._rng.getrandbits(128):032x}",
+            turn_id=turn.id, epoch=1, agent=AGENT, release_id=turn.release_id, intent=turn.intent,
+            channel=self._channel, latency_class=turn.latency_class,
+            instructions_hash=hashlib.sha256(turn.release_id.encode()).hexdigest()[:16], status=turn.status,
+            error_code=turn.error_code, started_at=turn.created_at, duration_micros=length,
+            overhead_micros=turn.overhead_micros, cost_micros=None if None in costs else sum(map(int, costs)),
+            spans=json.dumps(spans),
+        )  # fmt: skip
+
+    def _thumb(self, turn: TurnRecord) -> None:
+        """One in thirty says something, mostly something kind."""
+        if self._rng.random() >= 1 / 30:
+            return
+        score, at = 1 if self._rng.random() < 0.8 else -1, (turn.ended_at or turn.created_at) + 3 * SECOND
+        self.said.append(FeedbackRecord("thumb", score, at))
+        self._add(
+            "feedback", id=f"fb_{turn.id[5:]}", **self._own, turn_id=turn.id, about=turn.id, agent=AGENT,
+            release_id=turn.release_id, intent=turn.intent, kind="thumb", score=score, source="user", given_by="user",
+            created_at=at,
+        )  # fmt: skip
 
     def _call(self, turn_id: str, tool: str, at: int, ended: int) -> CallRecord:
         effect = "read" if tool.startswith("get") else "write"
