@@ -3,16 +3,15 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any
 
 from sqlalchemy import bindparam, literal_column, or_, select
 from sqlalchemy.sql.elements import ColumnElement
 
 from handrail.core.errors import UsageError
-from handrail.db import Database, Prepared, Row, scoped
+from handrail.db import Database, Prepared, scoped
+from handrail.insight.scorecard import ConversationFact, Status
 from handrail.insight.scorecard.tables import conversation_fact as _f
-
-Status = Literal["open", "pending", "closed"]
 
 
 class InvalidCursor(UsageError):
@@ -48,72 +47,13 @@ class ConversationFilters:
 
 
 @dataclass(frozen=True, slots=True)
-class ListedConversation:
-    """One line of the list; `subject` is gone once the user is erased."""
-
-    conversation_id: str
-    subject: str | None
-    agent: str
-    release_id: str
-    channel: str
-    intent: str
-    started_at: int
-    last_at: int
-    closes_at: int | None
-    is_closed: bool
-    turns: int
-    failed_turns: int
-    is_completed: bool
-    is_resolved: bool
-    is_escalated: bool
-    is_recontacted: bool
-    escalation_reason: str | None
-    tool_calls: int
-    tool_failures: int
-    tripped: int
-    refused: int
-    side_effects: int
-    approvals: int
-    csat: int | None
-    nps: int | None
-    thumbs_up: int
-    thumbs_down: int
-    model_calls: int
-    input_tokens: int
-    output_tokens: int
-    cost_micros: int
-    unpriced_calls: int
-    value_micros: int
-    latency_micros: int | None
-
-    @classmethod
-    def of(cls, row: Row) -> "ListedConversation":
-        values: dict[str, Any] = {name: row[name] for name in _NAMES}
-        values.update((name, bool(values[name])) for name in _FLAGS)
-        return cls(**values)
-
-    @property
-    def status(self) -> Status:
-        if self.closes_at is None:
-            return "open"
-        return "closed" if self.is_closed else "pending"
-
-    @property
-    def cursor(self) -> str:
-        """What the page after this line begins with."""
-        return f"{self.started_at}.{self.conversation_id}"
-
-
-@dataclass(frozen=True, slots=True)
 class Page:
     """A part of the list; `next_cursor` gives the next one, if there is one."""
 
-    conversations: Sequence[ListedConversation]
+    conversations: Sequence[ConversationFact]
     next_cursor: str | None
 
 
-_NAMES = tuple(each.name for each in fields(ListedConversation))
-_FLAGS = ("is_closed", "is_completed", "is_resolved", "is_escalated", "is_recontacted")
 _ONE, _NIL = literal_column("1"), literal_column("0")
 
 # Flags are literals, so that both databases see which index answers them.
@@ -162,9 +102,9 @@ async def conversations(
     at, conversation_id = after or (None, None)
     given = plain | {"tenant_id": filters.tenant_id, "limit": limit + 1}
     rows = await db.scan(statement, given | ({} if after is None else {"at": at, "before": conversation_id}))
-    found = sorted(map(ListedConversation.of, rows), key=lambda each: (each.started_at, each.conversation_id))
+    found = sorted(map(ConversationFact.of, rows), key=lambda each: (each.started_at, each.conversation_id))
     shown = found[::-1][:limit]
-    return Page(shown, shown[-1].cursor if len(rows) > limit else None)
+    return Page(shown, _cursor(shown[-1]) if len(rows) > limit else None)
 
 
 @lru_cache(maxsize=256)
@@ -178,7 +118,7 @@ def _statement(names: Sequence[str], flags: Sequence[tuple[str, Any]], goes_on: 
         ids = ids.where(_f.c.started_at <= at, or_(_f.c.started_at < at, _f.c.conversation_id < before))
     found = ids.order_by(*order).limit(bindparam("limit")).subquery()
     # The ids are the tenant's. Said again, SQLite would look for all rows of the tenant.
-    shown = select(*(_f.c[name] for name in _NAMES))
+    shown = select(*(_f.c[each.name] for each in fields(ConversationFact)))
     return Prepared(shown.where(_f.c.conversation_id.in_(select(found.c.conversation_id))))
 
 
@@ -188,6 +128,11 @@ def _flag(name: str, value: Any) -> ColumnElement[bool]:
     if name == "resolved":
         return _STATUS["closed"] & (_f.c.is_resolved == (_ONE if value else _NIL))
     return (_YES if value else _NO)[name]
+
+
+def _cursor(shown: ConversationFact) -> str:
+    """What the page after this line begins with."""
+    return f"{shown.started_at}.{shown.conversation_id}"
 
 
 def _place(cursor: str | None) -> tuple[int, str] | None:

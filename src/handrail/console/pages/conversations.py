@@ -23,14 +23,16 @@ from handrail.core.errors import NotFound, UsageError
 from handrail.core.json import dumps
 from handrail.core.principal import Principal
 from handrail.flows.audit import insight_exported, read_by_staff
-from handrail.flows.dashboard import NARROWS, RANGE_NAMES, RANGES
+from handrail.flows.dashboard import RANGE_NAMES, RANGES
 from handrail.flows.services import Services
 from handrail.flows.shown import calls_shown
 from handrail.flows.veil import Veil, veil_of
+from handrail.insight.scorecard import ConversationFact
 from handrail.insight.traces import StoredTrace, TraceStore
 from handrail.insight.traces import waterfall as rows_of
 from handrail.protection.auth import Scope
-from handrail.reports.conversations import ConversationFilters, ListedConversation, conversations
+from handrail.reports.conversations import ConversationFilters, conversations
+from handrail.reports.filters import NARROWS
 from handrail.serving.conversations import Conversation, StoredMessage, StoredToolCall, Turn
 
 MOST_EXPORTED = 5000
@@ -118,7 +120,7 @@ class ConversationsPage:
             "conversation.html", current="conversations", visitor=visitor, **await _detail(services, principal, found)
         )
 
-    async def _exported(self, request: Request, visitor: Visitor) -> Sequence[ListedConversation]:
+    async def _exported(self, request: Request, visitor: Visitor) -> Sequence[ConversationFact]:
         services, given = services_of(request), request.query_params
         filters = filters_of(visitor.principal.tenant_id, services.clock.micros(), given)
         page = await conversations(services.db, filters, limit=MOST_EXPORTED)
@@ -169,7 +171,7 @@ def _chosen(given: Mapping[str, str]) -> dict[str, str]:
     return {"range": given.get("range") or "28d"} | {name: given[name] for name in _KEPT if given.get(name)}
 
 
-def _outcome(each: ListedConversation) -> str:
+def _outcome(each: ConversationFact) -> str:
     if each.status == "open":
         return "going on"
     if each.is_escalated:
@@ -179,7 +181,7 @@ def _outcome(each: ListedConversation) -> str:
     return "resolved" if each.is_resolved else "not resolved"
 
 
-def _line(each: ListedConversation) -> Mapping[str, Any]:
+def _line(each: ConversationFact) -> Mapping[str, Any]:
     marks = [
         (each.failed_turns, "failed"), (each.tripped, "guardrail"), (each.approvals, "approval"),
         (each.side_effects, "side effect"), (each.thumbs_down, "thumbs down"), (each.thumbs_up, "thumbs up"),
@@ -207,7 +209,7 @@ def _cost(micros: int, calls: int, unpriced: int) -> str:
     return f"{'at least ' if unpriced else ''}{micros / 1e6:.4f} USD"
 
 
-def _row(each: ListedConversation) -> dict[str, Any]:
+def _row(each: ConversationFact) -> dict[str, Any]:
     names = (
         "conversation_id", "agent", "release_id", "channel", "intent", "turns", "failed_turns", "tool_calls",
         "tool_failures", "tripped", "refused", "side_effects", "approvals", "csat", "nps", "thumbs_up", "thumbs_down",

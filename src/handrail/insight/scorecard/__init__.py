@@ -9,6 +9,7 @@ from handrail.insight.scorecard.baselines import Baseline, BaselineStore, Invali
 from handrail.insight.scorecard.facts import (
     DEFAULT_WINDOW_MICROS,
     ConversationFact,
+    Status,
     closed_without_words,
     counted,
     fact_of,
@@ -63,6 +64,7 @@ __all__ = [
     "Line",
     "Measure",
     "Place",
+    "Status",
     "StoredFact",
     "Sums",
     "Transcript",

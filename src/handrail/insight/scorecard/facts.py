@@ -13,8 +13,9 @@
 - It is **closed** once the window is over and no turn runs or waits; until then it is pending, and no rate counts it.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal
 
 from handrail.insight.scorecard.transcripts import CallRecord, FeedbackRecord, Transcript, TurnRecord
 
@@ -27,6 +28,7 @@ PARKED = "requires_action"
 GROUNDING = "grounding"
 _COUNTED = _ENDED | {PARKED}
 _ACTED = frozenset({"execute", "continue"})
+Status = Literal["open", "pending", "closed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,25 @@ class ConversationFact:
     value_micros: int
     latency_micros: int | None
     unsupported_turns: int | None
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> "ConversationFact":
+        """As it is stored: flags are numbers there."""
+        values: dict[str, Any] = {name: row[name] for name in _NAMES}
+        values.update((name, bool(values[name])) for name in _FLAGS)
+        said = values["said_resolved"]
+        values["said_resolved"] = None if said is None else bool(said)
+        return cls(**values)
+
+    @property
+    def status(self) -> Status:
+        if self.closes_at is None:
+            return "open"
+        return "closed" if self.is_closed else "pending"
+
+
+_NAMES = tuple(each.name for each in fields(ConversationFact))
+_FLAGS = ("is_closed", "is_completed", "is_resolved", "is_escalated", "is_recontacted")
 
 
 def counted(transcript: Transcript) -> Sequence[TurnRecord]:

@@ -33,7 +33,6 @@ from handrail.insight.scorecard.rollup import Additions, Contribution
 
 KEPT_MINUTES_MICROS = 3 * 24 * 3600 * 1_000_000
 FOLDER = "rollups"
-_BOOLEANS = ("is_closed", "is_completed", "is_resolved", "is_escalated", "is_recontacted")
 _FACT_NAMES = tuple(each.name for each in fields(ConversationFact))
 
 _h, _f, _o = tables.fact_change, tables.conversation_fact, tables.fact_folder
@@ -173,11 +172,7 @@ class StoredFact:
 
     @classmethod
     def of(cls, row: Row) -> "StoredFact":
-        values = {name: row[name] for name in _FACT_NAMES}
-        values |= {name: bool(values[name]) for name in _BOOLEANS}
-        said = values["said_resolved"]
-        values["said_resolved"] = None if said is None else bool(said)
-        return cls(ConversationFact(**values), json.loads(row["contribution"]), row["version"])
+        return cls(ConversationFact.of(row), json.loads(row["contribution"]), row["version"])
 
     def row(self, at: int) -> list[Any]:
         values = [getattr(self.fact, name) for name in _FACT_NAMES]
