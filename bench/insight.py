@@ -25,7 +25,8 @@ from handrail.flows.rollup import catch_up
 from handrail.flows.services import Services
 from handrail.insight.scorecard import DEFAULT_WINDOW_MICROS, Transcript
 from handrail.reports.conversations import ConversationFilters, conversations
-from handrail.reports.series import Filters, by_intent, reasons, series, summary
+from handrail.reports.filters import Filters
+from handrail.reports.series import by_intent, reasons, series, summary
 from handrail.settings import Settings
 
 PORTION = 20_000

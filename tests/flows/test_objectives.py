@@ -17,7 +17,7 @@ from handrail.insight.scorecard import sums_of
 from handrail.insight.scorecard.histogram import bucket_of
 from handrail.insight.scorecard.rollup import start_of
 from handrail.insight.scorecard.wording import objectives, said
-from handrail.reports.series import Filters
+from handrail.reports.filters import Filters
 from handrail.serving.agents.success import Objective
 from tests.flows.world import World
 

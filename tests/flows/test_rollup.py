@@ -15,7 +15,8 @@ from handrail.flows.feedback import FeedbackWanted, give_feedback
 from handrail.flows.rollup import Windows, catch_up, count_page, sweep_minutes
 from handrail.insight.scorecard import DEFAULT_WINDOW_MICROS, StoredFact, Transcript
 from handrail.insight.scorecard.tables import conversation_fact, conversation_rollup, fact_change, turn_rollup
-from handrail.reports.series import Filters, summary
+from handrail.reports.filters import Filters
+from handrail.reports.series import summary
 from handrail.serving.conversations.tables import tool_call
 from tests.flows.desk import Desk
 from tests.flows.world import ANA, PROJECT, World, closed, until, world_over

@@ -7,8 +7,8 @@ import pytest
 from handrail.core.clock import FrozenClock
 from handrail.flows.feedback import FeedbackWanted, give_feedback
 from handrail.insight.traces import FinishedTrace, TraceStore
+from handrail.reports.filters import Filters
 from handrail.reports.instructions import ByInstructions, by_instructions
-from handrail.reports.series import Filters
 from tests.flows.test_feedback import RITA
 from tests.flows.world import ANA, World
 from tests.insight.traces.made import finished, turn_trace

@@ -12,8 +12,8 @@ from handrail.flows.scorecard import scorecards
 from handrail.flows.scorecard_body import scorecard_body
 from handrail.http.routes.feedback import VerdictCreate
 from handrail.insight.scorecard import NOTHING, Estimate, weighted_share
+from handrail.reports.filters import Filters
 from handrail.reports.reviews import reviewed
-from handrail.reports.scorecard import Period
 from tests.flows.test_feedback import RITA
 from tests.flows.world import World
 from tests.reports.test_scorecard import DAY, OPERATOR, fact, keep
@@ -39,7 +39,7 @@ async def judge(
 
 async def measured(world: World, **narrowed: str) -> Any:
     now = world.services.clock.micros()
-    return await reviewed(world.services.db, Period("default", now - DAY, now + DAY, **narrowed))
+    return await reviewed(world.services.db, Filters("default", now - DAY, now + DAY, **narrowed))
 
 
 def same(found: Estimate, wanted: Estimate) -> bool:
@@ -80,7 +80,7 @@ class TestReviewed:
         assert set((await measured(any_world, agent="shop")).values()) == {NOTHING}
         assert (await measured(any_world))["hallucination_rate"].n == 1
         now = any_world.services.clock.micros()
-        stranger = Period("stranger", now - DAY, now + DAY)
+        stranger = Filters("stranger", now - DAY, now + DAY)
         assert set((await reviewed(any_world.services.db, stranger)).values()) == {NOTHING}
 
     async def test_a_scorecard_tells_them(self, any_world: World, clock: FrozenClock) -> None:

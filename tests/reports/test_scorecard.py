@@ -16,7 +16,8 @@ from handrail.flows.scorecard_body import scorecard_body
 from handrail.insight.scorecard import FEWEST, MEASURES, InvalidBaseline, Sums
 from handrail.insight.scorecard.tables import conversation_fact
 from handrail.insight.scorecard.wording import change, said
-from handrail.reports.scorecard import Counted, Period, counted
+from handrail.reports.filters import Filters
+from handrail.reports.scorecard import Counted, counted
 from handrail.serving.agents.success import Success
 from tests.flows.world import World
 
@@ -69,7 +70,7 @@ def some(rng: random.Random, number: int, until: int) -> dict[str, Any]:
     )
 
 
-def by_hand(rows: Sequence[dict[str, Any]], period: Period, x: Any, n: Any) -> Sums:
+def by_hand(rows: Sequence[dict[str, Any]], period: Filters, x: Any, n: Any) -> Sums:
     users: dict[str, tuple[float, float]] = defaultdict(lambda: (0.0, 0.0))
     for row in rows:
         here = row["tenant_id"] == "default" and row["agent"] == "shop" and row["is_closed"]
@@ -87,7 +88,7 @@ async def test_sums_are_those_of_each_user(db: Database, clock: FrozenClock) -> 
     now = clock.micros()
     rows = [some(random.Random(number), number, now) for number in range(400)]
     await keep(db, rows)
-    period = Period("default", now - 7 * DAY, now, "shop")
+    period = Filters("default", now - 7 * DAY, now, "shop")
     found = await counted(db, period, human_cost=6.0)
     for key, x, n in (
         ("autonomous_resolution", lambda r: r["is_resolved"], lambda r: 1),

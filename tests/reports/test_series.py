@@ -9,7 +9,8 @@ import pytest
 from handrail.core.clock import FrozenClock
 from handrail.db import Database
 from handrail.insight.scorecard.histogram import RELATIVE_ERROR
-from handrail.reports.series import Filters, by, by_intent, minutes, principals, reasons, series, summary
+from handrail.reports.filters import Filters
+from handrail.reports.series import by, by_intent, minutes, principals, reasons, series, summary
 from tests.flows.world import World, closed, world_over
 from tests.reports.counted import count
 from tests.written import ANSWERED, CLARIFIED, DENIED, FAILED, HANDED_OFF, REFUND, Written

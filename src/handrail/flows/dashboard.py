@@ -16,8 +16,9 @@ from handrail.flows.services import Services
 from handrail.flows.spending import budgets_of
 from handrail.flows.switches import breakers_of
 from handrail.insight.scorecard import FEWEST, NOTHING, Estimate, Sums, share
+from handrail.reports.filters import NARROWS, Filters
 from handrail.reports.instructions import ByInstructions, Instructions
-from handrail.reports.series import Conversations, Filters, Group, Point, Turns, by_intent, reasons, series, summary
+from handrail.reports.series import Conversations, Group, Point, Turns, by_intent, reasons, series, summary
 
 Body = dict[str, Any]
 MICROS = 1_000_000
@@ -25,7 +26,6 @@ HOUR, DAY = 3600 * MICROS, 24 * 3600 * MICROS
 RANGES: Mapping[str, int] = {"24h": DAY, "7d": 7 * DAY, "28d": 28 * DAY, "90d": 90 * DAY}
 RANGE_NAMES: Mapping[str, str] = {"24h": "24 hours", "7d": "7 days", "28d": "28 days", "90d": "90 days"}
 DEFAULT_RANGE = "7d"
-NARROWS = ("agent", "release_id", "intent", "channel")
 CLASSES = ("simple", "medium", "complex")
 
 

@@ -15,7 +15,8 @@ from handrail.flows.scorecard_body import objectives_body
 from handrail.flows.services import Services
 from handrail.insight.alerts import Message
 from handrail.insight.scorecard.wording import objectives, said
-from handrail.reports.series import Filters, active_tenants
+from handrail.reports.filters import Filters
+from handrail.reports.series import active_tenants
 
 MONDAY = 0
 MOST_REASONS = 5

@@ -11,8 +11,9 @@ from handrail.db import Database
 from handrail.flows.services import Services
 from handrail.insight.scorecard import LATENCY_CLASSES, Burn, ErrorBudget, burns
 from handrail.insight.scorecard.histogram import value_of
+from handrail.reports.filters import Filters
 from handrail.reports.objectives import windows
-from handrail.reports.series import Filters, Turns, summary
+from handrail.reports.series import Turns, summary
 from handrail.serving.agents.success import Objective
 from handrail.telemetry.logging import logger
 

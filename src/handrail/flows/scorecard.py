@@ -32,8 +32,9 @@ from handrail.insight.scorecard import (
     share,
 )
 from handrail.protection.audit import AuditTrail
+from handrail.reports.filters import Filters
 from handrail.reports.reviews import reviewed
-from handrail.reports.scorecard import Counted, Period, counted
+from handrail.reports.scorecard import Counted, counted
 from handrail.reports.series import Reason, Turns, reasons, summary
 from handrail.serving.agents.success import Success
 
@@ -68,7 +69,7 @@ class Scorecard:
 
     agent: str
     release_id: str
-    period: Period
+    period: Filters
     now: Counted
     before: Counted
     lines: Sequence[Line]
@@ -114,7 +115,7 @@ class ScorecardDesk:
         human_cost = _human_cost(success)
         now, before = await counted(self.db, period, human_cost), await counted(self.db, period.before, human_cost)
         against = await self._baseline(name, baseline)
-        turns, turns_before = [(await summary(self.db, each.filters)).turns for each in (period, period.before)]
+        turns, turns_before = [(await summary(self.db, each)).turns for each in (period, period.before)]
         estimates = {**self._estimates(now, stable), **latencies(turns), **await reviewed(self.db, period)}
         earlier = {
             **self._estimates(before, stable),
@@ -126,7 +127,7 @@ class ScorecardDesk:
             Line(measure, estimates[key], earlier[key], kept.get(key), success.target(key))
             for key, measure in MEASURES.items()
         ]
-        objectives = await objectives_of(self.db, period.filters, success.objective, now=self.clock.micros())
+        objectives = await objectives_of(self.db, period, success.objective, now=self.clock.micros())
         errors = await self._errors(period, turns.turns)
         return Scorecard(
             name, stable.id, period, now, before, lines, against, success, _shown_in(success), objectives, errors
@@ -196,8 +197,8 @@ class ScorecardDesk:
             raise NotFound(f"no agent {agent!r} has a release in use; agents: {known}")
         return found.name, await self.releases.load(self.principal.tenant_id, found.stable_release_id)
 
-    async def _errors(self, period: Period, turns: int) -> Errors:
-        now, before = [await reasons(self.db, each.filters, "error") for each in (period, period.before)]
+    async def _errors(self, period: Filters, turns: int) -> Errors:
+        now, before = [await reasons(self.db, each, "error") for each in (period, period.before)]
         return Errors(turns, now, {each.reason: each.count for each in before})
 
     def _estimates(self, counted: Counted, release: LoadedRelease) -> Mapping[str, Estimate]:
@@ -282,11 +283,11 @@ def _period(
     release_id: str | None,
     intent: str | None,
     channel: str | None,
-) -> Period:
+) -> Filters:
     end = until if until is not None else now
     start = since if since is not None else end - 7 * DAY
     if start >= end:
         raise InvalidPeriod("the period ends before it begins; `since` must be before `until`")
     if end - start > MOST_DAYS * DAY:
         raise InvalidPeriod(f"the period is longer than {MOST_DAYS} days; ask for less")
-    return Period(tenant_id, start, end, agent, release_id, intent, channel)
+    return Filters(tenant_id, start, end, agent, release_id, intent, channel)

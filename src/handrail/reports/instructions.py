@@ -14,10 +14,9 @@ from sqlalchemy import BigInteger, Integer, and_, bindparam, func, select
 from handrail.db import Database, Prepared, Row, scoped
 from handrail.insight.feedback.tables import feedback as _f
 from handrail.insight.traces.tables import trace as _t
-from handrail.reports.series import Filters
+from handrail.reports.filters import Filters
 
 MOST_TRACES = 20_000
-_NARROWS = ("agent", "release_id", "intent", "channel")
 _COLUMNS = (
     "turn_id",
     "instructions_hash",
@@ -73,13 +72,12 @@ class _Turn:
 
 async def by_instructions(db: Database, filters: Filters, *, most: int = MOST_TRACES) -> ByInstructions:
     """Of the turns that began in a time, those with most turns first."""
-    given = {name: value for name in _NARROWS if (value := getattr(filters, name)) is not None}
-    within = {"tenant_id": filters.tenant_id, "since": filters.since, "until": filters.until}
-    rows = await db.scan(_newest(tuple(given)), within | given | {"most": most + 1})
+    rows = await db.scan(_newest(filters.named), {**filters.parameters, "most": most + 1})
     if not rows:
         return ByInstructions([], 0, is_cut=False)
     # No further back than what is looked at, or a busy quarter would be read for its thumbs.
-    said = await db.scan(_THUMBS, within | {"since": rows[-1]["started_at"]})
+    within = {"tenant_id": filters.tenant_id, "since": rows[-1]["started_at"], "until": filters.until}
+    said = await db.scan(_THUMBS, within)
     return await asyncio.to_thread(_summed, rows[:most], said, is_cut=len(rows) > most)
 
 

@@ -14,7 +14,7 @@ from handrail.insight.scorecard import WINDOWS
 from handrail.insight.scorecard.rollup import Grain, start_of
 from handrail.insight.scorecard.store import KEPT_MINUTES_MICROS
 from handrail.insight.scorecard.tables import turn_rollup as _t
-from handrail.reports.series import Filters
+from handrail.reports.filters import Filters
 
 # Longer ones are read from the sums by the hour: they begin up to an hour early.
 LONGEST_BY_MINUTE = 6 * 3600

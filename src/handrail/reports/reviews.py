@@ -15,7 +15,7 @@ from handrail.db import Database, Prepared
 from handrail.insight.feedback.tables import review_verdict as _v
 from handrail.insight.scorecard import Estimate, Sums, weighted
 from handrail.insight.scorecard.tables import conversation_fact as _f
-from handrail.reports.scorecard import Period
+from handrail.reports.filters import Filters
 
 # By measure: what the reviewer was asked.
 _ASKED: Mapping[str, ColumnElement[Any]] = {
@@ -24,13 +24,13 @@ _ASKED: Mapping[str, ColumnElement[Any]] = {
 }
 
 
-async def reviewed(db: Database, period: Period) -> Mapping[str, Estimate]:
+async def reviewed(db: Database, filters: Filters) -> Mapping[str, Estimate]:
     """The measures that come from reviews; of one that nobody answered there is no value."""
-    return {key: await _estimate(db, key, period) for key in _ASKED}
+    return {key: await _estimate(db, key, filters) for key in _ASKED}
 
 
-async def _estimate(db: Database, key: str, period: Period) -> Estimate:
-    row = (await db.scan(_statement(key, period.named), period.parameters))[0]
+async def _estimate(db: Database, key: str, filters: Filters) -> Estimate:
+    row = (await db.scan(_statement(key, filters.named), filters.parameters))[0]
     sums = Sums(int(row["clusters"]), *(float(row[of]) for of in ("n", "x", "xx", "xn", "nn")))
     return weighted(sums, int(row["looked_at"]))
 

@@ -14,46 +14,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from handrail.db import Database, Prepared
 from handrail.insight.scorecard import Sums
 from handrail.insight.scorecard.tables import conversation_fact as _f
-from handrail.reports.series import Filters
-
-
-@dataclass(frozen=True, slots=True)
-class Period:
-    """Which conversations a report is about: those that began in [since, until), microseconds since 1970."""
-
-    tenant_id: str
-    since: int
-    until: int
-    agent: str | None = None
-    release_id: str | None = None
-    intent: str | None = None
-    channel: str | None = None
-
-    @property
-    def filters(self) -> Filters:
-        """The same for sums by the hour."""
-        return Filters(self.tenant_id, self.since, self.until, self.agent, self.release_id, self.intent, self.channel)
-
-    @property
-    def before(self) -> "Period":
-        """As long, and just before."""
-        start = self.since - (self.until - self.since)
-        return Period(self.tenant_id, start, self.since, self.agent, self.release_id, self.intent, self.channel)
-
-    @property
-    def parameters(self) -> Mapping[str, Any]:
-        given = {"agent": self.agent, "release_id": self.release_id, "intent": self.intent, "channel": self.channel}
-        return {"tenant_id": self.tenant_id, "since": self.since, "until": self.until} | {
-            name: value for name, value in given.items() if value is not None
-        }
-
-    @property
-    def named(self) -> tuple[str, ...]:
-        """By what it is narrowed down, besides time."""
-        return tuple(name for name in _NARROWS if getattr(self, name) is not None)
-
-
-_NARROWS = ("agent", "release_id", "intent", "channel")
+from handrail.reports.filters import Filters
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +115,8 @@ def _per_user(narrowed: Sequence[str]) -> Select[Any]:
     )
 
 
-async def counted(db: Database, period: Period, human_cost: float = 0.0) -> Counted:
-    """The sums of a period; `human_cost` is what one conversation costs with people, in US dollars."""
-    row = (await db.scan(_statement(period.named), {**period.parameters, "human_cost": human_cost}))[0]
+async def counted(db: Database, filters: Filters, human_cost: float = 0.0) -> Counted:
+    """The sums of a time; `human_cost` is what one conversation costs with people, in US dollars."""
+    row = (await db.scan(_statement(filters.named), {**filters.parameters, "human_cost": human_cost}))[0]
     sums = {key: Sums(int(row[f"{key}_clusters"]), *(float(row[f"{key}_{of}"]) for of in _SUMS[1:])) for key in _RATIOS}
     return Counted(sums, int(row["closed"]), int(row["pending"]), int(row["users"]), int(row["unpriced_calls"]))

@@ -23,23 +23,11 @@ from handrail.insight.scorecard.tables import (
     reason_rollup,
     turn_rollup,
 )
+from handrail.reports.filters import NARROWS, Filters
 
 Bucket = Literal["hour", "day"]
 By = Literal["agent", "release_id", "intent", "channel"]
 ReasonKind = Literal["error", "escalation", "guardrail", "fallback", "denied"]
-
-
-@dataclass(frozen=True, slots=True)
-class Filters:
-    """What to count: times in microseconds, widened to whole hours; None where it does not matter."""
-
-    tenant_id: str
-    since: int
-    until: int
-    agent: str | None = None
-    release_id: str | None = None
-    intent: str | None = None
-    channel: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +170,6 @@ class PrincipalActivity:
     last_at: int
 
 
-_FILTERS = ("agent", "release_id", "intent", "channel")
 _TURN_SUMS = tuple(each.name for each in fields(Turns) if each.name != "latencies")
 _CONVERSATION_SUMS = tuple(each.name for each in fields(Conversations))
 
@@ -197,13 +184,13 @@ def _sums(table: Table, names: Sequence[str], by: Sequence[str], *more: ColumnEl
     groups = [table.c[name] for name in by]
     sums = [cast(func.sum(table.c[name]), BigInteger).label(name) for name in names]
     during = and_(table.c.starts_at >= bindparam("since"), table.c.starts_at < bindparam("until"))
-    matching = [_matches(table.c[name]) for name in _FILTERS]
+    matching = [_matches(table.c[name]) for name in NARROWS]
     wanted = scoped(table, *groups, *sums).where(table.c.grain == bindparam("grain"), during, *matching, *more)
     # Without a group there would be a row of nulls.
     return Prepared(wanted.group_by(*(groups or [table.c.tenant_id])))
 
 
-_GROUPS: Sequence[tuple[str, ...]] = ((), ("starts_at",), *((name,) for name in _FILTERS))
+_GROUPS: Sequence[tuple[str, ...]] = ((), ("starts_at",), *((name,) for name in NARROWS))
 _MINUTE = ("starts_at", "agent", "release_id")
 _TURNS: Mapping[tuple[str, ...], Prepared] = {
     group: _sums(turn_rollup, _TURN_SUMS, group) for group in (*_GROUPS, _MINUTE)
@@ -226,7 +213,7 @@ _PRINCIPALS = Prepared(
     )
     .where(
         _f.c.subject.is_not(None), _f.c.last_at >= bindparam("since"), _f.c.last_at < bindparam("until"),
-        *(_matches(_f.c[name]) for name in _FILTERS),
+        *(_matches(_f.c[name]) for name in NARROWS),
     )
     .group_by(_f.c.subject)
     .order_by(func.sum(_f.c.turns).desc(), _f.c.subject)
@@ -374,5 +361,5 @@ def _pieces(filters: Filters, bucket: Bucket | None = None) -> Sequence[tuple[Gr
 
 
 def _parameters(filters: Filters, grain: Grain, since: int, until: int) -> dict[str, Any]:
-    matching = {name: getattr(filters, name) for name in _FILTERS}
+    matching = {name: getattr(filters, name) for name in NARROWS}
     return {"tenant_id": filters.tenant_id, "grain": grain, "since": since, "until": until} | matching

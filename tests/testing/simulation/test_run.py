@@ -9,7 +9,8 @@ from uuid import uuid4
 
 from handrail.core.clock import FrozenClock, as_datetime
 from handrail.db.sqlite import SqliteDatabase
-from handrail.reports.series import Filters, summary
+from handrail.reports.filters import Filters
+from handrail.reports.series import summary
 from handrail.testing.simulation import Incident, Plan, Report, Simulation, plan_days
 from handrail.testing.simulation.days import DAY, HOUR, Trouble, arrivals
 from tests.flows.world import PROJECT, Prediction, World, closed, world_over

@@ -24,7 +24,6 @@ from handrail.flows.audit import insight_exported
 from handrail.flows.dashboard import (
     CLASSES,
     DEFAULT_RANGE,
-    NARROWS,
     RANGE_NAMES,
     RANGES,
     dashboard_body,
@@ -35,6 +34,7 @@ from handrail.flows.dashboard import (
 )
 from handrail.insight.scorecard.wording import said
 from handrail.protection.auth import Scope
+from handrail.reports.filters import NARROWS
 from handrail.reports.instructions import by_instructions
 from handrail.reports.series import by
 

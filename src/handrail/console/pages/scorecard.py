@@ -17,10 +17,10 @@ from handrail.flows.scorecard import DAY, ScorecardDesk, scorecards
 from handrail.flows.scorecard_body import baseline_body, scorecard_body
 from handrail.insight.scorecard.wording import burn, change, left, number, said
 from handrail.protection.auth import Scope
+from handrail.reports.filters import NARROWS
 
 RANGES = {"1": "1 day", "7": "7 days", "28": "28 days", "90": "90 days"}
 _GROUPS = {"business": "Business", "technical": "Technical", "quality": "Quality"}
-_NARROWS = ("agent", "release_id", "intent", "channel")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class ScorecardPage:
         desk, chosen = _desk(request, visitor.principal), request.query_params
         days = _days(chosen.get("days", ""))
         until = services_of(request).clock.micros()
-        narrowed = {name: chosen[name] for name in _NARROWS if chosen.get(name)}
+        narrowed = {name: chosen[name] for name in NARROWS if chosen.get(name)}
         try:
             found = await desk.report(
                 narrowed.get("agent"),

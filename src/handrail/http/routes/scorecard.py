@@ -16,10 +16,10 @@ from handrail.http.openapi import OF_BODIES, accepts, answers, query, reads
 from handrail.http.requests import Name, Note, body_of, services_of, staff_of
 from handrail.http.schemas.insight import Baseline, BaselineList, Scorecard
 from handrail.protection.auth import Scope
+from handrail.reports.filters import NARROWS
 
 router = APIRouter(prefix="/v1", tags=["insight"], default_response_class=Response)
 _STAFF = (Role.VIEWER, Role.REVIEWER, Role.APPROVER, Role.OPERATOR, Role.ADMIN)
-_NARROWS = ("agent", "release_id", "intent", "channel")
 _AGENT = query("agent", "Of this agent; the first one when left out.")
 
 
@@ -73,7 +73,7 @@ async def get_scorecard(request: Request) -> Response:
     if number is not None and not (number.isascii() and number.isdigit() and len(number) < 7):
         raise ApiError("invalid_request", f"baseline {number!r} is not a number", param="baseline")
     report = await _desk(request, principal).report(
-        **{name: given.get(name) for name in _NARROWS},
+        **{name: given.get(name) for name in NARROWS},
         since=micros_of("since", given["since"]) if "since" in given else None,
         until=micros_of("until", given["until"]) if "until" in given else None,
         baseline=None if number is None else int(number),
