@@ -25,7 +25,7 @@ from handrail.insight.alerts import (
     Traffic,
     judge,
 )
-from handrail.insight.alerts.policy import DECISIONS, MOST_FINDINGS
+from handrail.insight.alerts.policy import DECISIONS, MOST_FINDINGS, MOST_OF_ALL
 from handrail.insight.alerts.statistics import robust_limit
 
 FIVE, HALF, HOUR, SIX, DAY = 300, 1800, 3600, 21_600, 86_400
@@ -42,6 +42,23 @@ def said_by(rule: str, signals: Signals, rules: Rules | None = None) -> list[Fin
 
 def states(rule: str, signals: Signals, rules: Rules | None = None) -> list[str]:
     return [each.state for each in said_by(rule, signals, rules)]
+
+
+def down(tenant_id: str, name: str) -> Dependency:
+    return Dependency(tenant_id, "tool", name, "its breaker opened")
+
+
+def test_one_tenant_with_much_that_is_bad_hides_nothing_of_another() -> None:
+    noisy = [down("acme", f"t{number}") for number in range(600)]
+    found = said_by("dependency_down", Signals(dependencies=[*noisy, down("zoo", "refund")]))
+    assert [each.tenant_id for each in found].count("acme") == MOST_FINDINGS
+    assert found[-1].tenant_id == "zoo"
+
+
+def test_a_storm_is_bounded_and_has_something_of_every_tenant() -> None:
+    storm = [down(f"t{number % 100:03}", f"n{number}") for number in range(5000)]
+    found = said_by("dependency_down", Signals(dependencies=storm))
+    assert (len(found), len({each.tenant_id for each in found})) == (MOST_OF_ALL, 100)
 
 
 def test_every_rule_has_its_decision() -> None:

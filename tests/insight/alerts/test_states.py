@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from handrail.insight.alerts import Alert, AlertsFile, AlertState, Desk, Finding, Notice, Places, Silence, look, tell
 from handrail.insight.alerts.lifecycle import FLAP_SECONDS, MOST_FLAPS, SECOND
-from handrail.insight.alerts.notices import trace_link
+from handrail.insight.alerts.notices import SEVERAL, trace_link
 
 FILE = AlertsFile.model_validate(
     {
@@ -57,6 +57,15 @@ class Watched:
 
     def fired(self) -> list[Notice]:
         return [each for _, each in self.notices if each.kind == "firing"]
+
+
+def firing(number: int, tenant_id: str) -> Alert:
+    """An alert of which nobody has been told yet."""
+    labels = {"kind": "tool", "name": f"n{number}"}
+    return Alert(
+        f"alrt_{number}", tenant_id, f"{tenant_id}/{number}", "dependency_down", "critical", labels, AlertState.FIRING,
+        f"n{number} is down", {}, START, fired_at=START,
+    )  # fmt: skip
 
 
 class Machine(RuleBasedStateMachine):
@@ -165,6 +174,44 @@ class TestOneAlert:
             "[critical] dependency down (2 alerts)",
             "[critical] dependency down of c",
         ]
+
+    def test_hundreds_that_fire_at_once_are_one_message_that_names_the_first(self) -> None:
+        _, (notice,) = tell([firing(number, "acme") for number in range(500)], Desk(FILE, ("ops",), [], START))
+        assert (notice.title, notice.tenant_id) == ("[critical] dependency down (500 alerts)", "acme")
+        assert len(notice.body) < 3_000
+        assert "and 490 more" in notice.body
+
+    @pytest.mark.parametrize(("tenants", "messages"), [(5, 5), (6, 1), (500, 1)])
+    def test_an_outage_of_all_tenants_is_one_message_that_none_of_them_is_shown(
+        self, tenants: int, messages: int
+    ) -> None:
+        alerts = [firing(number, f"t{number}") for number in range(tenants)]
+        changed, notices = tell(alerts, Desk(FILE, ("ops",), [], START))
+        assert len(notices) == messages
+        assert all(each.told == ("ops",) for each in changed)
+        if messages == 1:
+            assert notices[0].title == f"[critical] dependency down ({tenants} alerts in {tenants} tenants)"
+            assert notices[0].tenant_id == SEVERAL
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "@everyone",
+            "<!channel>",
+            "<@U123>",
+            "[click](https://evil.example)",
+            "x\r\nBcc: eve@evil.example",
+            "\u202ex",
+        ],
+    )
+    def test_a_name_calls_nobody_and_is_no_link_or_header(self, name: str) -> None:
+        alert = replace(firing(1, f"of {name}"), labels={"name": name}, said=f"tool {name}: it failed")
+        _, (notice,) = tell([alert], Desk(FILE, ("ops",), [], START))
+        asked = Notice.about("digest", "ops", "acme", "x", f"Agents of {name}", f"for {name}")
+        text = notice.title + notice.body + asked.title + asked.body
+        assert not any(bad in text for bad in ("@everyone", "<!channel", "<@U", "](", "\r", "\u202e"))
+        assert "\n" not in notice.title + asked.title
+        assert "https://evil" not in notice.title + notice.body
 
     def test_nobody_is_told_while_it_is_silenced_and_afterwards_they_are(self) -> None:
         watched = Watched()

@@ -1,6 +1,7 @@
 """What is stored of alerts, on both databases: one lease, changes that never overwrite one another, one notice."""
 
 import asyncio
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -20,6 +21,7 @@ from handrail.insight.alerts import (
     look,
 )
 from handrail.insight.alerts.lifecycle import FLAP_SECONDS
+from handrail.insight.alerts.store import MOST_OF_A_CHANNEL
 
 
 @pytest.fixture
@@ -139,6 +141,15 @@ class TestNotices:
         (due,) = await store.due()
         assert (due.notice.id, due.status, due.notice.alert_ids) == ("ntc_1", "waiting", ("alrt_1",))
         assert [each.notice.id for each in await store.told_of("alrt_1")] == ["ntc_1"]
+
+    async def test_a_channel_with_a_long_line_keeps_no_other_waiting(self, db: Database, store: AlertStore) -> None:
+        async with db.batch() as batch:
+            for number in range(300):
+                store.add_notice(batch, replace(self.NOTICE, id=f"ntc_{number:03}", channel="dead"))
+        async with db.batch() as batch:
+            store.add_notice(batch, replace(self.NOTICE, id="ntc_z", channel="pager"))
+        due = await store.due()
+        assert Counter(each.notice.channel for each in due) == {"dead": MOST_OF_A_CHANNEL, "pager": 1}
 
     async def test_one_that_failed_waits_and_one_that_was_sent_is_done(
         self, db: Database, store: AlertStore, clock: FrozenClock

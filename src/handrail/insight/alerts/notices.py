@@ -1,6 +1,7 @@
 """Who is told of what, and when: routes, silences, grouping, escalation, repetition. Pure."""
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -10,6 +11,16 @@ from handrail.core.clock import iso
 from handrail.db import Row
 from handrail.insight.alerts.lifecycle import FLAP_SECONDS, SECOND, Alert, AlertState
 from handrail.insight.alerts.schema import AlertsFile, Match, Route, seconds
+
+# More tenants than these with the same at once are one message, which none of them is shown as its own.
+MOST_TENANTS_APART = 5
+SEVERAL = ""
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]+")
+# What channels take for a call to people, or for a link with words of its own; and what they make a link of.
+_CALLS = re.compile(r"@(?=\w)|<(?=[!@#])|\](?=\()")
+_LINKS = re.compile(r":(?=//)")
+_NOTHING_WIDE = "\u200b"
+MOST_TITLE = 200
 
 Kind = Literal["firing", "resolved", "escalated", "repeated", "approval", "case", "digest"]
 
@@ -74,7 +85,8 @@ class Notice:
     @classmethod
     def about(cls, kind: Kind, channel: str, tenant_id: str, what: str, title: str, body: str) -> "Notice":
         """One that is not about alerts; `what` makes it one and the same however often it is asked for."""
-        return cls(_id(kind, channel, [what]), tenant_id, channel, kind, "info", (), title, body)
+        body = "\n".join(_quiet(_CONTROLS.sub(" ", line)) for line in body.split("\n"))
+        return cls(_id(kind, channel, [what]), tenant_id, channel, kind, "info", (), plain(title)[:MOST_TITLE], body)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +162,7 @@ class Desk:
 
 def tell(alerts: Sequence[Alert], desk: Desk) -> tuple[list[Alert], list[Notice]]:
     """The alerts with what they now are told of, and the notices that say it."""
-    wanted: dict[tuple[str, str, str, Kind], list[Alert]] = {}
+    wanted: dict[tuple[str, str, Kind], list[Alert]] = {}
     changed: list[Alert] = []
     newest_of_rule = _newest_told(alerts)
     for alert in alerts:
@@ -159,10 +171,22 @@ def tell(alerts: Sequence[Alert], desk: Desk) -> tuple[list[Alert], list[Notice]
             changed.append(alert)
             continue
         for channel in channels:
-            wanted.setdefault((alert.tenant_id, alert.rule, channel, kind), []).append(alert)
+            wanted.setdefault((alert.rule, channel, kind), []).append(alert)
         changed.append(_told(alert, kind, channels, desk.at))
-    notices = [_notice(kind, channel, group, desk) for (_, _, channel, kind), group in wanted.items()]
+    notices = [
+        _notice(kind, channel, tenant_id, group, desk)
+        for (_, channel, kind), alike in wanted.items()
+        for tenant_id, group in _apart(alike).items()
+    ]
     return changed, notices
+
+
+def _apart(alike: Sequence[Alert]) -> Mapping[str, Sequence[Alert]]:
+    """A message for each tenant, or one for all where an outage would make hundreds of them."""
+    found: dict[str, list[Alert]] = {}
+    for each in alike:
+        found.setdefault(each.tenant_id, []).append(each)
+    return found if len(found) <= MOST_TENANTS_APART else {SEVERAL: alike}
 
 
 def _due(alert: Alert, desk: Desk, rule_told_at: int) -> tuple[Kind | None, Sequence[str]]:
@@ -211,13 +235,12 @@ def _newest_told(alerts: Iterable[Alert]) -> dict[tuple[str, str], int]:
     return newest
 
 
-def _notice(kind: Kind, channel: str, group: Sequence[Alert], desk: Desk) -> Notice:
-    first = group[0]
+def _notice(kind: Kind, channel: str, tenant_id: str, group: Sequence[Alert], desk: Desk) -> Notice:
     title, body = message(kind, group, desk)
     known = [f"{each.id}/{each.notices}" for each in group]
     return Notice(
         _id(kind, channel, known),
-        first.tenant_id,
+        tenant_id,
         channel,
         kind,
         _worst(group),
@@ -244,21 +267,32 @@ def message(kind: Kind, group: Sequence[Alert], desk: Desk) -> tuple[str, str]:
     """What a channel is told: what, the numbers, since when, and where to look. Nothing that a user wrote."""
     first = group[0]
     name = first.rule.replace("_", " ")
-    what = f"{name}{_of(first)}" if len(group) == 1 else f"{name} ({len(group)} alerts)"
+    tenants = len({each.tenant_id for each in group})
+    many = f"{len(group)} alerts" + (f" in {tenants} tenants" if tenants > 1 else "")
+    what = f"{name}{_of(first)}" if len(group) == 1 else f"{name} ({many})"
     mark = "" if kind == "resolved" else f"[{_worst(group)}] "
     lines: list[str] = []
     for each in group[:MOST_IN_A_MESSAGE]:
         since = each.fired_at if each.fired_at is not None else each.started_at
         until = f" until {iso(each.resolved_at)}" if each.resolved_at is not None else ""
         often = f"; it came back {'once' if each.flaps == 1 else f'{each.flaps} times'}" if each.flaps else ""
-        lines += [f"{each.said}", f"  {_labels(each)}; since {iso(since)}{until}{often}"]
+        lines += [plain(each.said), f"  {_labels(each)}; since {iso(since)}{until}{often}"]
         if (traces := trace_link(each, desk)) is not None:
             lines.append(f"  traces: {traces}")
     if len(group) > MOST_IN_A_MESSAGE:
         lines.append(f"and {len(group) - MOST_IN_A_MESSAGE} more")
     lines.append(f"alert: {desk.places.console}/console/alerts#{first.id}")
     lines.append(f"runbook: {runbook_link(first, desk)}")
-    return f"{_HEAD[kind]}{mark}{what}", "\n".join(lines)
+    return f"{_HEAD[kind]}{mark}{what}"[:MOST_TITLE], "\n".join(lines)
+
+
+def plain(text: str) -> str:
+    """What others named or wrote, on one line, so that no channel takes it for a header, a link or a call to people."""
+    return _LINKS.sub(f":{_NOTHING_WIDE}", _quiet(_CONTROLS.sub(" ", text)))
+
+
+def _quiet(text: str) -> str:
+    return _CALLS.sub(lambda found: found[0] + _NOTHING_WIDE, text)
 
 
 def runbook_link(alert: Alert, desk: Desk) -> str:
@@ -287,12 +321,13 @@ def trace_link(alert: Alert, desk: Desk) -> str | None:
 def _of(alert: Alert) -> str:
     thing = alert.labels.get("agent") or alert.labels.get("name") or alert.labels.get("job")
     thing = thing or alert.labels.get("budget") or alert.labels.get("channel")
-    return f" of {thing}" if thing else ""
+    return f" of {plain(thing)}" if thing else ""
 
 
 def _labels(alert: Alert) -> str:
     tenant = {} if alert.tenant_id == "*" else {"tenant": alert.tenant_id}
-    return ", ".join(f"{name}={value}" for name, value in {**tenant, **alert.labels}.items()) or "the whole deployment"
+    known = ", ".join(f"{name}={plain(value)}" for name, value in {**tenant, **alert.labels}.items())
+    return known or "the whole deployment"
 
 
 def _matches(match: Match, alert: Alert) -> bool:

@@ -1,7 +1,9 @@
 """The rules as pure decisions: signals in, a word with its reason and numbers out."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
+from operator import itemgetter
 from statistics import median
 
 from handrail.core.share import wilson
@@ -24,8 +26,9 @@ from handrail.insight.alerts.signals import (
 )
 from handrail.insight.alerts.statistics import robust_limit
 
-# More at once tell no more, and each would be stored.
+# More at once tell no more, and each would be stored: of a rule and a tenant, and of a rule in all.
 MOST_FINDINGS = 50
+MOST_OF_ALL = 500
 _NEEDED = {"turns": "turns", "refusals": "refused turns", "tripped": "guardrail trips", "side_effects": "actions"}
 _GAUGES = {
     "audit_lag": "the oldest audit record waits for {value:.0f} s to be sealed",
@@ -41,7 +44,7 @@ _QUALITY = {
 
 
 def judge(rules: Rules, signals: Signals) -> list[Finding]:
-    """What every rule that is on says, the worst first within a rule, at most `MOST_FINDINGS` bad ones each."""
+    """What every rule that is on says, the worst first within a rule, so many bad ones of each tenant at most."""
     found: list[Finding] = []
     for name, decide in DECISIONS.items():
         rule = rules.named(name)
@@ -49,9 +52,22 @@ def judge(rules: Rules, signals: Signals) -> list[Finding]:
         if not rule.enabled or name in signals.missing:
             continue
         all_of_it = list(decide(rules, signals))
-        bad = [each for each in all_of_it if each.state == "bad"][:MOST_FINDINGS]
+        bad = _bounded([each for each in all_of_it if each.state == "bad"])
         found += bad + [each for each in all_of_it if each.state != "bad"]
     return found
+
+
+def _bounded(bad: Sequence[Finding]) -> list[Finding]:
+    """Where there are too many, the first of every tenant come before the second of any: none hides another's."""
+    seen = Counter[str]()
+    ranked: list[tuple[int, Finding]] = []
+    for each in bad:
+        if seen[each.tenant_id] < MOST_FINDINGS:
+            ranked.append((seen[each.tenant_id], each))
+        seen[each.tenant_id] += 1
+    if len(ranked) > MOST_OF_ALL:
+        ranked.sort(key=itemgetter(0))
+    return [each for _, each in ranked[:MOST_OF_ALL]]
 
 
 def _error_rate(rules: Rules, signals: Signals) -> Iterator[Finding]:

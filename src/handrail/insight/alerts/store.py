@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BigInteger, Integer, Text, and_, bindparam, delete, insert, literal, or_, select, update
+from sqlalchemy import BigInteger, Integer, Text, and_, bindparam, delete, func, insert, literal, or_, select, update
 
 from handrail.core import json
 from handrail.db import Batch, Conflict, Database, Prepared, now
@@ -76,8 +76,18 @@ _ADD_NOTICE = Prepared(
         ).where(~select(_n.c.id).where(_n.c.id == bindparam("id_", type_=Text)).exists()),
     )
 )
+# A round of sending. Each channel has its own, so that one with a long line keeps no other waiting.
+MOST_OF_A_CHANNEL, MOST_DUE = 20, 200
+_PLACE = func.row_number().over(partition_by=_n.c.channel, order_by=(_n.c.next_at, _n.c.id))
+_IN_LINE = (
+    select(_n.c.id, _PLACE.label("place")).where(_n.c.status == "waiting", _n.c.next_at <= now()).subquery("in_line")
+)
 _DUE = Prepared(
-    select(_n).where(_n.c.status == "waiting", _n.c.next_at <= now()).order_by(_n.c.next_at, _n.c.id).limit(20)
+    select(_n)
+    .join(_IN_LINE, _IN_LINE.c.id == _n.c.id)
+    .where(_IN_LINE.c.place <= MOST_OF_A_CHANNEL)
+    .order_by(_n.c.next_at, _n.c.id)
+    .limit(MOST_DUE)
 )
 _SENT = Prepared(
     update(_n)
