@@ -48,6 +48,17 @@ class TestParseYaml:
         assert told(text) is not None
 
     @pytest.mark.parametrize(
+        ("text", "said"),
+        [
+            ("a:\n- b: 1\n- from: 2026-02-30\n", "agent.yaml:3: '2026-02-30' can't be read as timestamp; quote it"),
+            ("a: 1\n!!bool x: 2\n", "agent.yaml:2: 'x' can't be read as bool; quote it"),
+            ("a: 1\nb: \0\n", "agent.yaml:2: this is not valid YAML"),
+        ],
+    )
+    def test_a_value_that_can_t_be_read_is_named_with_its_line(self, text: str, said: str) -> None:
+        assert (told(text) or "").startswith(said)
+
+    @pytest.mark.parametrize(
         "text", ["!!python/name:os.system", "!!python/object/apply:os.system [true]", "!unknown x"]
     )
     def test_no_tag_reaches_code(self, text: str) -> None:

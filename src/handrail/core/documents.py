@@ -63,6 +63,7 @@ class _Loader(yaml.SafeLoader):
 
 def parse_yaml(file: str, text: str) -> Document:
     """Raises `ProjectError` for text that is not YAML or has a key twice."""
+    node: yaml.Node | None = None
     try:
         # Read once: most of the time goes into finding the tokens, and both need the same nodes.
         loader = _Loader(text)
@@ -76,7 +77,8 @@ def parse_yaml(file: str, text: str) -> Document:
         return Document(file, None if node is None else loader.construct_document(node), lines)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        line = mark.line + 1 if mark else 0
+        place = getattr(error, "position", None)
+        line = mark.line + 1 if mark else text.count("\n", 0, place) + 1 if isinstance(place, int) else 0
         what = getattr(error, "problem", None) or str(error)
         raise ProjectError([Problem(file, line, f"this is not valid YAML: {what}")]) from error
     except RecursionError as error:
@@ -84,7 +86,7 @@ def parse_yaml(file: str, text: str) -> Document:
         raise ProjectError([Problem(file, 0, message)]) from error
     except (ValueError, ArithmeticError, LookupError, AttributeError, TypeError) as error:
         # A tag such as `!!bool` on a value that is none: the loader looks it up and fails in its own ways.
-        raise ProjectError([Problem(file, 0, f"this has a value that can't be read: {error}")]) from error
+        raise ProjectError([_unreadable(file, node, error)]) from error
 
 
 def validate(document: Document, schema: type[M]) -> M:
@@ -94,6 +96,31 @@ def validate(document: Document, schema: type[M]) -> M:
         return schema.model_validate(data)
     except ValidationError as error:
         raise ProjectError(list(_problems(document, schema, error))) from error
+
+
+def _unreadable(file: str, node: yaml.Node | None, error: Exception) -> Problem:
+    """Which value it is that the loader failed on."""
+    for scalar in _scalars(node):
+        try:
+            _Loader("").construct_document(scalar)
+        except (ValueError, ArithmeticError, LookupError, AttributeError, TypeError):
+            kind = str(scalar.tag).rpartition(":")[2]
+            return Problem(
+                file, scalar.start_mark.line + 1, f"{_short(scalar.value)} can't be read as {kind}; quote it"
+            )
+    return Problem(file, 0, f"this has a value that can't be read: {error}")
+
+
+def _scalars(node: Any) -> Iterator[yaml.ScalarNode]:
+    if isinstance(node, yaml.ScalarNode):
+        yield node
+    elif isinstance(node, yaml.SequenceNode):
+        for each in node.value:
+            yield from _scalars(each)
+    elif isinstance(node, yaml.MappingNode):
+        for pair in node.value:
+            for each in pair:
+                yield from _scalars(each)
 
 
 def _problems(document: Document, schema: type[BaseModel], error: ValidationError) -> Iterator[Problem]:
