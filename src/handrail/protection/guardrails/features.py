@@ -32,7 +32,7 @@ def tokens(folded: str) -> list[str]:
     return ["0" if token[0].isdigit() else token for token in _TOKEN.findall(text)]
 
 
-@lru_cache(maxsize=20_000)
+@lru_cache(maxsize=4000)
 def _key(token: str) -> tuple[int, bytes]:
     tail = token.encode("utf-8", "replace")
     return zlib.crc32(tail), b" " + tail

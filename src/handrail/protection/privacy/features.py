@@ -31,7 +31,7 @@ def tokens(text: str) -> list[tuple[int, int]]:
     return found[:MOST_TOKENS]
 
 
-@lru_cache(maxsize=20_000)
+@lru_cache(maxsize=5000)
 def shape(token: str) -> str:
     """`Xx`, `x`, `X`, `d4`, or the sign itself: what a token looks like; digits by number, but for a year."""
     if token.isdigit():
@@ -47,7 +47,7 @@ def _hash(kind: str, value: str) -> int:
     return zlib.crc32(value.encode("utf-8", "replace"), zlib.crc32(kind.encode())) & _MASK or 1
 
 
-@lru_cache(maxsize=20_000)
+@lru_cache(maxsize=5000)
 def _of_word(token: str) -> tuple[tuple[int, ...], str, str]:
     """What a token says on its own, its lower-case form, its shape."""
     word, form = token.lower(), shape(token)
@@ -61,7 +61,7 @@ def _of_word(token: str) -> tuple[tuple[int, ...], str, str]:
     return (_hash("word", word), _hash("form", form), *pieces, *ends), word, form
 
 
-@lru_cache(maxsize=50_000)
+@lru_cache(maxsize=5000)
 def _crossed(kind: str, first: str, second: str) -> int:
     return _hash(kind, first + "\0" + second)
 

@@ -51,6 +51,8 @@ def shared_embedding() -> StaticEmbedding:
     root = Path(package.origin).parent
     tokenizer = Tokenizer.from_file(str(root / "tokenizers" / "l2_supercat_tokenizer_config.json"))
     tokenizer.no_padding()
+    # It does not part texts into words, so its cache would keep ten thousand whole messages: 25 MB, and never erased.
+    tokenizer.model._resize_cache(0)
     return StaticEmbedding(tokenizer, _table(root / "weights" / "l2_supercat_256.safetensors"))
 
 

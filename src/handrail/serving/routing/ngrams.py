@@ -18,7 +18,7 @@ CHARACTER_WEIGHT = 0.9
 MAX_CHARACTERS = 2000
 _SHORTEST, _LONGEST = 2, 5
 _WORD = re.compile(r"\w+(?:'\w+)?")
-_CACHED_TOKENS = 20_000
+_CACHED_TOKENS = 4000
 # By how often an n-gram occurs in a text of at most 2,000 characters.
 _SUBLINEAR = 1 + np.log(np.maximum(np.arange(2 * MAX_CHARACTERS + 1, dtype=np.float32), 1))
 # Of many texts, word pairs that occur in one and characters that occur in few are half of all n-grams and tell nothing.
