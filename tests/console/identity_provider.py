@@ -1,5 +1,6 @@
 """A small OpenID provider on 127.0.0.1 that keeps the rules, and breaks each of them when told to."""
 
+import asyncio
 import base64
 import hashlib
 import secrets
@@ -38,6 +39,7 @@ class IdentityProvider:
     once: bool = True
     is_down: bool = False
     exchanges: list[dict[str, str]] = field(default_factory=list[dict[str, str]])
+    readings: int = 0
     issuer: str = ""
     key: ECKey = field(default_factory=lambda: ECKey.generate_key("P-256", {"kid": "k1", "use": "sig"}))
     _codes: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
@@ -50,6 +52,9 @@ class IdentityProvider:
         return f"{asked['redirect_uri']}?{urlencode({'code': code, 'state': asked['state'], 'iss': self.issuer})}"
 
     async def discovery(self, _request: web.Request) -> web.Response:
+        self.readings += 1
+        # Long enough that others come meanwhile.
+        await asyncio.sleep(0.02)
         if self.is_down:
             return web.Response(status=503)
         said = {

@@ -1,5 +1,6 @@
 """Signing in at an identity provider: as people do it, as attackers try it, and while the provider is down."""
 
+import asyncio
 import json
 import shutil
 from collections.abc import AsyncIterator, Callable
@@ -115,6 +116,15 @@ class TestSigningIn:
         assert {"HttpOnly", "Secure", "SameSite=lax", "Path=/", "Max-Age=600"} <= set(cookie.split("; "))
         await desk.browser.get(desk.provider.sign_in(answer.headers["location"]))
         assert list(desk.browser.cookies) == ["__Host-handrail"]
+
+    @pytest.mark.parametrize(("is_down", "status"), [(False, 303), (True, 503)])
+    async def test_many_who_come_first_at_once_read_the_provider_s_document_once(
+        self, desk: Desk, is_down: bool, status: int
+    ):
+        desk.provider.is_down = is_down
+        answers = await asyncio.gather(*(desk.browser.get(WAY) for _ in range(20)))
+        assert {each.status_code for each in answers} == {status}
+        assert desk.provider.readings == 1
 
     async def test_signs_out_for_good_and_on_record(self, desk: Desk):
         await desk.sign_in()

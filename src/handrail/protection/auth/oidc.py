@@ -1,5 +1,6 @@
 """The deployment's identity provider: OpenID Connect by authorization code with PKCE, state and nonce."""
 
+import asyncio
 import base64
 import hmac
 import re
@@ -61,13 +62,17 @@ class OidcProvider:
         # The issuer was named by the deployment; where its document leads to was not.
         self._declared = frozenset({urlsplit(terms.issuer).hostname or ""})
         self._endpoints: _Endpoints | None = None
+        self._reading: asyncio.Task[_Endpoints | ProviderUnavailable] | None = None
 
     @property
     def name(self) -> str:
         return self._terms.name
 
     async def close(self) -> None:
-        """Stop reading keys."""
+        """Stop reading."""
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.wait([self._reading])
         if self._endpoints is not None:
             await self._endpoints.keys.close()
 
@@ -122,10 +127,25 @@ class OidcProvider:
             raise self._unavailable("its keys can't be read") from error
 
     async def _found(self) -> _Endpoints:
-        """What the provider says of itself, read once an hour; what it said before serves while it says nothing."""
-        known, now = self._endpoints, self._clock.monotonic()
-        if known is not None and now - known.read_at < KEEP_SECONDS:
+        """What the provider says of itself, read once an hour; all who wait share one reading."""
+        known = self._endpoints
+        if known is not None and self._clock.monotonic() - known.read_at < KEEP_SECONDS:
             return known
+        if self._reading is None:
+            self._reading = asyncio.ensure_future(self._read(known))
+            self._reading.add_done_callback(self._done)
+        # One who goes away must not stop it for the others.
+        found = await asyncio.shield(self._reading)
+        if isinstance(found, ProviderUnavailable):
+            raise found
+        return found
+
+    def _done(self, _task: "asyncio.Task[_Endpoints | ProviderUnavailable]") -> None:
+        self._reading = None
+
+    async def _read(self, known: _Endpoints | None) -> _Endpoints | ProviderUnavailable:
+        """Anew; what it said before serves while it says nothing."""
+        now = self._clock.monotonic()
         place = f"{self._terms.issuer.rstrip('/')}/.well-known/openid-configuration"
         try:
             status, body = await self._asked("GET", place)
@@ -135,7 +155,7 @@ class OidcProvider:
         except FAILURES as error:
             if known is not None:
                 return known
-            raise self._unavailable(f"it does not say where to sign in ({error or type(error).__name__})") from error
+            return self._unavailable(f"it does not say where to sign in ({error or type(error).__name__})")
         if known is not None:
             await known.keys.close()
         self._endpoints = found
