@@ -174,10 +174,12 @@ async def db(db_url: str, clock: FrozenClock) -> AsyncIterator[Database]:
     await database.close()
 
 
-# Ends what a failed test left open, drops the tables that tests made, and deletes all rows whatever refers to them.
+# Ends what a failed test left open, drops the tables and the key store that tests made, and deletes all rows whatever
+# refers to them.
 _EMPTY = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid();
 SET session_replication_role = replica;
+DROP SCHEMA IF EXISTS handrail_keys CASCADE;
 DO $$
 DECLARE name text;
 BEGIN

@@ -66,9 +66,6 @@ async def sealed(db: Database, tmp_path: Path, clock: FrozenClock, desk: Desk) -
     yield world
     await closed(world)
     await encryption.close()
-    if db.dialect == "postgresql":
-        async with db.batch() as batch:
-            batch.add(Prepared(text("DROP SCHEMA handrail_keys CASCADE")), {})
 
 
 class TestSealing:

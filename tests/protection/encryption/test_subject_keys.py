@@ -1,6 +1,5 @@
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -16,18 +15,11 @@ PLACE = "message.content\0msg_1\0conv_1"
 
 
 @pytest.fixture
-async def store(db: Database) -> AsyncIterator[KeyStore]:
+async def store(db: Database) -> KeyStore:
     """On both databases: the file of its own is the same file here, which makes no difference to its statements."""
     store = KeyStore(db)
     await store.prepare()
-    yield store
-    if db.dialect == "postgresql":
-        from sqlalchemy import text
-
-        from handrail.db import Prepared
-
-        async with db.batch() as batch:
-            batch.add(Prepared(text("DROP SCHEMA handrail_keys CASCADE")), {})
+    return store
 
 
 @pytest.fixture
