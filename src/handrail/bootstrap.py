@@ -239,6 +239,7 @@ class _Shared:
     async def serve(self, services: Services, settings: Settings, failures: Rate) -> None:
         """Connect; from here on others are told and heard."""
         services.valkey, services.shared_streams = self.valkey, self.streams
+        self.streams.ciphers = services.encryption.keys
         services.shared_rates = SharedRateLimiter(
             self.valkey,
             services.rate_limits,

@@ -3,25 +3,31 @@
 With a master key, so that the database's files are among the sinks. Who may read a conversation does find its words.
 """
 
+import asyncio
 import io
 import logging
 import warnings
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 import structlog
+from redis.asyncio import Redis
 
 from handrail.core.clock import FrozenClock
 from handrail.core.principal import Principal
 from handrail.db import Database
 from handrail.protection.encryption import Encryption, LocalMasterKeys
 from handrail.protection.privacy import redact_event
+from handrail.protection.rate_limits import SharedRateLimiter
+from handrail.serving.conversations import SharedStreams, Streams
+from handrail.shared_state import Valkey, ValkeyBus
 from handrail.telemetry.logging import configure
 from handrail.telemetry.noise import Sampled
 from tests.flows.desk import Desk
-from tests.flows.world import ANA, OPERATOR_TOKEN, PROJECT, World, closed, world_over
+from tests.flows.world import ANA, OPERATOR_TOKEN, PROJECT, World, closed, until, world_over
 from tests.http.api import Api, api_over
 
 # By where it is planted. As an address, which is looked for in logs, and as a word, which is not.
@@ -154,6 +160,59 @@ async def test_no_file_holds_a_word_of_anybody(said: tuple[Api, World, str], tmp
     assert {"handrail.db", "handrail.db-wal", "keys.db"} <= files.texts.keys()
     assert files.holding(*(each for each in FIELDS if each not in READABLE_IN_FILES)) == []
     assert files.holding(*READABLE_IN_FILES), "this search finds what is there"
+
+
+@pytest.mark.valkey
+async def test_nothing_that_is_told_the_shared_server_holds_a_word_of_anybody(
+    sealed_world: World, desk: Desk, valkey_url: str
+) -> None:
+    async with all_that_is_told(valkey_url) as told, sharing(sealed_world, valkey_url), api_over(sealed_world) as api:
+        await _say_everything(api, sealed_world, desk)
+        await until(lambda: any("turn_" in each and "handrail:events" in each for each in told))
+        await asyncio.sleep(0.2)
+    kinds = ("XADD", "handrail:rate:", "PUBLISH")
+    assert [kind for kind in kinds if not any(kind in each for each in told)] == [], "all of it was used"
+    assert Sinks({"what Valkey was told": "\n".join(told).encode()}).holding(*FIELDS, BUG) == []
+    assert not any(ANA.subject in each for each in told), "nobody is named"
+
+
+@asynccontextmanager
+async def all_that_is_told(url: str) -> AsyncGenerator[list[str]]:
+    """Every command that reaches the server, while this is open."""
+    client = Redis.from_url(url)
+    told: list[str] = []
+
+    async def listen() -> None:
+        async with client.monitor() as monitor:
+            ready.set()
+            async for each in monitor.listen():
+                told.append(each["command"])
+
+    ready = asyncio.Event()
+    listening = asyncio.create_task(listen())
+    await ready.wait()
+    yield told
+    listening.cancel()
+    await asyncio.gather(listening, return_exceptions=True)
+    await client.aclose()
+
+
+@asynccontextmanager
+async def sharing(world: World, url: str) -> AsyncGenerator[None]:
+    """Let a world share what processes share: live events, news, rates."""
+    services, valkey = world.services, Valkey(url, timeout_seconds=5.0)
+    bus, streams = ValkeyBus(valkey, "test"), SharedStreams(valkey)
+    streams.ciphers = services.encryption.keys
+    services.valkey, services.bus, services.shared_streams = valkey, bus, streams
+    services.streams = Streams(streams.tap)
+    services.shared_rates = SharedRateLimiter(valkey, services.rate_limits, per_minute=600, burst=100)
+    for each in (valkey, bus, streams):
+        await each.start()
+    yield
+    services.tell_to_look()
+    await asyncio.sleep(0.1)
+    for each in (streams, bus, valkey):
+        await each.close()
 
 
 async def test_their_own_conversation_has_every_word(said: tuple[Api, World, str]) -> None:

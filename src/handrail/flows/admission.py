@@ -206,7 +206,7 @@ def active_turn(
         release=release,
         turn=turn,
         text=text,
-        stream=services.streams.open(turn.id, turn.epoch),
+        stream=services.streams.open(turn.id, turn.epoch, (conversation.tenant_id, conversation.subject)),
         deadline=Deadline.after(_seconds(services, release)),
         waits=Waits(),
         began=time.perf_counter(),

@@ -134,7 +134,7 @@ async def test_a_waiter_that_leaves_takes_nothing_with_it():
 async def test_streams_keeps_the_newest_ended_ones_only():
     streams = Streams()
     for number in range(MOST_FINISHED + 10):
-        streams.open(f"turn_{number}", 1).finish(events.COMPLETED, {})
+        streams.open(f"turn_{number}", 1, ("default", "ana")).finish(events.COMPLETED, {})
         streams.close(f"turn_{number}")
     assert len(streams) == 0
     assert streams.find("turn_0") is None
@@ -183,9 +183,9 @@ def test_a_client_of_an_earlier_epoch_starts_over():
 
 async def test_a_turn_that_waited_counts_anew_when_it_runs_and_its_followers_stay():
     streams = Streams()
-    stream = streams.open("turn_1", 0)
+    stream = streams.open("turn_1", 0, ("default", "ana"))
     stream.publish(events.QUEUED, {})
-    assert streams.open("turn_1", 1) is stream
+    assert streams.open("turn_1", 1, ("default", "ana")) is stream
     stream.publish(events.STARTED, {})
     stream.finish(events.COMPLETED, {})
     assert [each.id async for each in stream.follow()] == ["0.1", "1.1", "1.2"]

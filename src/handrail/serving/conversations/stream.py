@@ -9,6 +9,7 @@ import time
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Mapping
+from functools import partial
 from typing import Any
 
 import orjson
@@ -20,6 +21,8 @@ COALESCE_SECONDS = 0.03
 MOST_EVENTS = 2_000
 MOST_FINISHED = 512
 Tap = Callable[[str, Event], None]
+# The tenant and the subject whose conversation a turn belongs to.
+Whose = tuple[str, str]
 
 
 class TurnStream:
@@ -229,17 +232,18 @@ class TurnStream:
 class Streams:
     """The streams of this process: those that run, and the newest that ended, for clients that come back."""
 
-    def __init__(self, tap: Tap | None = None) -> None:
+    def __init__(self, tap: Callable[[Whose, str, Event], None] | None = None) -> None:
         self._tap = tap
         self._running: dict[str, TurnStream] = {}
         self._finished: OrderedDict[str, TurnStream] = OrderedDict()
 
-    def open(self, turn_id: str, epoch: int) -> TurnStream:
+    def open(self, turn_id: str, epoch: int, whose: Whose) -> TurnStream:
         stream = self._running.get(turn_id)
         if stream is not None and stream.epoch == 0 and not stream.is_over:
             stream.begin(epoch)
         elif stream is None or stream.epoch != epoch:
-            stream = self._running[turn_id] = TurnStream(turn_id, epoch, self._tap)
+            tap = None if self._tap is None else partial(self._tap, whose)
+            stream = self._running[turn_id] = TurnStream(turn_id, epoch, tap)
         return stream
 
     def close(self, turn_id: str) -> None:
