@@ -50,6 +50,29 @@ async def test_shows_what_fires_and_takes_an_acknowledgement(console: Console, s
     assert "looking &lt;i&gt;at&lt;/i&gt; it" in page
 
 
+async def test_one_alert_has_a_page_with_who_was_told_and_a_way_to_silence_it(
+    console: Console, sender: RecordingSender
+) -> None:
+    alert = await fire(console, "error_rate", agent="my shop")
+    page = (await console.get(f"/console/alerts/{alert.id}")).text
+    assert "Error rate, agent my shop" in page
+    assert "Nobody was told of it." in page
+    assert "/console/conversations?agent=my+shop&amp;happened=error&amp;since=" in page
+    link = "/console/alerts?rule=error_rate&amp;label=agent&amp;value=my%20shop#new"
+    assert link in page
+    form = (await console.get(link.replace("&amp;", "&"))).text
+    assert '<option value="error_rate" selected>' in form
+    assert 'name="value" maxlength="120"' in form
+    assert 'value="my shop"' in form
+    assert (await console.get("/console/alerts/alrt_none")).status_code == 404
+
+
+async def test_a_silence_that_was_wrong_keeps_what_was_typed(console: Console) -> None:
+    answer = await post(console, "silences", hours="many", reason="a <b>load</b> test", rule="error_rate")
+    assert 'value="a &lt;b&gt;load&lt;/b&gt; test"' in answer.text
+    assert '<option value="error_rate" selected>' in answer.text
+
+
 async def test_a_form_silences_and_another_tells_again(console: Console, sender: RecordingSender) -> None:
     answer = await post(console, "silences", rule="error_rate", label="agent", value="shop", hours="2", reason="deploy")
     assert answer.status_code == 303

@@ -86,6 +86,11 @@ class TestThePageForStaff:
         page = (await console.get("/console/feedback")).text
         assert "&lt;i&gt;mail [email]&lt;/i&gt;" in page
         assert "ana.lopez" not in page
+        assert f'href="/console/conversations/{conversation}#{turn}"' in page
+        behind = (await console.get(f"/console/conversations/{conversation}")).text
+        assert f'id="{turn}"' in behind
+        assert "Comment: “&lt;i&gt;mail [email]&lt;/i&gt;” (user)" in behind
+        assert f'/console/feedback?conversation={conversation}&amp;turn={turn}#give"' in behind
 
     async def test_records_what_staff_say_and_keeps_a_form_that_was_wrong(self, console: Console) -> None:
         conversation, _ = await talked(console)

@@ -18,7 +18,7 @@ class TestScorecardPage:
         await keep(console.services.db, rows)
         page = (await console.get("/console/scorecard?days=7")).text
         assert "50.0 % (40.4 % to 59.6 %)" in page
-        assert "100 conversations, 100 users" in page
+        assert "100 conversations</a>, 100 users" in page
         headers = {"sec-fetch-site": "same-origin"}
         fields = {"days": "7", "agent": "echo", "note": "<before>"}
         kept = await console.client.post("/console/scorecard", data=fields, headers=headers)

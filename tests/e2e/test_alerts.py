@@ -42,6 +42,7 @@ class TestAlerts:
         page.get_by_label("Note (kept)").fill("looking at it")
         page.get_by_role("button", name="Acknowledge").click()
         expect(page.locator("article.case").first).to_contain_text("looking at it")
+        page.get_by_text("Tell nobody of some alerts for a time").click()
         page.get_by_label("Rule", exact=True).select_option("unusual_user")
         page.get_by_label("Why (kept)").fill("a load test")
         page.get_by_role("button", name="Silence", exact=True).click()

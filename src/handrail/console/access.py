@@ -54,6 +54,11 @@ class Visitor:
         return self._may(Scope.USAGE_READ, Role.OPERATOR, Role.ADMIN)
 
     @property
+    def reads_feedback(self) -> bool:
+        """Whether they may know what users said of conversations."""
+        return self._may(Scope.FEEDBACK_READ, *STAFF)
+
+    @property
     def gives_feedback(self) -> bool:
         """Whether they may say something of others' conversations."""
         return self._may(Scope.FEEDBACK_WRITE, Role.REVIEWER, Role.OPERATOR, Role.ADMIN)

@@ -53,14 +53,22 @@ class Step:
     has_failed: bool = False
 
 
-def lines(label: str, times: Sequence[str], series: Sequence[Series], show: Callable[[float], str]) -> Markup:
+def lines(
+    label: str,
+    times: Sequence[str],
+    series: Sequence[Series],
+    show: Callable[[float], str],
+    links: Sequence[str] = (),
+) -> Markup:
     """Values over time, with what they are as a table under it.
 
     Args:
         label: what the chart shows, for whoever can't see it.
         times: names of the times, oldest first; at most `MOST_POINTS` of them are drawn.
         show: a value as text, for the labels and the table.
+        links: for each time the address of what is behind its numbers; they stand in the table.
     """
+    links = links[:: ceil(len(times) / MOST_POINTS) or 1]
     times, series = _thinned(times, series)
     top = nice_top(max((value for each in series for value in _all(each) if value is not None), default=0.0))
     drawn = Markup("").join(_line(index, each, top) for index, each in enumerate(series))
@@ -82,7 +90,7 @@ def lines(label: str, times: Sequence[str], series: Sequence[Series], show: Call
         drawn=drawn,
         hits=_hits(times, series, show),
         words=_words(times, top, show),
-        table=_table(label, times, series, show),
+        table=_table(label, times, series, show, links),
     )
 
 
@@ -237,11 +245,13 @@ def _legend(series: Sequence[Series]) -> Markup:
     return Markup('<ul class="legend" aria-hidden="true">{}</ul>').format(keys)
 
 
-def _table(label: str, times: Sequence[str], series: Sequence[Series], show: Callable[[float], str]) -> Markup:
+def _table(
+    label: str, times: Sequence[str], series: Sequence[Series], show: Callable[[float], str], links: Sequence[str]
+) -> Markup:
     head = Markup("").join(Markup('<th scope="col">{}</th>').format(each.name) for each in series)
     rows = Markup("").join(
         Markup('<tr><th scope="row">{t}</th>{cells}</tr>').format(
-            t=time,
+            t=Markup('<a href="{}">{}</a>').format(links[place], time) if links else time,
             cells=Markup("").join(Markup("<td>{}</td>").format(_said(each.values[place], show)) for each in series),
         )
         for place, time in enumerate(times)
@@ -261,9 +271,9 @@ def _bar(row: Bar, top: float) -> Markup:
     name = escape(row.name)
     if row.link:
         name = Markup('<a href="{href}">{name}</a>').format(href=row.link, name=row.name)
-    return Markup('<tr><th scope="row">{name}</th><td class="drawn">{bar}</td><td>{text}</td></tr>').format(
-        name=name, bar=_drawn(row, top), text=row.text
-    )
+    return Markup(
+        '<tr><th scope="row">{name}</th><td class="drawn">{bar}</td><td class="said-as">{text}</td></tr>'
+    ).format(name=name, bar=_drawn(row, top), text=row.text)
 
 
 def _drawn(row: Bar, top: float) -> Markup:
@@ -290,7 +300,7 @@ def _step(step: Step, total: float) -> Markup:
     return Markup(
         '<tr><th scope="row" class="depth{depth}">{name}<span class="quiet">{text}</span></th><td class="drawn">'
         '<svg width="100%" height="20" aria-hidden="true"><rect class="{classes}" x="{x}%" y="4" width="{w}%" '
-        'height="12" rx="2"/></svg></td><td>{took}</td></tr>'
+        'height="12" rx="2"/></svg></td><td class="took">{took}</td></tr>'
     ).format(
         depth=min(step.depth, 5),
         name=step.name,
@@ -304,6 +314,8 @@ def _step(step: Step, total: float) -> Markup:
 
 def milliseconds(value: float) -> str:
     """A length of time as people say it: `340 ms`, `2.4 s`, `3 min 20 s`."""
+    if value < 1:
+        return "under 1 ms"
     if value < 10:
         return f"{value:.1f} ms"
     if value < 1000:

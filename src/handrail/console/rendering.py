@@ -10,6 +10,7 @@ from starlette.responses import HTMLResponse
 from handrail.console.access import Visitor
 from handrail.console.assets import Assets
 from handrail.console.transcript import source_label
+from handrail.console.words import counted, lasting, moment, shortened, spoken
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -44,7 +45,9 @@ class Renderer:
         # jinja2's types know its built-in globals only.
         known = cast(dict[str, Any], self._environment.globals)
         known.update(asset=assets.address, places_of=places_of)
-        self._environment.filters.update(prose=prose, source_label=source_label)
+        filters = cast(dict[str, Any], self._environment.filters)
+        filters.update(prose=prose, source_label=source_label)
+        filters.update({each.__name__: each for each in (counted, lasting, moment, shortened, spoken)})
 
     def page(
         self, template: str, *, current: str, visitor: Visitor | None = None, status: int = 200, **context: Any

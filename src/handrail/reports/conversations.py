@@ -1,5 +1,6 @@
 """The list of conversations for staff: newest first, by what became of them; no word of what was said in them."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
@@ -8,6 +9,7 @@ from typing import Any
 from sqlalchemy import bindparam, literal_column, or_, select
 from sqlalchemy.sql.elements import ColumnElement
 
+from handrail.core import json
 from handrail.core.errors import UsageError
 from handrail.db import Database, Prepared, scoped
 from handrail.insight.scorecard import ConversationFact, Status
@@ -26,6 +28,10 @@ class ConversationFilters:
         status: `open` while a turn runs or waits for people, `pending` until the window is over, then `closed`.
         resolved: of closed ones only.
         min_latency_micros: of the slowest turn.
+        tool_failed, rated, recommended, thumbed, valued: a tool gave no answer, or the user gave a rating, an NPS
+            answer or a thumb, or a value event came.
+        happened: kind and reason of what a dashboard counts, such as `error:deadline_exceeded`, or a kind alone; only
+            in turns of `happened_in`, which is an intent.
     """
 
     tenant_id: str
@@ -42,6 +48,13 @@ class ConversationFilters:
     thumbs_down: bool | None = None
     tripped: bool | None = None
     failed: bool | None = None
+    tool_failed: bool | None = None
+    rated: bool | None = None
+    recommended: bool | None = None
+    thumbed: bool | None = None
+    valued: bool | None = None
+    happened: str | None = None
+    happened_in: str | None = None
     min_cost_micros: int | None = None
     min_latency_micros: int | None = None
 
@@ -54,6 +67,30 @@ class Page:
     next_cursor: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What all of a list comes to, of its newest `MOST_SUMMED` where it `is_cut`.
+
+    Attributes:
+        happened: how often what was asked for by that name happened; None where nothing was.
+    """
+
+    conversations: int
+    is_cut: bool
+    turns: int
+    failed_turns: int
+    tool_calls: int
+    thumbs: int
+    value_micros: int
+    happened: int | None
+
+
+MOST_SUMMED = 10_000
+_SUMMED = ("turns", "failed_turns", "tool_calls", "thumbs_up", "thumbs_down", "value_micros")
+# What a reason is, where it is looked for: in the conversations that can have one.
+_KINDS: Mapping[str, str | None] = {
+    "error": "failed", "escalation": "escalated", "guardrail": "tripped", "fallback": None, "denied": None,
+}  # fmt: skip
 _ONE, _NIL = literal_column("1"), literal_column("0")
 
 # Flags are literals, so that both databases see which index answers them.
@@ -62,12 +99,22 @@ _YES: Mapping[str, ColumnElement[bool]] = {
     "thumbs_down": _f.c.thumbs_down > _NIL,
     "tripped": _f.c.tripped > _NIL,
     "failed": _f.c.failed_turns > _NIL,
+    "tool_failed": _f.c.tool_failures > _NIL,
+    "rated": _f.c.csat.is_not(None),
+    "recommended": _f.c.nps.is_not(None),
+    "thumbed": _f.c.thumbs_up + _f.c.thumbs_down > _NIL,
+    "valued": _f.c.value_micros != _NIL,
 }
 _NO: Mapping[str, ColumnElement[bool]] = {
     "escalated": _f.c.is_escalated == _NIL,
     "thumbs_down": _f.c.thumbs_down == _NIL,
     "tripped": _f.c.tripped == _NIL,
     "failed": _f.c.failed_turns == _NIL,
+    "tool_failed": _f.c.tool_failures == _NIL,
+    "rated": _f.c.csat.is_(None),
+    "recommended": _f.c.nps.is_(None),
+    "thumbed": _f.c.thumbs_up + _f.c.thumbs_down == _NIL,
+    "valued": _f.c.value_micros == _NIL,
 }
 _STATUS: Mapping[str, ColumnElement[bool]] = {
     "open": _f.c.closes_at.is_(None),
@@ -83,6 +130,7 @@ _GIVEN: Mapping[str, Callable[[], ColumnElement[bool]]] = {
     },
     "min_cost_micros": lambda: _f.c.cost_micros >= bindparam("min_cost_micros"),
     "min_latency_micros": lambda: _f.c.latency_micros >= bindparam("min_latency_micros"),
+    "happened": lambda: _f.c.contribution.like(bindparam("happened"), escape="!"),
 }
 
 
@@ -94,9 +142,7 @@ async def conversations(
     Raises:
         InvalidCursor: the cursor is none of this list's.
     """
-    wanted = {each.name: value for each in fields(filters) if (value := getattr(filters, each.name)) is not None}
-    plain = {name: value for name, value in wanted.items() if name in _GIVEN}
-    flags = tuple(sorted((name, value) for name, value in wanted.items() if name not in _GIVEN and name != "tenant_id"))
+    plain, flags = _asked(filters)
     after = _place(cursor)
     statement = _statement(tuple(sorted(plain)), flags, after is not None)
     at, conversation_id = after or (None, None)
@@ -105,6 +151,73 @@ async def conversations(
     found = sorted(map(ConversationFact.of, rows), key=lambda each: (each.started_at, each.conversation_id))
     shown = found[::-1][:limit]
     return Page(shown, _cursor(shown[-1]) if len(rows) > limit else None)
+
+
+async def totals(db: Database, filters: ConversationFilters) -> Totals:
+    """What the whole list comes to, so that whoever came from a number finds it again."""
+    plain, flags = _asked(filters)
+    given = plain | {"tenant_id": filters.tenant_id, "limit": MOST_SUMMED + 1}
+    rows = await db.scan(_newest(tuple(sorted(plain)), flags), given)
+    found = rows[:MOST_SUMMED]
+    sums = {name: sum(row[name] for row in found) for name in _SUMMED}
+    return Totals(
+        len(found),
+        len(rows) > MOST_SUMMED,
+        sums["turns"],
+        sums["failed_turns"],
+        sums["tool_calls"],
+        sums["thumbs_up"] + sums["thumbs_down"],
+        sums["value_micros"],
+        None if filters.happened is None else sum(_times(row["contribution"], filters) for row in found),
+    )
+
+
+def kind_of(happened: str) -> str:
+    """The kind of what happened.
+
+    Raises:
+        UsageError: no kind that anything is counted by.
+    """
+    kind = happened.partition(":")[0]
+    if kind not in _KINDS:
+        raise UsageError(f"there is no kind {kind[:40]!r}; there are {', '.join(_KINDS)}", param="happened")
+    return kind
+
+
+def _asked(filters: ConversationFilters) -> tuple[dict[str, Any], tuple[tuple[str, Any], ...]]:
+    """What is compared with a value that is given, and what is a condition of its own."""
+    wanted = {each.name: value for each in fields(filters) if (value := getattr(filters, each.name)) is not None}
+    plain = {name: value for name, value in wanted.items() if name in _GIVEN}
+    flags = {name: value for name, value in wanted.items() if name not in (*_GIVEN, "tenant_id", "happened_in")}
+    if filters.happened is not None:
+        if (flag := _KINDS[kind_of(filters.happened)]) is not None:
+            flags[flag] = True
+        plain["happened"] = _pattern(filters.happened, filters.happened_in)
+    return plain, tuple(sorted(flags.items()))
+
+
+def _pattern(happened: str, intent: str | None) -> str:
+    """Where a contribution says `..., intent, kind, reason, count]`."""
+    kind, _, reason = happened.partition(":")
+    parts = [*([intent] if intent else []), kind, *([reason] if reason else [])]
+    text = ",".join(json.dumps(each) for each in parts)
+    return "%" + re.sub(r"([!%_])", r"!\1", text) + ",%"
+
+
+def _times(contribution: str, filters: ConversationFilters) -> int:
+    kind, _, wanted = (filters.happened or "").partition(":")
+    return sum(
+        count
+        for _, _, intent, of, reason, count in json.loads(contribution)["reasons"]
+        if of == kind and wanted in ("", reason) and filters.happened_in in (None, intent)
+    )
+
+
+@lru_cache(maxsize=256)
+def _newest(names: Sequence[str], flags: Sequence[tuple[str, Any]]) -> Prepared:
+    columns = [_f.c[name] for name in _SUMMED] + ([_f.c.contribution] if "happened" in names else [])
+    wanted = scoped(_f, *columns).where(*(_GIVEN[name]() for name in names), *(_flag(*each) for each in flags))
+    return Prepared(wanted.order_by(_f.c.started_at.desc()).limit(bindparam("limit")))
 
 
 @lru_cache(maxsize=256)

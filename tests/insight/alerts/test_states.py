@@ -2,15 +2,17 @@
 
 from collections import Counter
 from dataclasses import replace
+from urllib.parse import quote
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
+from handrail.core.clock import iso
 from handrail.insight.alerts import Alert, AlertsFile, AlertState, Desk, Finding, Notice, Places, Silence, look, tell
 from handrail.insight.alerts.lifecycle import FLAP_SECONDS, MOST_FLAPS, SECOND
-from handrail.insight.alerts.notices import SEVERAL, trace_link
+from handrail.insight.alerts.notices import HOUR, MINUTE, SEVERAL, trace_link
 
 FILE = AlertsFile.model_validate(
     {
@@ -157,7 +159,8 @@ class TestOneAlert:
         assert first.body.splitlines() == [
             "a is down",
             "  kind=tool, name=a; since 2026-09-21T14:14:20.000Z",
-            f"alert: /console/alerts#{first.alert_ids[0]}",
+            "  traces: /console/conversations?agent=a&outcome=tool_failed&since=2026-09-21T13%3A13Z",
+            f"alert: /console/alerts/{first.alert_ids[0]}",
             "runbook: docs/runbooks/alerts.md#dependency_down",
         ]
 
@@ -268,19 +271,32 @@ class TestOneAlert:
 @pytest.mark.parametrize(
     ("rule", "labels", "filters"),
     [
-        ("error_rate", {"agent": "my shop"}, "agent=my+shop&range=24h&outcome=failed"),
-        ("latency_slo", {"agent": "shop"}, "agent=shop&range=24h&min_seconds=5"),
-        ("quality_drop", {"agent": "shop", "measure": "thumbs_down"}, "agent=shop&range=24h&outcome=thumbs_down"),
-        ("traffic_drop", {"agent": "shop"}, "agent=shop&range=24h"),
+        ("error_rate", {"agent": "my shop"}, "agent=my+shop&happened=error&since={hour}"),
+        ("latency_slo", {"agent": "shop"}, "agent=shop&min_seconds=5&since={hours}"),
+        ("quality_drop", {"agent": "shop", "measure": "thumbs_down"}, "agent=shop&outcome=thumbs_down&since={day}"),
+        ("traffic_drop", {"agent": "shop"}, "agent=shop&since={hour}"),
+        ("dependency_down", {"kind": "tool", "name": "shop/get_order"}, "agent=shop&outcome=tool_failed&since={hour}"),
+        ("unusual_user", {"principal": "hmac:1", "measure": "tripped"}, "outcome=tripped&since={hour}"),
     ],
 )
-def test_an_alert_of_an_agent_leads_to_the_conversations_behind_it(
+def test_an_alert_leads_to_the_conversations_behind_it_at_its_time(
     rule: str, labels: dict[str, str], filters: str
 ) -> None:
     alert = look([], [Finding(rule, "acme", labels, "bad", "it is bad")], FILE.rules, START)[0].after
     assert alert is not None
     desk = Desk(FILE, ("ops",), (), START, Places("https://agents.example.com"))
-    assert trace_link(alert, desk) == f"https://agents.example.com/console/conversations?{filters}"
+    before = {"hour": 1, "hours": 6, "day": 24}
+    times = {name: quote(f"{iso(START - hours * HOUR)[:16]}Z") for name, hours in before.items()}
+    link = f"https://agents.example.com/console/conversations?{filters.format(**times)}"
+    assert trace_link(alert, desk) == link
+    over = replace(alert, resolved_at=START + HOUR)
+    assert trace_link(over, desk) == f"{link}&until={quote(f'{iso(START + HOUR + MINUTE)[:16]}Z')}"
+
+
+def test_an_alert_of_nothing_that_is_said_leads_nowhere() -> None:
+    alert = look([], [Finding("job_failed", "*", {"job": "x"}, "bad", "it failed")], FILE.rules, START)[0].after
+    assert alert is not None
+    assert trace_link(alert, Desk(FILE, ("ops",), (), START, Places("https://agents.example.com"))) is None
 
 
 def test_a_failing_channel_is_told_of_on_the_others() -> None:

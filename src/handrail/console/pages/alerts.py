@@ -11,7 +11,7 @@ from handrail.console.access import STAFF, Visitor, services_of
 from handrail.console.door import Door, Fields, last_of
 from handrail.console.rendering import Renderer
 from handrail.console.runbook import Block, runbook
-from handrail.core.errors import HandrailError
+from handrail.core.errors import HandrailError, NotFound
 from handrail.core.principal import Role
 from handrail.flows.alert_desk import AlertDesk, SilenceWanted, desk_of
 from handrail.insight.alerts import RULES
@@ -33,6 +33,17 @@ class AlertsPage:
         is_channel = tested in services_of(request).alerts.sender.channels
         return await self._page(request, visitor, done=f"A test message was sent to {tested}." if is_channel else None)
 
+    async def show_one(self, request: Request, visitor: Visitor) -> Response:
+        """One alert, with who was told of it."""
+        try:
+            each = await _desk(request, visitor).show(_named(request, "alert_id"))
+        except NotFound as missing:
+            title, reason = "There is no such alert", f"{missing.message}."
+            return self.renderer.page(
+                "message.html", current="alerts", visitor=visitor, status=404, title=title, reason=reason
+            )
+        return self.renderer.page("one_alert.html", current="alerts", visitor=visitor, each=each)
+
     async def post_ack(self, request: Request, visitor: Visitor, fields: Fields) -> Response:
         """Acknowledge the alert of the form's address."""
         note = last_of(fields, "note").strip()[:MOST_NOTE] or None
@@ -44,8 +55,8 @@ class AlertsPage:
         """Silence what the form names; a mistake shows the page again with what to do."""
         wanted = _silence_of(fields)
         if isinstance(wanted, str):
-            return await self._page(request, visitor, wanted, 422)
-        return await self._done(request, visitor, _desk(request, visitor).silence(wanted))
+            return await self._page(request, visitor, wanted, 422, given=fields)
+        return await self._done(request, visitor, _desk(request, visitor).silence(wanted), fields)
 
     async def post_end(self, request: Request, visitor: Visitor, _fields: Fields) -> Response:
         """End the silence of the form's address."""
@@ -66,15 +77,21 @@ class AlertsPage:
         blocks: list[Block] = runbook()
         return self.renderer.page("runbook.html", current="alerts", visitor=visitor, blocks=blocks)
 
-    async def _done(self, request: Request, visitor: Visitor, work: Any) -> Response:
+    async def _done(self, request: Request, visitor: Visitor, work: Any, given: Fields | None = None) -> Response:
         try:
             await work
         except HandrailError as error:
-            return await self._page(request, visitor, f"{error.message}.", 409)
+            return await self._page(request, visitor, f"{error.message}.", 409, given=given)
         return RedirectResponse("/console/alerts", 303)
 
     async def _page(
-        self, request: Request, visitor: Visitor, error: str | None = None, status: int = 200, done: str | None = None
+        self,
+        request: Request,
+        visitor: Visitor,
+        error: str | None = None,
+        status: int = 200,
+        done: str | None = None,
+        given: Fields | None = None,
     ) -> Response:
         desk = _desk(request, visitor)
         past = (await desk.list(state="resolved", limit=MOST_PAST))["data"]
@@ -96,6 +113,7 @@ class AlertsPage:
             channels=known["channels"],
             problem=known["problem"],
             names=RULES,
+            wanted=_wanted(request, given),
         )
 
 
@@ -105,6 +123,15 @@ def _desk(request: Request, visitor: Visitor) -> AlertDesk:
 
 def _named(request: Request, name: str) -> str:
     return str(request.path_params[name])
+
+
+_SILENCE = ("rule", "label", "value", "hours", "starts_in", "reason")
+
+
+def _wanted(request: Request, given: Fields | None) -> dict[str, str]:
+    """What the form of a silence begins with: what was typed, or what a link to it names."""
+    asked = request.query_params
+    return {name: (last_of(given, name) if given else asked.get(name, ""))[:MOST_NOTE] for name in _SILENCE}
 
 
 def _silence_of(fields: Fields) -> SilenceWanted | str:
@@ -125,7 +152,11 @@ def _silence_of(fields: Fields) -> SilenceWanted | str:
 
 def add_routes(app: FastAPI, renderer: Renderer) -> None:
     page, door = AlertsPage(renderer), Door(renderer)
-    for path, shown in (("/console/alerts", page.show), ("/console/runbook", page.show_runbook)):
+    for path, shown in (
+        ("/console/alerts", page.show),
+        ("/console/alerts/{alert_id}", page.show_one),
+        ("/console/runbook", page.show_runbook),
+    ):
         app.add_route(path, door.shows("alerts", shown, Scope.ALERTS_READ, *STAFF), include_in_schema=False)
     for path, form in (
         ("/console/alerts/silences", page.post_silence),

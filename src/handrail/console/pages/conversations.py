@@ -5,6 +5,7 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -16,14 +17,16 @@ from handrail.console.access import STAFF, Visitor, services_of
 from handrail.console.charts import Step, milliseconds, waterfall
 from handrail.console.door import Door
 from handrail.console.files import as_file, harmless
+from handrail.console.pages.feedback import line_of
 from handrail.console.rendering import Renderer
 from handrail.console.transcript import TurnLine, transcript
+from handrail.console.words import counted, dollars
 from handrail.core.clock import iso
 from handrail.core.errors import NotFound, UsageError
 from handrail.core.json import dumps
-from handrail.core.principal import Principal
 from handrail.flows.audit import insight_exported, read_by_staff
 from handrail.flows.dashboard import RANGE_NAMES, RANGES
+from handrail.flows.feedback import redacted
 from handrail.flows.services import Services
 from handrail.flows.shown import calls_shown
 from handrail.flows.veil import Veil, veil_of
@@ -31,31 +34,44 @@ from handrail.insight.scorecard import ConversationFact
 from handrail.insight.traces import StoredTrace, TraceStore
 from handrail.insight.traces import waterfall as rows_of
 from handrail.protection.auth import Scope
-from handrail.reports.conversations import ConversationFilters, conversations
+from handrail.reports.conversations import ConversationFilters, Totals, conversations, kind_of, totals
 from handrail.reports.filters import NARROWS
-from handrail.serving.conversations import Conversation, StoredMessage, StoredToolCall, Turn
+from handrail.serving.conversations import Conversation, StoredMessage, StoredToolCall, Turn, TurnStatus
 
 MOST_EXPORTED = 5000
 MOST_TURNS = 200
+MOST_NAME = 200
 OUTCOMES: Mapping[str, Mapping[str, Any]] = {
     "open": {"status": "open"},
     "pending": {"status": "pending"},
     "resolved": {"resolved": True},
+    "closed": {"status": "closed"},
     "unresolved": {"resolved": False},
     "escalated": {"escalated": True},
     "failed": {"failed": True},
     "tripped": {"tripped": True},
+    "tool_failed": {"tool_failed": True},
     "thumbs_down": {"thumbs_down": True},
+    "thumbed": {"thumbed": True},
+    "rated": {"rated": True},
+    "recommended": {"recommended": True},
+    "valued": {"valued": True},
 }
 OUTCOME_NAMES = {
     "open": "Going on",
     "pending": "Window still open",
+    "closed": "Window over",
     "resolved": "Resolved by the agent",
     "unresolved": "Not resolved",
     "escalated": "Escalated",
     "failed": "With a failed turn",
     "tripped": "Tripped a guardrail",
+    "tool_failed": "With a tool that failed",
     "thumbs_down": "Thumbs down",
+    "thumbed": "With a thumb",
+    "rated": "With a rating",
+    "recommended": "With an NPS answer",
+    "valued": "With a value event",
 }
 
 
@@ -73,7 +89,8 @@ class ConversationsPage:
             page = await conversations(services.db, filters, cursor=given.get("cursor"))
         except UsageError as wrong:
             error, given = f"{wrong.message}.", {}
-            page = await conversations(services.db, filters_of(tenant_id, services.clock.micros(), given))
+            filters = filters_of(tenant_id, services.clock.micros(), given)
+            page = await conversations(services.db, filters)
         chosen = _chosen(given)
         return self.renderer.page(
             "conversations.html",
@@ -82,6 +99,8 @@ class ConversationsPage:
             status=422 if error else 200,
             error=error,
             lines=[_line(each) for each in page.conversations],
+            found=_found(await totals(services.db, filters), services.feedback_rules.currency),
+            behind=_behind(given),
             chosen=chosen,
             ranges=RANGE_NAMES,
             outcomes=OUTCOME_NAMES,
@@ -117,7 +136,7 @@ class ConversationsPage:
             )
         read_by_staff(services, principal, found)
         return self.renderer.page(
-            "conversation.html", current="conversations", visitor=visitor, **await _detail(services, principal, found)
+            "conversation.html", current="conversations", visitor=visitor, **await _detail(services, visitor, found)
         )
 
     async def _exported(self, request: Request, visitor: Visitor) -> Sequence[ConversationFact]:
@@ -141,15 +160,25 @@ def filters_of(tenant_id: str, now: int, given: Mapping[str, str]) -> Conversati
     if outcome and outcome not in OUTCOMES:
         raise UsageError(f"outcome {outcome!r} is not known; use one of {', '.join(OUTCOMES)}", param="outcome")
     narrowed = {name: given.get(name) or None for name in (*NARROWS, "subject")}
-    seconds, dollars = (_number(given, name) for name in ("min_seconds", "min_cost"))
+    seconds, least = (_number(given, name) for name in ("min_seconds", "min_cost"))
+    since, until = (_moment(given, name) for name in ("since", "until"))
+    happened = given.get("happened", "")[:MOST_NAME] or None
+    if happened is not None:
+        # What happened has the intent of its turn; the conversation as a whole may have been about something else.
+        kind_of(happened)
+        narrowed |= {"happened_in": narrowed["intent"], "intent": None}
+    chosen = dict(OUTCOMES.get(outcome, {}))
+    if given.get("closed"):
+        chosen["status"] = "closed"
     return ConversationFilters(
         tenant_id,
-        now - length,
-        None,
+        since if since is not None else now - length,
+        until,
         **narrowed,
-        **OUTCOMES.get(outcome, {}),
+        **chosen,
+        happened=happened,
         min_latency_micros=None if seconds is None else int(seconds * 1e6),
-        min_cost_micros=None if dollars is None else int(dollars * 1e6),
+        min_cost_micros=None if least is None else int(least * 1e6),
     )
 
 
@@ -164,7 +193,57 @@ def _number(given: Mapping[str, str], name: str) -> float | None:
     return value
 
 
-_KEPT = ("range", *NARROWS, "subject", "outcome", "min_seconds", "min_cost")
+def _moment(given: Mapping[str, str], name: str) -> int | None:
+    text = given.get(name, "").strip()
+    if not text:
+        return None
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"{name} {text[:40]!r} is no time; use one such as 2026-11-27T09:00Z", param=name) from None
+    return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1e6)
+
+
+_HIDDEN = ("since", "until", "closed", "happened")
+_KEPT = ("range", *NARROWS, "subject", "outcome", "min_seconds", "min_cost", *_HIDDEN)
+
+
+def _behind(given: Mapping[str, str]) -> Sequence[Mapping[str, str]]:
+    """What a link asked for besides the fields of the form, each with the address of the list without it."""
+    chosen = _chosen(given)
+    happened, _, reason = chosen.get("happened", "").partition(":")
+    says = {
+        "since": f"from {chosen.get('since', '')[:16].replace('T', ' ')} UTC",
+        "until": f"until {chosen.get('until', '')[:16].replace('T', ' ')} UTC",
+        "closed": "only those whose window is over",
+        "happened": f"{happened}: {reason.replace('_', ' ')}" if reason else f"any {happened}",
+    }
+    return [
+        {"name": name, "value": chosen[name], "says": says[name], "without": urlencode(_without(chosen, name))}
+        for name in _HIDDEN
+        if name in chosen
+    ]
+
+
+def _without(chosen: Mapping[str, str], name: str) -> Mapping[str, str]:
+    return {each: value for each, value in chosen.items() if each != name}
+
+
+def _found(total: Totals, currency: str) -> str:
+    """What all of the list comes to, in words."""
+    if not total.conversations:
+        return ""
+    parts = [f"{counted(total.conversations, 'conversation')} with {counted(total.turns, 'turn')}"]
+    for count, one in (
+        (total.failed_turns, "failed turn"),
+        (total.tool_calls, "tool call"),
+        (total.thumbs, "thumb"),
+    ):
+        parts += [counted(count, one)] if count else []
+    parts += [f"{dollars(total.value_micros, currency)} of value"] if total.value_micros else []
+    if total.happened is not None:
+        parts.append(f"it happened {counted(total.happened, 'time')}")
+    return ("More than this; the newest: " if total.is_cut else "") + ", ".join(parts)
 
 
 def _chosen(given: Mapping[str, str]) -> dict[str, str]:
@@ -220,7 +299,8 @@ def _row(each: ConversationFact) -> dict[str, Any]:
     }
 
 
-async def _detail(services: Services, reader: Principal, found: Conversation) -> dict[str, Any]:
+async def _detail(services: Services, visitor: Visitor, found: Conversation) -> dict[str, Any]:
+    reader = visitor.principal
     veil = veil_of(services, reader, found.tenant_id, found.id, found.subject)
     messages = await services.conversations.messages(found, limit=4 * MOST_TURNS)
     calls = await calls_shown(services, found)
@@ -228,13 +308,39 @@ async def _detail(services: Services, reader: Principal, found: Conversation) ->
     traces = await TraceStore(services.db).of_conversation(found.tenant_id, found.id)
     # So many texts take a while, and turns go on meanwhile.
     said = await asyncio.to_thread(_said, veil, messages, calls)
+    opinions = await _opinions(services, veil, found) if visitor.reads_feedback else []
+    asked = {each.id: await _asked(services, each, traces) for each in turns}
     return {
         "conversation": found,
         "started": iso(found.created_at)[:16].replace("T", " "),
-        "turns": [_turn(each, said.get(each.id), [one for one in traces if one.turn_id == each.id]) for each in turns],
+        "turns": [
+            {
+                **_turn(each, said.get(each.id), [one for one in traces if one.turn_id == each.id]),
+                "opinions": [one for one in opinions if one["turn_id"] == each.id],
+                "approvals": asked[each.id],
+            }
+            for each in turns
+        ],
+        "opinions": [each for each in opinions if each["turn_id"] is None],
         "left_out": max(0, found.turn_count - len(turns)),
         "is_veiled": veil.hides,
     }
+
+
+async def _opinions(services: Services, veil: Veil, found: Conversation) -> list[Mapping[str, Any]]:
+    """What is said of it now, without names and numbers of people."""
+    given = await services.feedback.of_conversation(found.tenant_id, found.id)
+    lines = [line_of(redacted(each)) for each in given if each.replaced_at is None]
+    return [{**each, "comment": veil.over(each["comment"])} for each in lines]
+
+
+async def _asked(services: Services, turn: Turn, traces: Sequence[StoredTrace]) -> list[Mapping[str, str]]:
+    """The approvals of a turn that waits, or went on after it had waited."""
+    parts = sum(each.turn_id == turn.id for each in traces)
+    if parts < 2 and turn.status is not TurnStatus.REQUIRES_ACTION:
+        return []
+    found = await services.approvals.of_turn(turn.tenant_id, turn.id)
+    return [{"id": each.id, "says": f"{each.call.tool.replace('_', ' ')}: {each.status}"} for each in found]
 
 
 def _said(veil: Veil, messages: Sequence[StoredMessage], calls: Sequence[StoredToolCall]) -> Mapping[str, TurnLine]:
@@ -251,7 +357,7 @@ def _turn(turn: Turn, said: Any, traces: Sequence[StoredTrace]) -> Mapping[str, 
         "status": turn.status.value.replace("_", " "),
         "facts": _facts(turn, took, traces),
         "tripped": [_tripped(each) for each in turn.tripped],
-        "ladder": [" ".join(str(value) for value in each.values() if value) for each in turn.ladder],
+        "ladder": [_rung(each) for each in turn.ladder],
         "waterfalls": [_waterfall(each) for each in sorted(traces, key=lambda one: one.started_at)],
     }
 
@@ -278,8 +384,21 @@ def _facts(turn: Turn, took: float | None, traces: Sequence[StoredTrace]) -> Map
     return {name: value for name, value in facts.items() if value}
 
 
+_RUNGS = {"primary": "asked", "retry": "asked again", "secondary": "asked instead", "cached": "last good value of"}
+
+
+def _rung(each: Mapping[str, Any]) -> str:
+    """One step of what was tried, in words."""
+    if each["rung"] == "honest":
+        return "nothing answered, and the user was told so"
+    failed = str(each.get("failed") or "").replace("_", " ")
+    return f"{_RUNGS.get(each['rung'], each['rung'])} {each['source']}: {failed or 'it answered'}"
+
+
 def _tripped(each: Mapping[str, Any]) -> str:
-    return " ".join(str(each[name]) for name in ("guardrail", "action", "channel") if each.get(name))
+    name = " ".join(str(each[name]) for name in ("guardrail", "channel") if each.get(name))
+    reasons = ", ".join(str(reason) for reason in each.get("reasons") or ())
+    return f"{name}: {each.get('action', '')}" + (f" ({reasons})" if reasons else "")
 
 
 def _waterfall(trace: StoredTrace) -> Any:

@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -17,6 +18,7 @@ from handrail.console.charts import Bar, Series, bars, lines, milliseconds
 from handrail.console.door import Door
 from handrail.console.files import as_file, harmless
 from handrail.console.rendering import Renderer
+from handrail.console.words import conversations_link, counted, dollars
 from handrail.core.ages import in_words
 from handrail.core.errors import UsageError
 from handrail.core.json import dumps
@@ -80,7 +82,7 @@ class DashboardPage:
             body=body,
             tiles=_tiles(body, chosen),
             charts=_charts(body, chosen),
-            instructions=_by_instructions(instructions_body(await by_instructions(services.db, filters))),
+            instructions=_by_instructions(instructions_body(await by_instructions(services.db, filters)), chosen),
         )
 
     async def csv(self, request: Request, visitor: Visitor) -> Response:
@@ -102,11 +104,6 @@ class DashboardPage:
         body = await dashboard_body(services, filters)
         services.audit.note(insight_exported(visitor.principal, "dashboard"))
         return body
-
-
-def conversations_link(chosen: Mapping[str, str], **more: str) -> str:
-    """The list of the conversations that a number counts."""
-    return f"/console/conversations?{urlencode({**chosen, **more})}"
 
 
 def _now(body: Body) -> Sequence[Mapping[str, str]]:
@@ -153,44 +150,61 @@ def _budget(each: Body) -> Mapping[str, str]:
     """What is spent, and what it comes to: nothing is stopped by it."""
     limit, forecast = each["budget_micros"], each["forecast"]
     expected = None if forecast is None else forecast["expected_micros"] / limit
-    notes = [f"of {limit / 1e6:.2f} USD a {each['period']}"]
+    notes = [f"of {dollars(limit)} a {each['period']}"]
     if expected is not None:
         notes.append(f"{expected:.0%} at this pace")
     if each["unpriced_calls"]:
-        notes.append(f"{each['unpriced_calls']} calls without a known price")
+        notes.append(f"{counted(each['unpriced_calls'], 'call')} without a known price")
     is_bad = each["used"] >= 1 or (expected or 0) > 1
     name, spent = f"Budget {each['name']}", f"{'at least ' if each['unpriced_calls'] else ''}{each['used']:.0%}"
     return {"name": name, "value": spent, "more": ", ".join(notes), "href": "", "kind": "is-bad" if is_bad else ""}
 
 
 def _tiles(body: Body, chosen: Mapping[str, str]) -> Sequence[Mapping[str, str]]:
-    pending = f"{body['pending']} pending" if body["pending"] else ""
-    closed = f"of {body['closed']} closed"
-    unpriced = f"{body['unpriced_calls']} calls without a known price" if body["unpriced_calls"] else ""
-    answers = f"{body['csat']['n']} answers" if body["csat"]["n"] else ""
-    value = f"{body['value_micros'] / 1e6:.2f} {body['value_currency']}" if body["value_micros"] else None
-    dear = (
-        {}
-        if body["cost_per_conversation_micros"] is None
-        else {"min_cost": f"{body['cost_per_conversation_micros'] / 1e6:.6f}"}
-    )
+    """Each figure with what it is of, and a link to exactly those conversations."""
+    closed, resolved, escalated, errors = body["closed"], body["resolved"], body["escalated"], body["errors"]
+    unpriced = body["unpriced_calls"]
+    without = f", {counted(unpriced, 'call')} without a known price" if unpriced else ""
     slow = {} if body["p95_ms"] is None else {"min_seconds": f"{body['p95_ms'] / 1000:.3f}"}
+    value = dollars(body["value_micros"], body["value_currency"]) if body["value_micros"] else None
 
     def tile(name: str, value: str | None, more: str = "", **narrower: str) -> Mapping[str, str]:
         kind, href = "unknown" if value is None else "", conversations_link(chosen, **narrower)
         return {"name": name, "value": value or "not measured yet", "more": more, "href": href, "kind": kind}
 
     return [
-        tile("Conversations", str(body["conversations"]), pending),
-        tile("Resolved by the agent", _percent(body["resolved"]), closed, outcome="resolved"),
-        tile("Escalated", _percent(body["escalated"]), closed, outcome="escalated"),
-        tile("Turns that failed", _percent(body["errors"]), f"of {body['turns']} turns", outcome="failed"),
-        tile("Answered within, p50", _time(body["p50_ms"]), f"p95 {_time(body['p95_ms'])}", **slow),
-        tile("Cost per conversation", _money(body["cost_per_conversation_micros"], body), unpriced, **dear),
-        tile("Cost per resolved one", _money(body["cost_per_resolved_micros"], body), unpriced, **dear),
-        tile("Satisfaction", _csat(body["csat"]), answers),
-        tile("Value events", value),
+        tile("Conversations", f"{body['conversations']:,}", f"{body['pending']:,} pending" if body["pending"] else ""),
+        tile("Resolved by the agent", _percent(resolved), _of(resolved, "closed"), outcome="resolved"),
+        tile("Escalated", _percent(escalated), _of(escalated, "closed"), outcome="escalated", closed="1"),
+        tile("Turns that failed", _percent(errors), _of(errors, "turns"), happened="error"),
+        tile("Half of the turns within", _time(body["p50_ms"]), _slow(body["p95_ms"]), **slow),
+        tile(
+            "Cost per conversation",
+            _money(body["cost_per_conversation_micros"], body),
+            f"{closed:,} closed{without}",
+            outcome="closed",
+        ),
+        tile(
+            "Cost per resolved one",
+            _money(body["cost_per_resolved_micros"], body),
+            f"{resolved['count']:,} resolved{without}",
+            outcome="resolved",
+        ),
+        tile("Satisfaction", _csat(body["csat"]), _answers(body["csat"]["n"]), outcome="rated"),
+        tile("Value events", value, outcome="valued"),
     ]
+
+
+def _of(each: Body, what: str) -> str:
+    return f"{each['count']:,} of {each['n']:,} {what}"
+
+
+def _slow(p95_ms: float | None) -> str:
+    return "" if p95_ms is None else f"95 of 100 within {_time(p95_ms)}; see the slower ones"
+
+
+def _answers(count: int) -> str:
+    return counted(count, "answer") if count else ""
 
 
 def _percent(each: Body) -> str | None:
@@ -199,15 +213,14 @@ def _percent(each: Body) -> str | None:
     return f"{each['value'] * 100:.1f} %" if each["is_enough"] else f"{each['count']} of {each['n']}"
 
 
-def _time(value: float | None) -> str:
-    return "no data" if value is None else milliseconds(value)
+def _time(value: float | None) -> str | None:
+    return None if value is None else milliseconds(value)
 
 
 def _money(micros: int | None, body: Body) -> str | None:
     if micros is None or (not micros and body["unpriced_calls"]):
         return None
-    dollars = micros / 1e6
-    return f"{dollars:.4f} USD" if dollars < 0.1 else f"{dollars:.2f} USD"
+    return dollars(micros)
 
 
 def _csat(each: Body) -> str | None:
@@ -219,8 +232,10 @@ def _charts(body: Body, chosen: Mapping[str, str]) -> Mapping[str, Markup]:
     times = [each["at"][5:16].replace("T", " ") if by_hour else each["at"][:10] for each in points]
     unit = "hour" if by_hour else "day"
 
+    links = [conversations_link(chosen, **_span(each["at"], by_hour=by_hour)) for each in points]
+
     def line(label: str, show: Any, *series: Series) -> Markup:
-        return lines(label, times, series, show)
+        return lines(label, times, series, show, links)
 
     intents = [_intent(each, chosen) for each in body["intents"]]
     return {
@@ -242,15 +257,24 @@ def _charts(body: Body, chosen: Mapping[str, str]) -> Mapping[str, Markup]:
         ),
         "satisfaction": line("Satisfaction, 1 to 5", _one, Series("CSAT", [each["csat"]["value"] for each in points])),
         "intents": bars("Resolved by intent", intents, head=("Intent", "Resolved by the agent alone"), top=1.0),
-        "escalations": _reasons("Escalation reasons", body["escalation_reasons"], chosen, "escalated"),
-        "errors": _reasons("Errors by type", body["error_types"], chosen, "failed"),
-        "guardrails": _reasons("Guardrails that tripped", body["guardrails"], chosen, "tripped"),
+        "escalations": _reasons("Escalation reasons", body["escalation_reasons"], chosen, "escalation"),
+        "errors": _reasons("Errors by type", body["error_types"], chosen, "error"),
+        "guardrails": _reasons("Guardrails that tripped", body["guardrails"], chosen, "guardrail"),
     }
+
+
+def _span(at: str, *, by_hour: bool) -> Mapping[str, str]:
+    """The hour or the day that begins at a time, as parameters of the list."""
+    since = datetime.fromisoformat(at)
+    until = since + timedelta(hours=1 if by_hour else 24)
+    return {"since": f"{since:%Y-%m-%dT%H:%M}Z", "until": f"{until:%Y-%m-%dT%H:%M}Z"}
 
 
 def _intent(each: Body, chosen: Mapping[str, str]) -> Bar:
     name, resolved = each["intent"] or "no intent", each["resolved"]
-    text = f"{said(resolved, 'share', '')}, {resolved['n']} closed" if resolved["is_enough"] else _few(each)
+    text = _few(each)
+    if resolved["is_enough"]:
+        text = f"{said(resolved, 'share', '')}, {text}"
     enough = resolved["value"] if resolved["is_enough"] else None
     link = conversations_link(chosen, intent=each["intent"]) if each["intent"] else None
     return Bar(name, enough, text, resolved["low"], resolved["high"], link)
@@ -258,27 +282,27 @@ def _intent(each: Body, chosen: Mapping[str, str]) -> Bar:
 
 def _few(each: Body) -> str:
     resolved = each["resolved"]
-    if not resolved["n"]:
-        return f"{each['pending']} pending"
-    return f"{resolved['count']} of {resolved['n']} closed"
+    parts = [_of(resolved, "closed")] if resolved["n"] else []
+    return ", ".join([*parts, *([f"{each['pending']:,} pending"] if each["pending"] else [])])
 
 
 def _cost_of(each: Body) -> str:
     if each["cost_micros"] is None:
         return "not known"
-    others = f", {each['unpriced_turns']} turns not known" if each["unpriced_turns"] else ""
-    return f"{each['cost_micros'] / 1e6:.4f} USD{others}"
+    others = f", {counted(each['unpriced_turns'], 'turn')} not known" if each["unpriced_turns"] else ""
+    return f"{dollars(each['cost_micros'])}{others}"
 
 
-def _by_instructions(found: Body) -> Body:
+def _by_instructions(found: Body, chosen: Mapping[str, str]) -> Body:
     rows = [
         {
             "hash": each["hash"][:12],
             "agent": each["agent"],
             "release_id": each["release_id"],
-            "turns": each["turns"],
+            "href": conversations_link(chosen, release_id=each["release_id"]),
+            "turns": f"{each['turns']:,}",
             "failed": _percent(each["failed"]) or f"{each['failed']['count']} of {each['turns']}",
-            "latency": f"{_time(each['p50_ms'])} / {_time(each['p95_ms'])}",
+            "latency": f"{_time(each['p50_ms']) or 'no data'} / {_time(each['p95_ms']) or 'no data'}",
             "cost": _cost_of(each),
             "thumbs": f"{each['thumbs_up']['count']} up, {each['thumbs_down']} down",
         }
@@ -287,11 +311,12 @@ def _by_instructions(found: Body) -> Body:
     return {**found, "rows": rows}
 
 
-def _reasons(label: str, found: Sequence[Body], chosen: Mapping[str, str], outcome: str) -> Markup:
+def _reasons(label: str, found: Sequence[Body], chosen: Mapping[str, str], kind: str) -> Markup:
     rows = [
-        Bar(name, each["count"], str(each["count"]), link=conversations_link(chosen, outcome=outcome))
+        Bar(name.replace("_", " "), each["count"], f"{each['count']:,}", link=link)
         for each in found[:MOST_REASONS]
         for name in [each["reason"]]
+        for link in [conversations_link(chosen, happened=f"{kind}:{name}")]
     ]
     return bars(label, rows, head=("Reason", "Turns")) if rows else Markup("")
 

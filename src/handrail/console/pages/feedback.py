@@ -1,7 +1,8 @@
 """Forms of feedback: thumbs, words and a rating on the chat page, and the page on which staff see and give it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast, get_args
+from typing import Any, cast, get_args
 from urllib.parse import urlencode
 
 from fastapi import FastAPI
@@ -13,12 +14,19 @@ from handrail.console.door import Door, Fields, fields_of, foreign_form, last_of
 from handrail.console.rendering import Renderer
 from handrail.core.errors import HandrailError, NotFound, UsageError
 from handrail.flows.feedback import WRITERS, FeedbackWanted, give_feedback, newest_feedback
-from handrail.insight.feedback import FeedbackKind
+from handrail.insight.feedback import Feedback, FeedbackKind
 from handrail.protection.auth import Scope
 
 MOST_SHOWN = 50
 MOST_COMMENT = 2000
 KINDS = get_args(FeedbackKind)
+KIND_NAMES: Mapping[str, str] = {
+    "thumb": "Thumb: 1 up, -1 down",
+    "csat": "Satisfaction (CSAT): 1 to 5",
+    "nps": "Would recommend (NPS): 0 to 10",
+    "resolved": "Was it resolved: 1 yes, 0 no",
+    "text": "Words alone",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +83,9 @@ class FeedbackPage:
             visitor=visitor,
             status=status,
             error=error,
-            kinds=KINDS,
-            feedback=[each.body() for each in found],
+            kinds=KIND_NAMES,
+            most=MOST_SHOWN,
+            feedback=[line_of(each) for each in found],
             given={
                 name: last_of(fields, name) if fields else asked.get(name, "")
                 for name in ("conversation", "turn", "kind", "score", "comment")
@@ -85,6 +94,38 @@ class FeedbackPage:
 
     def _refused(self, status: int, title: str, reason: str) -> Response:
         return self.renderer.page("message.html", current="chat", status=status, title=title, reason=reason)
+
+
+def line_of(each: Feedback) -> Mapping[str, Any]:
+    """One word of somebody as a line: what it means, and where the turn stands that it is about."""
+    anchor = f"#{each.turn_id}" if each.turn_id else ""
+    return each.body() | {
+        "what": meaning(each.kind, each.score),
+        "is_bad": is_bad(each.kind, each.score),
+        "about": " · ".join(filter(None, (each.agent, each.intent, "" if each.turn_id else "the conversation"))),
+        "href": f"/console/conversations/{each.conversation_id}{anchor}",
+    }
+
+
+def meaning(kind: FeedbackKind, score: int | None) -> str:
+    """A score in words."""
+    match kind:
+        case "thumb":
+            return "Thumbs up" if score == 1 else "Thumbs down"
+        case "csat":
+            return f"Satisfaction {score} of 5"
+        case "nps":
+            return f"Would recommend: {score} of 10"
+        case "resolved":
+            return "Resolved" if score else "Not resolved"
+        case "text":
+            return "Comment"
+
+
+def is_bad(kind: FeedbackKind, score: int | None) -> bool:
+    """Whether somebody should look."""
+    worst = {"thumb": -1, "csat": 2, "nps": 6, "resolved": 0}.get(kind)
+    return score is not None and worst is not None and score <= worst
 
 
 def _wanted(fields: Fields, kind: FeedbackKind) -> FeedbackWanted:

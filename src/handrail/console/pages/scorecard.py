@@ -1,5 +1,6 @@
 """The scorecard page: does the agent do what it is there for, how sure is that, and compared with what."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ from handrail.console.access import STAFF, Visitor, services_of
 from handrail.console.charts import Bar, bars
 from handrail.console.door import Door, Fields
 from handrail.console.rendering import Renderer
+from handrail.console.words import conversations_link, counted
 from handrail.core.errors import HandrailError
 from handrail.core.principal import Principal, Role
 from handrail.flows.scorecard import DAY, ScorecardDesk, scorecards
@@ -20,6 +22,8 @@ from handrail.protection.auth import Scope
 from handrail.reports.filters import NARROWS
 
 RANGES = {"1": "1 day", "7": "7 days", "28": "28 days", "90": "90 days"}
+# The same times as parameters of the list of conversations.
+LISTED = {"1": "24h", "7": "7d", "28": "28d", "90": "90d"}
 _GROUPS = {"business": "Business", "technical": "Technical", "quality": "Quality"}
 
 
@@ -63,6 +67,7 @@ class ScorecardPage:
             kept = [baseline_body(each) for each in await desk.baselines(narrowed.get("agent"))]
         except HandrailError as failed:
             report, kept, error = None, [], error or f"{failed.message}."
+        listed = {"range": LISTED[days], **narrowed, **({} if report is None else {"agent": report["agent"]})}
         return self.renderer.page(
             "scorecard.html",
             current="scorecard",
@@ -70,12 +75,12 @@ class ScorecardPage:
             status=status,
             error=error,
             report=report,
-            groups=[] if report is None else [_group(name, title, report) for name, title in _GROUPS.items()],
+            groups=[] if report is None else [_group(*each, report, listed) for each in _GROUPS.items()],
             budgets=[] if report is None else _budgets(report),
             burns=[]
             if report is None
             else [(burn(each), each["is_too_fast"]) for each in report["objectives"]["burn"]],
-            errors=[] if report is None else _errors(report),
+            errors=[] if report is None else _errors(report, listed),
             targets=None if report is None else _targets(report),
             baselines=kept,
             days=days,
@@ -94,7 +99,31 @@ def _days(text: str) -> str:
     return text if text in RANGES else "7"
 
 
-def _group(name: str, title: str, report: dict[str, Any]) -> dict[str, Any]:
+# The conversations that a measure looks at, as an outcome of the list; verdicts of reviews are of no list yet.
+_BEHIND = {
+    "csat": "rated",
+    "nps": "recommended",
+    "thumbs_up_rate": "thumbed",
+    "cost_per_resolved": "resolved",
+}
+_REVIEWED = ("intent_accuracy", "hallucination_rate")
+
+
+def _behind(each: dict[str, Any], chosen: Mapping[str, str]) -> str | None:
+    if each["key"] in _REVIEWED or each["kind"] == "seconds":
+        return None
+    # What does not count users counts all turns, those of pending conversations too.
+    of_closed = {"outcome": _BEHIND.get(each["key"], "closed"), "closed": "1"} if each["users"] is not None else {}
+    return conversations_link(chosen, **of_closed)
+
+
+def _slower(each: dict[str, Any], chosen: Mapping[str, str]) -> str | None:
+    if each["kind"] != "seconds" or each["value"] is None:
+        return None
+    return conversations_link(chosen, min_seconds=f"{each['value']:.3f}")
+
+
+def _group(name: str, title: str, report: dict[str, Any], chosen: Mapping[str, str]) -> dict[str, Any]:
     currency = report["currency"]
     lines = [
         {
@@ -102,6 +131,9 @@ def _group(name: str, title: str, report: dict[str, Any]) -> dict[str, Any]:
             "definition": each["definition"],
             "value": said(each, each["kind"], currency),
             "sample": _sample(each),
+            "users": _users(each),
+            "href": _behind(each, chosen),
+            "slower": _slower(each, chosen),
             "previous": said(each["previous"], each["kind"], currency),
             "change": change(each, each["change"], currency),
             "baseline": "" if each["baseline"] is None else said(each["baseline"], each["kind"], currency),
@@ -116,17 +148,20 @@ def _group(name: str, title: str, report: dict[str, Any]) -> dict[str, Any]:
 
 
 def _sample(each: dict[str, Any]) -> str:
-    if each["value"] is None:
-        return ""
-    return f"{each['n']} {each['of']}" + ("" if each["users"] is None else f", {each['users']} users")
+    return "" if each["value"] is None else f"{each['n']:,} {each['of']}"
 
 
-def _errors(report: dict[str, Any]) -> list[dict[str, Any]]:
+def _users(each: dict[str, Any]) -> str:
+    return "" if each["value"] is None or each["users"] is None else f", {counted(each['users'], 'user')}"
+
+
+def _errors(report: dict[str, Any], chosen: Mapping[str, str]) -> list[dict[str, Any]]:
     return [
         {
-            "type": each["type"],
+            "type": each["type"].replace("_", " "),
+            "href": conversations_link(chosen, happened=f"error:{each['type']}"),
             "share": said(each, "share", "") if each["is_enough"] else "",
-            "sample": f"{each['count']} of {each['n']} turns",
+            "sample": f"{each['count']:,} of {each['n']:,} turns",
             "before": each["previous_count"],
         }
         for each in report["errors"]

@@ -281,7 +281,7 @@ def message(kind: Kind, group: Sequence[Alert], desk: Desk) -> tuple[str, str]:
             lines.append(f"  traces: {traces}")
     if len(group) > MOST_IN_A_MESSAGE:
         lines.append(f"and {len(group) - MOST_IN_A_MESSAGE} more")
-    lines.append(f"alert: {desk.places.console}/console/alerts#{first.id}")
+    lines.append(f"alert: {desk.places.console}/console/alerts/{first.id}")
     lines.append(f"runbook: {runbook_link(first, desk)}")
     return f"{_HEAD[kind]}{mark}{what}"[:MOST_TITLE], "\n".join(lines)
 
@@ -304,18 +304,41 @@ def runbook_link(alert: Alert, desk: Desk) -> str:
 
 
 def trace_link(alert: Alert, desk: Desk) -> str | None:
-    """The conversations behind an alert of one agent, by the filters of the console's own list."""
-    agent = alert.labels.get("agent")
+    """The conversations behind an alert, by the filters of the console's own list: what, and from when until when."""
+    kind = _behind(alert, desk)
+    if kind is None:
+        return None
+    times = {"since": _minute(alert.started_at - LOOKS_BACK.get(alert.rule, HOUR))}
+    if alert.resolved_at is not None:
+        times["until"] = _minute(alert.resolved_at + MINUTE)
+    return f"{desk.places.console}/console/conversations?{urlencode(kind | times)}"
+
+
+def _behind(alert: Alert, desk: Desk) -> dict[str, str] | None:
+    agent, measure = alert.labels.get("agent"), alert.labels.get("measure")
+    if alert.rule == "dependency_down" and alert.labels.get("kind") == "tool":
+        return {"agent": alert.labels.get("name", "").partition("/")[0], "outcome": "tool_failed"}
+    if alert.rule == "unusual_user" and measure in _OUTCOMES:
+        return {"outcome": _OUTCOMES[measure]}
     if agent is None:
         return None
-    filters = {"agent": agent, "range": "24h"}
     if alert.rule in ("error_rate", "availability_slo"):
-        filters["outcome"] = "failed"
-    elif alert.rule == "latency_slo":
-        filters["min_seconds"] = f"{desk.file.rules.latency_slo.target_seconds:g}"
-    elif alert.labels.get("measure") == "thumbs_down":
-        filters["outcome"] = "thumbs_down"
-    return f"{desk.places.console}/console/conversations?{urlencode(filters)}"
+        return {"agent": agent, "happened": "error"}
+    if alert.rule == "latency_slo":
+        return {"agent": agent, "min_seconds": f"{desk.file.rules.latency_slo.target_seconds:g}"}
+    return {"agent": agent} | ({"outcome": _OUTCOMES[measure]} if measure in _OUTCOMES else {})
+
+
+# What a measure counts, as an outcome of the list of conversations.
+_OUTCOMES = {"thumbs_down": "thumbs_down", "tripped": "tripped"}
+# How far the rules look back: burn rates over hours, quality over a day, the others over minutes.
+MINUTE = 60 * 1_000_000
+HOUR = 60 * MINUTE
+LOOKS_BACK: Mapping[str, int] = {"availability_slo": 6 * HOUR, "latency_slo": 6 * HOUR, "quality_drop": 24 * HOUR}
+
+
+def _minute(at: int) -> str:
+    return f"{iso(at)[:16]}Z"
 
 
 def _of(alert: Alert) -> str:

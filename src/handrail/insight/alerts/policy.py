@@ -209,7 +209,8 @@ def _unusual(rules: Rules, principals: Sequence[PrincipalActivity], measure: Mea
 def _approval_sla(rules: Rules, signals: Signals) -> Iterator[Finding]:
     limit = seconds(rules.approval_sla.waiting)
     for each in signals.approvals:
-        said = f"{each.waiting} approvals wait, the oldest for {each.oldest_seconds / 60:.0f} minutes"
+        waiting = "1 approval waits" if each.waiting == 1 else f"{each.waiting} approvals wait"
+        said = f"{waiting}, the oldest for {each.oldest_seconds / 60:.0f} minutes"
         state: State = "bad" if each.oldest_seconds > limit else "fine"
         numbers = {"waiting": each.waiting, "oldest_seconds": each.oldest_seconds}
         yield Finding("approval_sla", each.tenant_id, {"agent": each.agent}, state, said, numbers)

@@ -1,0 +1,152 @@
+"""Every number leads to the conversations behind it, and their list counts the same: each link of the dashboard and
+the scorecard is walked."""
+
+import re
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from html import unescape
+
+import pytest
+
+from handrail.core.clock import FrozenClock, as_datetime
+from tests.console.console import Console
+from tests.console.test_dashboard import count
+from tests.written import ANSWERED, DENIED, FAILED, HANDED_OFF, REFUND, Told, Written
+
+LINK = r'href="(/console/conversations\?[^"]*)"'
+TRIPPED = Told(tripped=("injection",))
+SLOW = Told(intent="refund", seconds=9, latency_class="complex")
+TALES = ((ANSWERED,), (REFUND, TRIPPED), (FAILED, ANSWERED, FAILED), (HANDED_OFF,), (DENIED,), (SLOW,))
+
+
+@pytest.fixture
+async def lived(console: Console) -> Console:
+    """Four days of conversations: closed ones of each kind, and some whose window is open still."""
+    start = as_datetime(console.services.clock.micros()) - timedelta(days=4)
+    clock = FrozenClock(start)
+    written = Written(console.services.db, clock, agent="echo")
+    for number in range(30):
+        made = await written.conversation(f"user-{number % 17}", *TALES[number % len(TALES)])
+        if number % 3 == 0:
+            await written.says(made, "csat", 1 + number % 5)
+            await written.says(made, "thumb", 1 if number % 2 else -1)
+        if number % 7 == 0:
+            await written.says(made, "nps", number % 11)
+            await written.is_worth(made, 12_340_000)
+        clock.advance(3.1 * 3600)
+    await count(console)
+    return console
+
+
+def number(text: str) -> int:
+    found = re.search(r"\d[\d,]*", text)
+    return int(found[0].replace(",", "")) if found else 0
+
+
+async def list_of(console: Console, link: str) -> str:
+    """What the list says that it comes to."""
+    answer = await console.get(unescape(link))
+    assert answer.status_code == 200, link
+    found = re.search(r'id="total">([^<]*)<', answer.text)
+    return found[1] if found else "0 conversations with 0 turns"
+
+
+def says(total: str, what: str) -> int:
+    found = re.search(rf"(\d[\d,]*) {what}", total)
+    return int(found[1].replace(",", "")) if found else 0
+
+
+Expected = tuple[str, str, int]  # a link, what the list has to say of it, and how much
+
+
+def tiles(page: str) -> Iterator[Expected]:
+    tile = (
+        rf'class="tile" {LINK}>\s*<span class="name">([^<]*)</span><span class="value[^"]*">([^<]*)</span>'
+        r'(?:<span class="more">([^<]*)</span>)?'
+    )
+    read: dict[str, Callable[[str, str], tuple[str, int]]] = {
+        "Conversations": lambda value, _: ("conversation", number(value)),
+        "Turns that failed": lambda _, more: ("time", number(more)),
+        "Value events": lambda value, _: ("", number(value)),
+    }
+    for link, name, value, more in re.findall(tile, page):
+        if name.startswith("Half of"):
+            continue
+        what, many = read.get(name, lambda _, more: ("conversation", number(more)))(value, more)
+        yield link, what, many
+
+
+def rows(page: str, heading: str) -> Iterator[tuple[str, str]]:
+    """Links and what stands beside them in the bars under a heading."""
+    part = page.partition(f">{heading}</h2>")[2].partition("</section>")[0]
+    yield from re.findall(rf'<th scope="row"><a {LINK}>[^<]*</a></th>.*?<td class="said-as">([^<]*)</td>', part)
+
+
+def bars(page: str) -> Iterator[Expected]:
+    for link, text in rows(page, "Resolved by intent"):
+        closed = re.search(r"of (\d+) closed", text)
+        pending = re.search(r"(\d+) pending", text)
+        yield link, "conversation", sum(int(each[1]) for each in (closed, pending) if each)
+    for heading in ("Escalation reasons", "Errors by type", "Guardrails that tripped"):
+        for link, text in rows(page, heading):
+            yield link, "time", number(text)
+
+
+def days(page: str) -> Iterator[Expected]:
+    part = page.partition('aria-label="Conversations by the day, as a table"')[2].partition("</table>")[0]
+    for link, many in re.findall(rf'<th scope="row"><a {LINK}>[^<]*</a></th><td>(\d+)</td>', part):
+        yield link, "conversation", int(many)
+
+
+async def assert_agree(console: Console, expected: list[Expected]) -> None:
+    for link, what, many in expected:
+        total = await list_of(console, link)
+        assert says(total, what) == many, (link, total)
+
+
+async def test_every_number_of_the_dashboard_counts_what_its_list_counts(lived: Console) -> None:
+    for narrowed, least in (("", 20), ("&intent=refund", 10), ("&channel=api", 20)):
+        page = (await lived.get(f"/console/dashboard?range=7d{narrowed}")).text
+        found = [*tiles(page), *bars(page), *days(page)]
+        assert len(found) > least
+        await assert_agree(lived, [each for each in found if each[1]])
+        # Those slower than 95 of 100 are no number of the page; all other links were walked.
+        slower = {link for link in re.findall(LINK, page) if "min_seconds" in link}
+        assert len(slower) == 1
+        assert set(re.findall(LINK, page)) == {link for link, _, _ in found} | slower
+        assert says(await list_of(lived, slower.pop()), "conversation") > 0
+        (worth,) = [link for link, what, _ in found if not what]
+        value = re.search(r'Value events</span><span class="value[^"]*">([^<]*)<', page)
+        assert value is not None
+        assert value[1] == "not measured yet" or f"{value[1]} of value" in await list_of(lived, worth)
+
+
+async def test_every_sample_of_the_scorecard_is_what_its_list_counts(lived: Console) -> None:
+    page = (await lived.get("/console/scorecard?days=7")).text
+    samples = re.findall(rf"<a {LINK}>(\d[\d,]*) ([^<]*)</a>", page)
+    assert {what for _, _, what in samples} >= {"conversations", "turns", "answers", "thumbs", "tool calls"}
+    read = {"turns": "turn", "tool calls": "tool call", "thumbs": "thumb"}
+    errors = page.partition(">Errors by type</h2>")[2].partition("</table>")[0]
+    types = re.findall(rf'<th scope="row"><a {LINK}>[^<]*</a></th><td[^>]*>.*?([\d,]+) of [\d,]+ turns', errors)
+    assert types
+    walked = [(link, read.get(what, "conversation"), number(many)) for link, many, what in samples]
+    await assert_agree(lived, [*walked, *((link, "time", number(many)) for link, many in types)])
+    slower = {link for link in re.findall(LINK, page) if "min_seconds" in link}
+    assert set(re.findall(LINK, page)) == {link for link, *_ in (*samples, *types)} | slower
+
+
+async def test_a_list_says_what_a_link_asks_for_and_how_to_leave_it_out(lived: Console) -> None:
+    page = (await lived.get("/console/conversations?range=7d&happened=error&closed=1&since=2020-01-01T00:00Z")).text
+    assert "any error" in page
+    assert "only those whose window is over" in page
+    assert "from 2020-01-01 00:00 UTC" in page
+    assert 'type="hidden" name="happened" value="error"' in page
+    for odd in ("error:%25", "error:_", "error:%22%2C%22", "error:!", "error:%5C"):
+        assert "No conversation fits" in (await lived.get(f"/console/conversations?happened={odd}")).text, odd
+
+
+@pytest.mark.parametrize("wrong", ["happened=nonsense", "since=yesterday", "until=%3Cb%3E", "happened=%25"])
+async def test_a_list_says_which_wish_it_does_not_know(console: Console, wrong: str) -> None:
+    answer = await console.get(f"/console/conversations?{wrong}")
+    assert answer.status_code == 422
+    assert "<b>" not in answer.text
