@@ -87,6 +87,19 @@ def from_scratch(told: Mapping[str, Transcript], now: int) -> tuple[list[Convers
     return facts, total
 
 
+async def stored_sums(database: Database) -> Sums:
+    """What the tables say."""
+    found: dict[str, dict[tuple[Any, ...], dict[str, int]]] = {}
+    for name in ROLLUPS:
+        key = [column.name for column in metadata.tables[name].primary_key]
+        rows = await database.scan(_ALL[name], {})
+        found[name] = {
+            tuple(row[each] for each in key): {each: many for each, many in dict(row).items() if each not in key}
+            for row in rows
+        }
+    return found
+
+
 def without_nothing(sums: Sums) -> Sums:
     return {
         name: {
@@ -235,19 +248,8 @@ class _Machine(RuleBasedStateMachine):
             assert found.subject == (None if fact.conversation_id in self.erased else fact.subject)
             if fact.conversation_id not in self.erased:
                 assert found == fact
-        assert without_nothing(await self._stored()) == without_nothing(expected)
+        assert without_nothing(await stored_sums(self.database)) == without_nothing(expected)
         assert await self.database.fetch_all(_ALL["fact_change"], {}) == []
-
-    async def _stored(self) -> Sums:
-        found: dict[str, dict[tuple[Any, ...], dict[str, int]]] = {}
-        for name in ROLLUPS:
-            key = [column.name for column in metadata.tables[name].primary_key]
-            rows = await self.database.fetch_all(_ALL[name], {})
-            found[name] = {
-                tuple(row[each] for each in key): {each: many for each, many in dict(row).items() if each not in key}
-                for row in rows
-            }
-        return found
 
     async def _end(self) -> None:
         await closed(self.world)

@@ -20,6 +20,7 @@ from handrail.protection.auth import operator_token
 from tests.integration.crash.clients import Crowd, plan
 from tests.integration.crash.fleet import Server
 from tests.integration.crash.planner import Planner
+from tests.integration.crash.sums import miscounted
 from tests.integration.crash.verdict import Verdict, effects_in, judge, rows_of
 
 KILLS = int(os.environ.get("HANDRAIL_KILLS", "100"))
@@ -46,6 +47,7 @@ class Scene:
     servers: Sequence[Server]
     crowd: Crowd
     url: str
+    folder: Path
     effects: Path
     rng: random.Random
     struck: list[int] = field(default_factory=list[int])
@@ -57,7 +59,9 @@ class Scene:
         for server in self.servers:
             if server.address:
                 await server.send(signal.SIGTERM)
-        return judge(await rows_of(self.url), effects_in(self.effects), self.crowd.heard)
+        verdict = judge(await rows_of(self.url), effects_in(self.effects), self.crowd.heard)
+        verdict.broken += await miscounted(self.folder, self.url)
+        return verdict
 
     async def strike(self, number: signal.Signals) -> Server:
         """Hit one server at a moment that nobody can foresee, while enough turns are in flight."""
@@ -84,7 +88,7 @@ async def scene(tmp_path: Path, url: str, names: Sequence[str], settings: dict[s
     try:
         for server in servers:
             await server.start()
-        yield Scene(servers, crowd, url, effects, rng)
+        yield Scene(servers, crowd, url, tmp_path / "data", effects, rng)
     finally:
         await crowd.close()
         for server in servers:
