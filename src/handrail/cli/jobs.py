@@ -1,12 +1,15 @@
 """`handrail jobs`: what runs in the background, how it went, and run it now."""
 
-import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar
 
 import typer
+
+if TYPE_CHECKING:
+    from handrail.cli.local_server import LocalServer
+    from handrail.settings import Settings
 
 T = TypeVar("T")
 app = typer.Typer(no_args_is_help=True)
@@ -49,45 +52,25 @@ def run(name: Name, data_dir: DataDir = None, database_url: DatabaseUrl = None, 
 
 
 def _ask(question: Callable[[Desk], Awaitable[T]], data_dir: Path | None, database_url: str | None) -> T:
-    async def answer() -> T:
-        async with _desk(data_dir, database_url) as desk:
-            return await question(desk)
+    from handrail.cli.desk import ask, desk_at
 
-    return asyncio.run(answer())
+    return ask(lambda settings: desk_at(settings, _ServerDesk, _own), question, data_dir, database_url)
 
 
 @asynccontextmanager
-async def _desk(data_dir: Path | None, database_url: str | None) -> AsyncGenerator[Desk]:
-    """The server that holds the data folder, else the database itself."""
-    from handrail.bootstrap import audit_trail
-    from handrail.cli.local_server import held_by
-    from handrail.core.clock import SystemClock
-    from handrail.db.open import open_database
+async def _own(settings: "Settings") -> AsyncGenerator[Desk]:
+    from handrail.cli.desk import own_database
     from handrail.flows.job_desk import JobDesk
     from handrail.protection.auth import LOCAL_OPERATOR
-    from handrail.settings import read_settings
 
-    settings = read_settings(data_dir=data_dir, database_url=database_url)
-    async with held_by(settings) as server:
-        if server is not None:
-            yield _ServerDesk(server)
-            return
-        clock = SystemClock()
-        db = await open_database(settings.url, clock)
-        try:
-            yield JobDesk(db, clock, LOCAL_OPERATOR, audit_trail(settings, db, clock))
-        finally:
-            await db.close()
-
-
-class _Server(Protocol):
-    async def ask(self, method: str, path: str, body: Body | None = None) -> Body: ...
+    async with own_database(settings) as (db, clock, audit):
+        yield JobDesk(db, clock, LOCAL_OPERATOR, audit)
 
 
 class _ServerDesk:
     """Asks the running server."""
 
-    def __init__(self, server: _Server) -> None:
+    def __init__(self, server: "LocalServer") -> None:
         self._server = server
 
     async def list(self) -> list[Body]:

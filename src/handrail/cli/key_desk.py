@@ -1,18 +1,18 @@
 """Where the key commands get their answers: the database of this folder, or the server that holds it."""
 
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Protocol
 from urllib.parse import quote, urlencode
 
-from handrail.bootstrap import audit_trail
-from handrail.cli.local_server import LocalServer, held_by
-from handrail.core.clock import SystemClock
+from handrail.cli.desk import desk_at, own_database
+from handrail.cli.local_server import LocalServer
+from handrail.core.clock import Clock
 from handrail.core.principal import Role
 from handrail.db import Batch, Database
-from handrail.db.open import open_database
 from handrail.flows.keys import key_made, key_revoked, key_rotated
 from handrail.flows.sign_in import LinkWanted, NobodySignsIn, add_link
+from handrail.protection.audit import AuditTrail
 from handrail.protection.auth import LOCAL_OPERATOR, ApiKey, KeyStore, SignInLinks
 from handrail.settings import Settings
 
@@ -41,38 +41,24 @@ class KeyDesk(Protocol):
         ...
 
 
-@asynccontextmanager
-async def open_desk(settings: Settings) -> AsyncGenerator[KeyDesk]:
-    """The database itself, unless a running server holds its folder: then that server is asked.
-
-    Raises:
-        AlreadyServed: a process holds the folder and does not say where it listens.
-    """
-    async with held_by(settings) as server:
-        if server is not None:
-            yield ServerDesk(server)
-            return
-        async with _local(settings) as desk:
-            yield desk
+def open_desk(settings: Settings) -> AbstractAsyncContextManager[KeyDesk]:
+    """The database itself, unless a running server holds its folder: then that server is asked."""
+    return desk_at(settings, ServerDesk, _own)
 
 
 @asynccontextmanager
-async def _local(settings: Settings) -> AsyncGenerator[KeyDesk]:
-    clock = SystemClock()
-    db = await open_database(settings.url, clock)
-    try:
-        yield LocalDesk(settings, db, clock)
-    finally:
-        await db.close()
+async def _own(settings: Settings) -> AsyncGenerator[KeyDesk]:
+    async with own_database(settings) as (db, clock, audit):
+        yield LocalDesk(settings, db, clock, audit)
 
 
 class LocalDesk:
     """Works on the database itself."""
 
-    def __init__(self, settings: Settings, db: Database, clock: SystemClock) -> None:
+    def __init__(self, settings: Settings, db: Database, clock: Clock, audit: AuditTrail) -> None:
         self._db = db
         self._keys = KeyStore(db)
-        self._audit = audit_trail(settings, db, clock)
+        self._audit = audit
         self._clock = clock
         self._takes_tokens = bool(settings.auth.keys or settings.auth.secret)
         host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104 - read, not bound

@@ -1,8 +1,6 @@
 """`handrail keys`: make, list and revoke API keys, and links to sign in."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -136,20 +134,11 @@ def link(
     typer.echo(said, err=True)
 
 
-def _store(data_dir: Path | None, database_url: str | None) -> "AbstractAsyncContextManager[KeyDesk]":
-    """The one place that decides how the commands reach the keys."""
-    from handrail.cli.key_desk import open_desk
-    from handrail.settings import read_settings
-
-    return open_desk(read_settings(data_dir=data_dir, database_url=database_url))
-
-
 def _ask(question: "Callable[[KeyDesk], Awaitable[T]]", data_dir: Path | None, database_url: str | None) -> T:
-    async def answer() -> T:
-        async with _store(data_dir, database_url) as desk:
-            return await question(desk)
+    from handrail.cli.desk import ask
+    from handrail.cli.key_desk import open_desk
 
-    return asyncio.run(answer())
+    return ask(open_desk, question, data_dir, database_url)
 
 
 def _seconds(text: str) -> int:

@@ -1,14 +1,16 @@
 """Where the release commands get their answers from: the database of this folder, or the server that holds it."""
 
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote, urlencode
 
 import typer
 
-from handrail.cli.local_server import LocalServer, held_by
+from handrail.bootstrap import services_from
+from handrail.cli.desk import desk_at
+from handrail.cli.local_server import LocalServer
 from handrail.flows.release_desk import ReleaseDesk
 from handrail.protection.auth import LOCAL_OPERATOR
 from handrail.serving.routing import TrainingReport
@@ -28,21 +30,15 @@ class Desk(Protocol):
     async def use(self, release_id: str) -> Body: ...
 
 
+def open_desk(settings: Settings) -> AbstractAsyncContextManager[Desk]:
+    """The database itself, unless a running server holds its folder: then that server is asked."""
+    return desk_at(settings, ServerDesk, _own)
+
+
 @asynccontextmanager
-async def open_desk(settings: Settings) -> AsyncGenerator[Desk]:
-    """The database itself, unless a running server holds its folder: then that server is asked.
-
-    Raises:
-        AlreadyServed: a process holds the folder and does not say where it listens.
-    """
-    from handrail.bootstrap import services_from
-
-    async with held_by(settings) as server:
-        if server is not None:
-            yield ServerDesk(server)
-            return
-        async with services_from(settings) as services:
-            yield ReleaseDesk(services.releases, LOCAL_OPERATOR, _say)
+async def _own(settings: Settings) -> AsyncGenerator[Desk]:
+    async with services_from(settings) as services:
+        yield ReleaseDesk(services.releases, LOCAL_OPERATOR, _say)
 
 
 class ServerDesk:

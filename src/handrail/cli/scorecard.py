@@ -147,18 +147,10 @@ def _measures(path: Path) -> Body:
 
 
 def _ask(question: "Callable[[Desk], Awaitable[T]]", data_dir: Path | None, database_url: str | None) -> T:
-    import asyncio
-
+    from handrail.cli.desk import ask
     from handrail.cli.scorecard_desk import open_desk
-    from handrail.settings import read_settings
 
-    settings = read_settings(data_dir=data_dir, database_url=database_url)
-
-    async def answer() -> T:
-        async with open_desk(settings) as desk:
-            return await question(desk)
-
-    return asyncio.run(answer())
+    return ask(open_desk, question, data_dir, database_url)
 
 
 def _print(body: Any, as_json: bool, lines: list[str]) -> None:

@@ -1,11 +1,13 @@
 """Where the scorecard commands get their answers from: the database of this folder, or the server that holds it."""
 
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Protocol
 from urllib.parse import urlencode
 
-from handrail.cli.local_server import LocalServer, held_by
+from handrail.bootstrap import services_from
+from handrail.cli.desk import desk_at
+from handrail.cli.local_server import LocalServer
 from handrail.core.times import micros_of
 from handrail.flows.scorecard import ScorecardDesk, scorecards
 from handrail.flows.scorecard_body import baseline_body, scorecard_body
@@ -23,21 +25,15 @@ class Desk(Protocol):
     async def baselines(self, agent: str | None) -> list[Body]: ...
 
 
+def open_desk(settings: Settings) -> AbstractAsyncContextManager[Desk]:
+    """The database itself, unless a running server holds its folder: then that server is asked."""
+    return desk_at(settings, _ServerDesk, _own)
+
+
 @asynccontextmanager
-async def open_desk(settings: Settings) -> AsyncGenerator[Desk]:
-    """The database itself, unless a running server holds its folder: then that server is asked.
-
-    Raises:
-        AlreadyServed: a process holds the folder and does not say where it listens.
-    """
-    from handrail.bootstrap import services_from
-
-    async with held_by(settings) as server:
-        if server is not None:
-            yield _ServerDesk(server)
-            return
-        async with services_from(settings) as services:
-            yield _OwnDesk(scorecards(services, LOCAL_OPERATOR))
+async def _own(settings: Settings) -> AsyncGenerator[Desk]:
+    async with services_from(settings) as services:
+        yield _OwnDesk(scorecards(services, LOCAL_OPERATOR))
 
 
 class _OwnDesk:

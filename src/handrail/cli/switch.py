@@ -1,15 +1,14 @@
 """`handrail switch`: turn a tool, model, agent, tenant or release off, and on again."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 
 if TYPE_CHECKING:
-    from handrail.flows.switches import SwitchWanted
-    from handrail.settings import Settings
+    from collections.abc import Awaitable, Callable
+
+    from handrail.cli.switch_desk import SwitchDesk
 
 T = TypeVar("T")
 Body = dict[str, Any]
@@ -83,44 +82,11 @@ def list_(
     _print({"data": found}, as_json, "\n".join(map(_line, found)) or "nothing is switched off")
 
 
-class SwitchDesk(Protocol):
-    """What the commands ask for; answers are API bodies."""
+def _ask(question: "Callable[[SwitchDesk], Awaitable[T]]", data_dir: Path | None, database_url: str | None) -> T:
+    from handrail.cli.desk import ask
+    from handrail.cli.switch_desk import open_desk
 
-    async def switch_off(self, wanted: "SwitchWanted") -> Body: ...
-    async def switch_on(self, switch_id: str, reason: str | None) -> Body: ...
-    async def list(self, status: str) -> list[Body]: ...
-
-
-@asynccontextmanager
-async def open_desk(settings: "Settings") -> AsyncGenerator[SwitchDesk]:
-    """The database itself, unless a running server holds its folder: then that server is asked.
-
-    On PostgreSQL the servers read the database within half a second.
-    """
-    from handrail.bootstrap import services_from
-    from handrail.cli.local_server import held_by
-    from handrail.cli.switch_desk import LocalDesk, ServerDesk
-
-    async with held_by(settings) as server:
-        if server is not None:
-            yield ServerDesk(server)
-        else:
-            async with services_from(settings) as services:
-                yield LocalDesk(services)
-
-
-def _ask(question: Callable[[SwitchDesk], Awaitable[T]], data_dir: Path | None, database_url: str | None) -> T:
-    import asyncio
-
-    from handrail.settings import read_settings
-
-    settings = read_settings(data_dir=data_dir, database_url=database_url)
-
-    async def answer() -> T:
-        async with open_desk(settings) as desk:
-            return await question(desk)
-
-    return asyncio.run(answer())
+    return ask(open_desk, question, data_dir, database_url)
 
 
 def _where(body: Body) -> str:

@@ -1,14 +1,41 @@
 """Where the switch commands get their answers: the database, or the server that holds it."""
 
-from typing import Any
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Protocol
 from urllib.parse import quote, urlencode
 
+from handrail.bootstrap import services_from
+from handrail.cli.desk import desk_at
 from handrail.cli.local_server import LocalServer
 from handrail.flows.services import Services
 from handrail.flows.switches import SwitchWanted, doubt, switch_off, switch_on
 from handrail.protection.auth import LOCAL_OPERATOR
+from handrail.settings import Settings
 
 Body = dict[str, Any]
+
+
+class SwitchDesk(Protocol):
+    """What the commands ask for; answers are API bodies."""
+
+    async def switch_off(self, wanted: SwitchWanted) -> Body: ...
+    async def switch_on(self, switch_id: str, reason: str | None) -> Body: ...
+    async def list(self, status: str) -> list[Body]: ...
+
+
+def open_desk(settings: Settings) -> AbstractAsyncContextManager[SwitchDesk]:
+    """The database itself, unless a running server holds its folder: then that server is asked.
+
+    On PostgreSQL the servers read the database within half a second.
+    """
+    return desk_at(settings, ServerDesk, _own)
+
+
+@asynccontextmanager
+async def _own(settings: Settings) -> AsyncGenerator[SwitchDesk]:
+    async with services_from(settings) as services:
+        yield LocalDesk(services)
 
 
 class LocalDesk:
