@@ -1,10 +1,11 @@
 """A real server whose disk takes nothing more, and then has room again: what was said to be done is done."""
 
 import resource
+import sqlite3
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,19 @@ def full(process: Process) -> Iterator[None]:
         resource.prlimit(process.pid, resource.RLIMIT_FSIZE, before)
 
 
+def wait_until_counted(path: Path, *, turns: int) -> None:
+    """What ended before and after is counted and traced once, though the disk took none of it meanwhile."""
+    sought = (
+        "SELECT (SELECT count(*) FROM fact_change), (SELECT sum(turns) FROM turn_rollup WHERE grain = 'day'), "
+        "(SELECT count(DISTINCT turn_id) FROM trace), (SELECT count(*) FROM trace)"
+    )
+    until = time.monotonic() + 20
+    with closing(sqlite3.connect(path)) as connection:
+        while (seen := connection.execute(sought).fetchone()) != (0, turns, turns, turns):
+            assert time.monotonic() < until, seen
+            time.sleep(0.1)
+
+
 def test_a_full_disk_is_said_loses_nothing_and_is_forgiven_without_a_restart(tmp_path: Path, provider: Provider):
     project = agent_project(tmp_path / "talker", provider)
     with serving("serve", "--project", str(project), home=tmp_path) as server:
@@ -53,6 +67,7 @@ def test_a_full_disk_is_said_loses_nothing_and_is_forgiven_without_a_restart(tmp
             time.sleep(3)
         assert server.say(conversation, "after")["status"] == "completed"
         assert [text for role, text in server.transcript(conversation) if role == "user"] == ["before", "after"]
+        wait_until_counted(tmp_path / "data" / "handrail.db", turns=2)
         assert server.client.post(runs, headers={"authorization": operator}).status_code == 202
         verified = run("audit", "verify", home=tmp_path)
         assert verified.returncode == 0, verified.stdout + verified.stderr

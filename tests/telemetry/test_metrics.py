@@ -8,7 +8,7 @@ from handrail.core.models import ModelUnavailable
 from handrail.core.usage import Usage
 from handrail.serving.resilience import BreakerChange, Retry
 from handrail.serving.resilience.breaker import Became
-from handrail.telemetry.labelled import MOST_VALUES
+from handrail.telemetry.labelled import MOST_SERIES, MOST_VALUES
 from handrail.telemetry.metrics import LATENCY_BUCKETS, OVERHEAD_BUCKETS, Metrics
 
 
@@ -54,6 +54,14 @@ class TestTurn:
         assert len(requests) == MOST_VALUES + 1
         assert requests["agent_requests_total{agent=shop,intent=other}"] == MOST_VALUES * 2
         assert len(metrics._requests._children) == MOST_VALUES + 1
+
+    def test_keeps_the_number_of_all_series_of_a_metric_bounded(self, metrics: Metrics) -> None:
+        for agent in range(MOST_VALUES):
+            for intent in range(MOST_VALUES):
+                metrics.turn(f"agent-{agent}", f"intent-{intent}", "simple", 0.1, 0.001)
+        requests = [name for name in _samples(metrics) if name.startswith("agent_requests_total")]
+        assert len(requests) == MOST_SERIES + 1
+        assert _samples(metrics)["agent_requests_total{agent=other,intent=other}"] == MOST_VALUES**2 - MOST_SERIES
 
 
 class TestModelCall:

@@ -6,6 +6,8 @@ from typing import Any, Literal
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 MOST_VALUES = 64
+# Of all labels together: what a page of metrics and whoever keeps it can bear of one metric.
+MOST_SERIES = 1_024
 OTHER = "other"
 
 
@@ -18,7 +20,8 @@ class _Labelled:
     """Children of one metric by their label values.
 
     Kept here because the library's own `labels()` validates at every call, at several microseconds. Every label is
-    bounded: after `MOST_VALUES` different values a new one counts as `other`.
+    bounded: after `MOST_VALUES` different values a new one counts as `other`, and after `MOST_SERIES` of all together
+    every new one is `other` in all of them.
     """
 
     def __init__(self, metric: Any) -> None:
@@ -31,6 +34,8 @@ class _Labelled:
 
     def _bounded(self, values: tuple[str, ...]) -> Any:
         kept = tuple(self._admit(place, value) for place, value in enumerate(values))
+        if kept not in self._children and len(self._children) >= MOST_SERIES:
+            kept = (OTHER,) * len(values)
         child = self._children.get(kept)
         if child is None:
             child = self._metric.labels(*kept)
