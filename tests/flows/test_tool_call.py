@@ -180,7 +180,7 @@ class TestRefusal:
         result = await world.say(await world.open(), "go")
         assert result_of(world)["error"]["code"] == "no_such_tool"
         assert "get_order" in result_of(world)["error"]["message"]
-        assert await world.calls(result["id"]) == [("delete_everything", "failed")]
+        assert await world.calls(result["id"]) == [("unknown", "failed")]
         assert 'tool="unknown"' in world.services.metrics.render().decode()
 
     @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from handrail.protection.encryption import Encryption, LocalMasterKeys
 from handrail.protection.privacy import redact_event
 from handrail.protection.rate_limits import SharedRateLimiter
 from handrail.serving.conversations import SharedStreams, Streams
+from handrail.serving.models import calls
 from handrail.shared_state import Valkey, ValkeyBus
 from handrail.telemetry.logging import configure
 from handrail.telemetry.noise import Sampled
@@ -33,7 +34,7 @@ from tests.http.api import Api, api_over
 # By where it is planted. As an address, which is looked for in logs, and as a word, which is not.
 FIELDS = (
     "message", "title", "earlier", "header", "useragent", "path", "query", "idempotency", "result", "failure",
-    "answer", "body",
+    "answer", "body", "tool",
 )  # fmt: skip
 # Kept as it was sent for a day, as the reference says: it is what a repeated request is found by.
 READABLE_IN_FILES = ("idempotency",)
@@ -113,6 +114,9 @@ async def _say_everything(api: Api, world: World, desk: Desk) -> str:
     earlier = [{"role": "user", "content": planted("earlier")}, {"role": "assistant", "content": "yes"}]
     body = {"model": "shop", "messages": [*earlier, {"role": "user", "content": planted("message")}]}
     await api.post("/v1/chat/completions", body)
+    made_up = calls((planted("tool").split()[0], {"text": planted("tool")}))
+    world.script(lambda request: "no" if request.messages[-1].role == "tool" else made_up)
+    await api.say(conversation, planted("message"))
     world.script(breaks)
     await api.say(conversation, planted("message"))
     await api.post(f"/v1/conversations/{conversation}/turns", {"message": 7, planted("body"): planted("body")})

@@ -1,6 +1,7 @@
 """What a tool call leaves in the transcript, and what the transcript says of calls that were made before."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from handrail.core import events
 from handrail.core.messages import Message, ToolCall, ToolResult
@@ -38,7 +39,13 @@ def store_results(
         result = results[call.id]
         assert isinstance(result, ToolResult)
         effect, at = "write" if active.writes(call) else "read", services.clock.micros()
-        services.conversations.add_call(batch, active.turn, call, effect=effect, at=at, result=result)
+        named = replace(call, name=known_name(active, call.name))
+        services.conversations.add_call(batch, active.turn, named, effect=effect, at=at, result=result)
+
+
+def known_name(active: ActiveTurn, name: str) -> str:
+    """A tool's name; what a model made up may be anybody's words, which only a message may hold."""
+    return name if name in active.release.tools else "unknown"
 
 
 async def intend(services: Services, active: ActiveTurn, call: ToolCall) -> None:
@@ -83,20 +90,21 @@ def tell(services: Services, active: ActiveTurn, call: ToolCall, result: ToolRes
     begins(services, active, call)
     completed(active, result)
     spans.refused(active, call)
-    known = call.name if call.name in active.release.tools else "unknown"
-    services.metrics.tool_call(active.turn.agent, known, result.status)
+    services.metrics.tool_call(active.turn.agent, known_name(active, call.name), result.status)
 
 
 def begins(services: Services, active: ActiveTurn, call: ToolCall) -> None:
     """Tell followers of a call; what no answer may hold is masked in its arguments too."""
     guardrails = [each.output_guardrail for each in active.protecting]
     arguments = shown_arguments(services.output_scanner, guardrails, call.arguments)
-    active.stream.publish(events.TOOL_STARTED, {"id": call.id, "name": call.name, "arguments": arguments})
+    name = known_name(active, call.name)
+    active.stream.publish(events.TOOL_STARTED, {"id": call.id, "name": name, "arguments": arguments})
 
 
 def completed(active: ActiveTurn, result: ToolResult) -> None:
     """Tell followers how a call ended."""
-    data = events.tool_completed(result.tool_call_id, result.name, result.status, result.ladder)
+    name = known_name(active, result.name)
+    data = events.tool_completed(result.tool_call_id, name, result.status, result.ladder)
     active.stream.publish(events.TOOL_COMPLETED, data)
 
 
