@@ -1,5 +1,7 @@
 """Settings to real objects: the only place that builds adapters."""
 
+import hashlib
+import hmac
 import os
 import random
 import socket
@@ -28,6 +30,7 @@ from handrail.insight.alerts import AlertConfig, Alerts, AlertStore, ChildSender
 from handrail.insight.costs import PriceBook, PriceList, UsageStore
 from handrail.insight.feedback import FeedbackRetention, FeedbackRules, FeedbackStore
 from handrail.insight.scorecard import FactStore
+from handrail.insight.search import SearchKeys, SearchStore
 from handrail.insight.traces import Collector, OtlpExporter, Sampling, TraceRetention, TraceWriter
 from handrail.insight.traces.exporter import headers_of
 from handrail.oversight.approvals import ApprovalRetention, ApprovalStore
@@ -133,10 +136,9 @@ async def services_from(settings: Settings, clock: Clock | None = None) -> Async
     audit = audit_trail(settings, db, clock)
     failures = _rate(clock, _failures(settings))
     attempts = FailedAttempts(failures, audit, clock, lambda: metrics.refused_by_rate("credentials"))
-    tokens = _tokens(settings.auth, clock, egress)
     provider = _provider(settings.oidc, clock, egress)
     operator, closed = operator_token(settings.data_dir), provider is not None
-    authenticator = Authenticator(keys, clock, operator, tokens, attempts, closed=closed)
+    authenticator = Authenticator(keys, clock, operator, _tokens(settings.auth, clock, egress), attempts, closed=closed)
     await authenticator.start()
     privacy = Privacy(Mint(audit_keys(settings.data_dir, settings.audit.secret).tokens), TokenVault(db))
     detector = Detector(thresholds=read_thresholds(settings.data_dir))
@@ -168,6 +170,7 @@ async def services_from(settings: Settings, clock: Clock | None = None) -> Async
         feedback_rates=_rate(clock, _feedback(settings)),
         feedback_rules=FeedbackRules(settings.feedback.csat, settings.feedback.currency),
         facts=FactStore(db),
+        search=SearchStore(db, _search_keys(encryption, settings)),
         traces=_traces(db, settings, metrics, exporter, alerts),
         trace_export=exporter,
         approvals=ApprovalStore(db),
@@ -299,6 +302,17 @@ async def _encryption(settings: Settings, db: Database, clock: Clock) -> Encrypt
         await db.close()
         raise
     return encryption
+
+
+def _search_keys(encryption: Encryption, settings: Settings) -> SearchKeys:
+    """Under the tenant's key like what was said; of the deployment's secret, while that lies readable."""
+    secret = audit_keys(settings.data_dir, settings.audit.secret).tokens
+
+    async def secret_of(tenant_id: str) -> bytes:
+        sealed = await encryption.secret_of_tenant(tenant_id, "search")
+        return sealed or hmac.digest(secret, f"search\0{tenant_id}".encode(), hashlib.sha256)
+
+    return SearchKeys(secret_of)
 
 
 async def _master_keys(settings: EncryptionSettings) -> MasterKeys | None:

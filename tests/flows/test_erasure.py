@@ -10,23 +10,34 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from handrail.bootstrap import services_from
 from handrail.core import json
+from handrail.core.clock import FrozenClock
+from handrail.core.jobs import DEPLOYMENT, Task
 from handrail.core.principal import Principal, Role
+from handrail.db import Prepared
 from handrail.db.backup import back_up_sqlite, restore_sqlite
 from handrail.flows.access_request import told_of
+from handrail.flows.encryption import renew_page
 from handrail.flows.erasure import erase
+from handrail.flows.indexing import Indexer
 from handrail.flows.services import Services
+from handrail.insight.search.tables import search_entry
 from handrail.protection.auth import LOCAL_OPERATOR, PermissionDenied, Unauthenticated
 from handrail.protection.encryption import DataKey, LocalMasterKeys, is_sealed
 from handrail.protection.encryption.envelope import key_of
+from handrail.serving.conversations.tables import conversation
 from handrail.settings import Settings, read_settings
 from tests.db.test_sealed import SECRET, write_conversation
 from tests.flows.desk import Desk
+from tests.flows.spoken import Spoken
 from tests.flows.world import ANA, World
 
 MASTER = b"m" * 32
+ENTRIES = Prepared(select(search_entry).order_by(search_entry.c.conversation_id))
+CONVERSATIONS = Prepared(select(conversation.c.id, conversation.c.tenant_id))
 ANN, BEN = Principal("default", "ann"), Principal("default", "ben")
 
 
@@ -288,3 +299,59 @@ async def _unwrapped(path: Path) -> dict[tuple[str, int], DataKey]:
         secret = await master.unwrap(master.current, base64.b64decode(wrapped), place)
         keys[key_id, version] = DataKey(key_id, version, tenant_id, owner, secret)
     return keys
+
+
+class TestIndex:
+    """What is known of the words of somebody who is erased, in every file."""
+
+    async def test_nothing_of_it_is_left_in_any_file(self, settings: Settings, tmp_path: Path) -> None:
+        database, backup = settings.data_dir / "handrail.db", tmp_path / "backup.db"
+        async with opened(settings) as services:
+            spoken = Spoken(services, FrozenClock())
+            told = [await spoken.conversation(who, f"the {who}mobile is broken") for who in ("ann", "ben")]
+            await read_in(services)
+            back_up_sqlite(database, backup)
+            words = {each["conversation_id"]: each["words"] for each in await services.db.scan(ENTRIES, {})}
+            ann, ben = (words[each] for each in told)
+            assert holding(settings.data_dir, ann)
+            await erase(services, LOCAL_OPERATOR, "ann")
+            assert [each["conversation_id"] for each in await services.db.scan(ENTRIES, {})] == told[1:]
+            assert holding(tmp_path, ann) == []
+        assert holding(tmp_path, ann) == []
+        assert holding(tmp_path, ben) == [database.name]
+
+    async def test_a_restored_backup_reads_it_anew(self, settings: Settings, tmp_path: Path) -> None:
+        database, backup = settings.data_dir / "handrail.db", tmp_path / "backup.db"
+        async with opened(settings) as services:
+            await tell(services, ANN, "1")
+            await tell(services, BEN, "2")
+            await read_in(services)
+            back_up_sqlite(database, backup)
+            await erase(services, LOCAL_OPERATOR, "ann")
+        restore_sqlite(backup, database)
+        async with opened(settings) as services:
+            assert await services.db.scan(ENTRIES, {}) == []
+            await Indexer(services).catch_up()
+            assert [each["conversation_id"] for each in await services.db.scan(ENTRIES, {})] == ["conv_2"]
+
+    async def test_words_are_found_again_after_the_keys_were_renewed(self, sealing: Settings) -> None:
+        async with opened(sealing) as services:
+            await tell(services, ANN, "1")
+            await read_in(services)
+            (before,) = await services.db.scan(ENTRIES, {})
+            await renew_page(services, Task("run-1", "encryption", DEPLOYMENT), {"renewed": 0})
+            state: Any = {}
+            while not state.get("done"):
+                state = await renew_page(services, Task("run-1", "encryption", DEPLOYMENT), state)
+            await Indexer(services).catch_up()
+            (after,) = await services.db.scan(ENTRIES, {})
+            assert before["key"] != after["key"]
+            assert before["words"] != after["words"]
+
+
+async def read_in(services: Services) -> None:
+    """All that is there goes into the index."""
+    rows = await services.db.scan(CONVERSATIONS, {})
+    async with services.db.batch() as batch:
+        services.search.changed(batch, {row["id"]: row["tenant_id"] for row in rows}, at=0)
+    await Indexer(services).catch_up()

@@ -14,6 +14,7 @@ from handrail.db import Conflict, Prepared, metadata
 from handrail.db.expiry import PAGE as EXPIRY_PAGE
 from handrail.flows.background import KeptDays
 from handrail.flows.retention import DAY_MICROS, PAGE, forget_page, sweep_runs
+from handrail.insight.search import Entry
 from handrail.oversight.approvals import Clause, GuardedCall, Requirement, Risk, opened
 from handrail.protection.privacy import Token
 from handrail.serving.conversations import Conversation, ExportFolder
@@ -123,6 +124,7 @@ async def _fill(world: World, conversation: Conversation, turn_id: str) -> None:
     async with world.db.batch() as batch:
         tokens = [Token("<email_0123456789ab>", "email", "ann@example.com")]
         world.services.privacy.vault.keep(batch, "default", conversation.id, tokens, 1)
+        world.services.search.save(batch, [Entry("default", 1, conversation.id, "key", 1, " words ")], at=1)
         for name, row in rows.items():
             batch.add(Prepared(insert(metadata.tables[name]).values(key | row)), {})
     assert await world.services.traces.flush() > 0

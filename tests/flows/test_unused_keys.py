@@ -229,3 +229,20 @@ def test_all_that_is_sealed_hangs_on_a_conversation() -> None:
     """Who has no conversation has nothing sealed. A room with an anchor of its own has to be asked by the job too."""
     anchors = {each.anchor for each in SEALED if each.name != "conversation"}
     assert anchors <= {"conversation_id", "approval_id"}
+
+
+async def test_the_key_of_a_tenant_stays_for_as_long_as_somebody_of_it_is_there(
+    tmp_path: Path, clock: FrozenClock
+) -> None:
+    async with services_from(sealing(tmp_path), clock=clock) as services:
+        await write_conversation(services.db, clock.micros(), "ann", "1")
+        before = (await services.search.keys.of("default")).name
+        for _ in range(3):
+            clock.advance(HOUR + 1)
+            await run(services)
+        assert (await services.search.keys.of("default")).name == before
+        await delete_all(services.db, "ann")
+        for _ in range(2):
+            clock.advance(HOUR + 1)
+            await run(services)
+        assert (await services.search.keys.of("default")).name != before

@@ -28,6 +28,7 @@ from handrail.insight.alerts import Alerts, AlertStore, RecordingSender
 from handrail.insight.costs import UsageStore
 from handrail.insight.feedback import FeedbackRetention, FeedbackStore
 from handrail.insight.scorecard import FactStore
+from handrail.insight.search import SearchKeys, SearchStore
 from handrail.insight.traces import TraceRetention, TraceWriter
 from handrail.oversight.approvals import ApprovalRetention, ApprovalStore
 from handrail.oversight.escalations import EscalationRetention, EscalationStore
@@ -328,6 +329,11 @@ def _own_folder(what: str) -> Path:
     return Path(tempfile.gettempdir()) / f"handrail-{what}-{os.getpid()}-{next(_owners)}"
 
 
+async def secret_of(tenant_id: str) -> bytes:
+    """What a test's tenant hashes words with."""
+    return b"search " + tenant_id.encode()
+
+
 async def world_over(
     db: Database,
     clock: Clock,
@@ -367,6 +373,7 @@ async def world_over(
         feedback=FeedbackStore(counting),
         feedback_rates=Rate(RateLimiter(clock, per_minute=600, burst=1000)),
         facts=FactStore(counting),
+        search=SearchStore(counting, SearchKeys(secret_of)),
         traces=TraceWriter(counting, on_dropped=metrics.traces_dropped),
         approvals=ApprovalStore(counting),
         audit=audit,

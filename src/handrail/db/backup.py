@@ -65,10 +65,24 @@ def copy_into(read: sqlite3.Connection, target: Path) -> None:
     with closing(sqlite3.connect(target)) as written:
         # In one go: a copy in steps begins anew whenever somebody writes.
         read.backup(written, pages=-1)
+        leave_out_index(written)
         written.execute("PRAGMA journal_mode=DELETE")
         problems = file_problems(written)
     if problems:
         raise BackupFailed(f"the database is damaged: {problems[0]}; `handrail db check` says more")
+
+
+def leave_out_index(written: sqlite3.Connection) -> None:
+    """No copy tells by its index what was said in a conversation that is erased later; a server reads it all anew."""
+    if not written.execute("SELECT 1 FROM sqlite_master WHERE name = 'search_entry'").fetchone():
+        return
+    written.execute("PRAGMA secure_delete=ON")
+    with written:
+        written.execute(
+            "INSERT INTO search_pending (conversation_id, tenant_id, since, changed_at, changes) "
+            "SELECT conversation_id, tenant_id, indexed_at, 0, 1 FROM search_entry WHERE true ON CONFLICT DO NOTHING"
+        )
+        written.execute("DELETE FROM search_entry")
 
 
 def require_backup(path: Path) -> str:

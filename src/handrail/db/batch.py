@@ -103,12 +103,15 @@ class Database(Protocol):
         """All rows of a read that may be long (lists, reports); never blocks the event loop."""
         ...
 
-    async def scrub(self, *tables: str, rewrite: bool = False) -> None:
+    async def scrub(self, *tables: str, rewrite: bool = False, log_only: bool = False) -> None:
         """So that what was deleted or replaced is not in the files; it may take long.
 
         SQLite: a new file and an empty log, whichever tables are named; writers wait meanwhile. PostgreSQL: dead rows
         are given free, to be overwritten; with `rewrite` the tables' files are new and nobody can use them meanwhile.
         Its log, replicas and archives keep what they have.
+
+        Args:
+            log_only: of rows that were deleted through this object. SQLite has overwritten them and empties its log.
         """
         ...
 

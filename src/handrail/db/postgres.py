@@ -79,7 +79,7 @@ class PostgresDatabase:
         async with self._connection(seconds) as connection:
             return await connection.fetch(sql, *values)
 
-    async def scrub(self, *tables: str, rewrite: bool = False) -> None:
+    async def scrub(self, *tables: str, rewrite: bool = False, log_only: bool = False) -> None:
         for table in tables:
             async with self._connection(SCRUB_SECONDS) as connection:
                 await connection.execute(f"VACUUM {'(FULL) ' if rewrite else ''}{table}", timeout=SCRUB_SECONDS)

@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from handrail.core.errors import UsageError
-from handrail.db.backup import BackupFailed, file_problems, new_file, require_backup
+from handrail.db.backup import BackupFailed, file_problems, leave_out_index, new_file, require_backup
 from handrail.db.batch import StoreUnavailable
 from handrail.db.migrate import migrate, migrate_sqlite, upgrade
 from handrail.db.revisions import require_known
@@ -72,6 +72,7 @@ async def _read_all(connection: Any, part: Path) -> None:
                     rows.clear()
             file.executemany(insert, rows)
         file.execute("COMMIT")
+        leave_out_index(file)
         if problems := file_problems(file):
             raise BackupFailed(f"the copy does not hold together: {problems[0]}")
 

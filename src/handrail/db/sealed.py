@@ -110,8 +110,8 @@ class SealedDatabase:
         reads = self._reads_of(statement)
         return rows if reads is None else await self._opened(rows, reads)
 
-    async def scrub(self, *tables: str, rewrite: bool = False) -> None:
-        await self._inner.scrub(*tables, rewrite=rewrite)
+    async def scrub(self, *tables: str, rewrite: bool = False, log_only: bool = False) -> None:
+        await self._inner.scrub(*tables, rewrite=rewrite, log_only=log_only)
 
     async def close(self) -> None:
         await self._inner.close()

@@ -20,17 +20,16 @@ class SqliteDatabase:
     """One file, one process. Batches are durable when awaited; reads see the last commit.
 
     Short reads run on the event loop's own connection: an indexed read in WAL mode takes tens of microseconds, less
-    than a hop to a thread. Long reads (`scan`) run in a thread. With `secure_delete`, what is deleted is overwritten.
+    than a hop to a thread. Long reads (`scan`) run in a thread. What is deleted is overwritten.
     """
 
     dialect: DialectName = "sqlite"
 
-    def __init__(self, path: Path | str, clock: Clock, *, secure_delete: bool = False) -> None:
+    def __init__(self, path: Path | str, clock: Clock) -> None:
         self._path = str(path)
         self._clock = clock
         self._writer_connection = self._connect()
-        if secure_delete:
-            self._writer_connection.execute("PRAGMA secure_delete=ON")
+        self._writer_connection.execute("PRAGMA secure_delete=ON")
         self._reader = self._connect(read_only=True)
         self._scanner = self._connect(read_only=True)
         self._scanning = threading.Lock()
@@ -54,9 +53,9 @@ class SqliteDatabase:
         sql, values = statement.bind("sqlite", parameters)
         return await asyncio.to_thread(self._scan, sql, values)
 
-    async def scrub(self, *tables: str, rewrite: bool = False) -> None:
+    async def scrub(self, *tables: str, rewrite: bool = False, log_only: bool = False) -> None:
         self._require_open()
-        await self._writer.alone(_scrub)
+        await self._writer.alone(_empty_log if log_only else _scrub)
 
     async def close(self) -> None:
         if self._closed:
@@ -105,6 +104,10 @@ class SqliteDatabase:
 def _scrub(connection: sqlite3.Connection) -> None:
     """Every page anew, then the log emptied: both held the old ones."""
     connection.execute("VACUUM")
+    _empty_log(connection)
+
+
+def _empty_log(connection: sqlite3.Connection) -> None:
     busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     if busy:
         raise StoreUnavailable("somebody reads the database all the time, so its log can't be emptied; try again")

@@ -64,6 +64,14 @@ def listed_by_staff(services: Services, principal: Principal) -> None:
     services.audit.note(AuditEntry(principal.tenant_id, "conversations.listed", "done", target, principal))
 
 
+def searched_by_staff(services: Services, principal: Principal, by: str, found: int) -> None:
+    """Staff looked for something that was said, `by` words or an identifier; what it was is not on record."""
+    details = (("found", found),)
+    target = f"conversations:{by}"
+    entry = AuditEntry(principal.tenant_id, "conversations.searched", "done", target, principal, details=details)
+    services.audit.note(entry)
+
+
 def approval_voted(services: Services, batch: Batch, principal: Principal, approval: Approval, decision: str) -> None:
     """A person's word on an approval, with what it is about; recorded with the vote."""
     details = (("decision", decision), ("status", approval.status.value), ("fingerprint", approval.fingerprint))

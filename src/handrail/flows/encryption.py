@@ -24,6 +24,7 @@ async def seal_page(services: Services, _task: Task, state: State) -> State:
         report[name] = report.get(name, 0) + count
         place, after = (place + 1, "") if after is None else (place, after)
         return {"at": at, "place": place, "after": after, "report": report}
+    await _read_again(services)
     report["keys_destroyed"] = await resealing.finish(retired_before=at - _grace(services, keys))
     return {"done": True, "report": {DEPLOYMENT: report}}
 
@@ -44,7 +45,16 @@ async def renew_page(services: Services, _task: Task, state: State) -> State:
     count = await keys.renew_older(at)
     if count:
         return {"at": at, "renewed": total + count}
+    await _read_again(services)
     return {"done": True, "report": {DEPLOYMENT: {"renewed": total}}}
+
+
+async def _read_again(services: Services) -> None:
+    """What was hashed with an older key of its tenant is read into the index of words anew."""
+    for tenant_id in await services.search.tenants():
+        key = await services.search.keys.of(tenant_id)
+        async with services.db.batch(long=True) as batch:
+            services.search.read_others_again(batch, tenant_id, key.name, at=services.clock.micros())
 
 
 def _grace(services: Services, keys: SubjectKeys) -> int:

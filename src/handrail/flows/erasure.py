@@ -144,6 +144,7 @@ async def _carry_out(services: Services, erasure: Erasure, subject: str | None, 
                 background.approvals.delete_of_conversation(batch, tenant_id, conversation_id)
                 background.escalations.delete_of_conversation(batch, tenant_id, conversation_id)
                 services.facts.forget(batch, tenant_id, conversation_id)
+                services.search.forget(batch, tenant_id, conversation_id)
                 background.vault.delete_of_conversation(batch, tenant_id, conversation_id)
                 background.traces.delete_of_conversation(batch, tenant_id, conversation_id)
                 background.feedback.delete_of_conversation(batch, tenant_id, conversation_id)
@@ -159,7 +160,10 @@ async def _carry_out(services: Services, erasure: Erasure, subject: str | None, 
         services.audit.record(batch, entry)
     if not services.encryption.is_on:
         held = ("conversation", "turn", "message", "tool_call", "token", "approval", "escalation", "trace", "feedback")
-        await services.db.scrub(*held, "api_key", "console_session", "sign_in_link")
+        await services.db.scrub(*held, "api_key", "console_session", "sign_in_link", "search_entry")
+    else:
+        # No key of theirs dies with them: words lie under the tenant's.
+        await services.db.scrub("search_entry", log_only=True)
     return count
 
 

@@ -7,7 +7,7 @@ from handrail.flows.background import KeptDays
 
 # Either a setting of `HANDRAIL_RETENTION__...`, or words that say what ends them: "own end: ..." or "for good: ...".
 KEPT: Mapping[str, str] = {
-    **dict.fromkeys(("conversation", "turn", "message", "tool_call", "token"), "conversations"),
+    **dict.fromkeys(("conversation", "turn", "message", "tool_call", "token", "search_entry"), "conversations"),
     **dict.fromkeys(("feedback", "value_event", "review_verdict", "cache_verification"), "conversations"),
     **dict.fromkeys(
         ("approval", "approval_vote", "approval_question", "approval_view", "approval_delegation"), "approvals"
@@ -32,6 +32,7 @@ KEPT: Mapping[str, str] = {
     ),
     **dict.fromkeys(("alert_lease", "alert_rule_state"), "for good: one row a name"),
     **dict.fromkeys(("fact_change", "fact_folder"), "own end: once it is counted"),
+    "search_pending": "own end: once it is read into the index",
     "scorecard_baseline": "for good: a figure by day that people chose",
     "conversation_fact": "facts",
     **dict.fromkeys(

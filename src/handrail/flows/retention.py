@@ -114,6 +114,7 @@ async def _forget_conversations(services: Services, before: int, after: str) -> 
                 background.approvals.delete_of_conversation(batch, tenant_id, conversation_id)
                 background.escalations.delete_of_conversation(batch, tenant_id, conversation_id)
                 services.facts.forget(batch, tenant_id, conversation_id)
+                services.search.forget(batch, tenant_id, conversation_id)
                 background.vault.delete_of_conversation(batch, tenant_id, conversation_id)
                 background.traces.delete_of_conversation(batch, tenant_id, conversation_id)
                 background.feedback.delete_of_conversation(batch, tenant_id, conversation_id)

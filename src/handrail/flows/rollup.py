@@ -15,6 +15,7 @@ from handrail.core.documents import ProjectError, parse_yaml, validate
 from handrail.core.errors import HandrailError
 from handrail.core.jobs import DEPLOYMENT, Task
 from handrail.db import Conflict, StoreUnavailable
+from handrail.flows.indexing import Indexer
 from handrail.flows.keepers import every, tried
 from handrail.flows.services import Services
 from handrail.insight.scorecard import (
@@ -79,8 +80,15 @@ class Windows:
 
 def keep(services: Services) -> "asyncio.Task[None]":
     """Count what changes for as long as this process lives; cancel the task to stop."""
-    work = partial(catch_up, services, Windows(services).of)
+    work = partial(_look, services, Windows(services).of, Indexer(services))
     return asyncio.get_running_loop().create_task(every(EVERY_SECONDS, work, WHAT))
+
+
+async def _look(services: Services, window: Window, indexer: Indexer) -> None:
+    """Count, then read what was counted into the index of what was said."""
+    await catch_up(services, window)
+    if not services.draining and await _leads(services):
+        await tried(indexer.catch_up, "the search index")
 
 
 async def catch_up(services: Services, window: Window) -> int:
@@ -167,8 +175,14 @@ async def _count(services: Services, window: Window, ids: Sequence[str], changes
     async with services.db.batch(long=True) as batch:
         services.facts.save(batch, facts, added, at=now)
         services.facts.done(batch, changes)
+        services.search.changed(batch, _said_in(changes, told), at=now)
         for tenant_id, conversation_id in sorted(disturbed):
             services.facts.changed(batch, tenant_id, conversation_id, at=now)
+
+
+def _said_in(changes: Sequence[Change], told: Mapping[str, Transcript]) -> Mapping[str, str]:
+    """By conversation that is there, the tenant: those in which something may have been said."""
+    return {each.conversation_id: each.tenant_id for each in changes if each.conversation_id in told}
 
 
 def _judged(

@@ -21,6 +21,7 @@ from handrail.insight.alerts import Alerts
 from handrail.insight.costs import PriceBook, UsageStore
 from handrail.insight.feedback import FeedbackRules, FeedbackStore
 from handrail.insight.scorecard import FactStore
+from handrail.insight.search import SearchStore
 from handrail.insight.traces import OtlpExporter, TraceWriter, TurnTrace
 from handrail.oversight.approvals import ApprovalStore
 from handrail.oversight.escalations import EscalationStore
@@ -152,6 +153,7 @@ class Services:
     feedback: FeedbackStore
     feedback_rates: Rate
     facts: FactStore
+    search: SearchStore
     traces: TraceWriter
     approvals: ApprovalStore
     audit: AuditTrail

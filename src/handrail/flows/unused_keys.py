@@ -12,7 +12,7 @@ from typing import Any
 from handrail.core.jobs import DEPLOYMENT, Task
 from handrail.flows.services import Services
 from handrail.protection.audit import AuditEntry
-from handrail.protection.encryption import KeyStore, Presence, StoredKey
+from handrail.protection.encryption import OF_TENANT, KeyStore, Presence, StoredKey
 
 GRACE_MICROS = 3600 * 1_000_000
 PAGE = 500
@@ -40,11 +40,12 @@ async def collect_keys(services: Services, task: Task, _state: State) -> State:
 
 
 async def _present(services: Services, store: KeyStore) -> Presence:
-    """Everybody who has a conversation; all that is sealed hangs on one."""
+    """Everybody who has a conversation, and their tenants; all that is sealed hangs on one."""
     present, after = Presence(), ("", "")
     while found := await services.background.subjects.after(*after, limit=PAGE):
         for tenant_id, subject in found:
             present.note(store.owner_of(tenant_id, subject))
+            present.note(store.owner_of(tenant_id, OF_TENANT))
         after = found[-1]
     return present
 

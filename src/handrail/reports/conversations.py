@@ -1,7 +1,7 @@
 """The list of conversations for staff: newest first, by what became of them; no word of what was said in them."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any
@@ -11,7 +11,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from handrail.core import json
 from handrail.core.errors import UsageError
-from handrail.db import Database, Prepared, scoped
+from handrail.db import Database, Prepared, Row, keys_of, scoped
 from handrail.insight.scorecard import ConversationFact, Status
 from handrail.insight.scorecard.tables import conversation_fact as _f
 
@@ -132,6 +132,8 @@ _GIVEN: Mapping[str, Callable[[], ColumnElement[bool]]] = {
     "min_latency_micros": lambda: _f.c.latency_micros >= bindparam("min_latency_micros"),
     "happened": lambda: _f.c.contribution.like(bindparam("happened"), escape="!"),
 }
+# Without the tenant, by which SQLite would look for all rows of it.
+_THESE = Prepared(select(_f).where(_f.c.conversation_id.in_(keys_of("ids"))))
 
 
 async def conversations(
@@ -142,20 +144,25 @@ async def conversations(
     Raises:
         InvalidCursor: the cursor is none of this list's.
     """
-    plain, flags = _asked(filters)
-    after = _place(cursor)
+    plain, flags = asked(filters)
+    after = place_of(cursor)
     statement = _statement(tuple(sorted(plain)), flags, after is not None)
     at, conversation_id = after or (None, None)
     given = plain | {"tenant_id": filters.tenant_id, "limit": limit + 1}
     rows = await db.scan(statement, given | ({} if after is None else {"at": at, "before": conversation_id}))
-    found = sorted(map(ConversationFact.of, rows), key=lambda each: (each.started_at, each.conversation_id))
-    shown = found[::-1][:limit]
+    shown = _newest_first(rows)[:limit]
     return Page(shown, _cursor(shown[-1]) if len(rows) > limit else None)
+
+
+async def these(db: Database, tenant_id: str, conversation_ids: Iterable[str]) -> Sequence[ConversationFact]:
+    """The lines of these conversations, the newest first."""
+    ids = json.dumps(dict.fromkeys(conversation_ids, 1))
+    return _newest_first(row for row in await db.scan(_THESE, {"ids": ids}) if row["tenant_id"] == tenant_id)
 
 
 async def totals(db: Database, filters: ConversationFilters) -> Totals:
     """What the whole list comes to, so that whoever came from a number finds it again."""
-    plain, flags = _asked(filters)
+    plain, flags = asked(filters)
     given = plain | {"tenant_id": filters.tenant_id, "limit": MOST_SUMMED + 1}
     rows = await db.scan(_newest(tuple(sorted(plain)), flags), given)
     found = rows[:MOST_SUMMED]
@@ -184,7 +191,7 @@ def kind_of(happened: str) -> str:
     return kind
 
 
-def _asked(filters: ConversationFilters) -> tuple[dict[str, Any], tuple[tuple[str, Any], ...]]:
+def asked(filters: ConversationFilters) -> tuple[dict[str, Any], tuple[tuple[str, Any], ...]]:
     """What is compared with a value that is given, and what is a condition of its own."""
     wanted = {each.name: value for each in fields(filters) if (value := getattr(filters, each.name)) is not None}
     plain = {name: value for name, value in wanted.items() if name in _GIVEN}
@@ -194,6 +201,16 @@ def _asked(filters: ConversationFilters) -> tuple[dict[str, Any], tuple[tuple[st
             flags[flag] = True
         plain["happened"] = _pattern(filters.happened, filters.happened_in)
     return plain, tuple(sorted(flags.items()))
+
+
+def conditions(names: Iterable[str], flags: Iterable[tuple[str, Any]]) -> Sequence[ColumnElement[bool]]:
+    """The same as conditions on the table of facts, their values being parameters of these names."""
+    return [*(_GIVEN[name]() for name in names), *(_flag(*each) for each in flags)]
+
+
+def _newest_first(rows: Iterable[Row]) -> Sequence[ConversationFact]:
+    found = sorted(map(ConversationFact.of, rows), key=lambda each: (each.started_at, each.conversation_id))
+    return found[::-1]
 
 
 def _pattern(happened: str, intent: str | None) -> str:
@@ -216,7 +233,7 @@ def _times(contribution: str, filters: ConversationFilters) -> int:
 @lru_cache(maxsize=256)
 def _newest(names: Sequence[str], flags: Sequence[tuple[str, Any]]) -> Prepared:
     columns = [_f.c[name] for name in _SUMMED] + ([_f.c.contribution] if "happened" in names else [])
-    wanted = scoped(_f, *columns).where(*(_GIVEN[name]() for name in names), *(_flag(*each) for each in flags))
+    wanted = scoped(_f, *columns).where(*conditions(names, flags))
     return Prepared(wanted.order_by(_f.c.started_at.desc()).limit(bindparam("limit")))
 
 
@@ -225,7 +242,7 @@ def _statement(names: Sequence[str], flags: Sequence[tuple[str, Any]], goes_on: 
     """The ids are found in an index alone, and only what is shown is read from the table; who asks sorts that, or
     SQLite would walk through all of the index for the order's sake."""
     order = (_f.c.started_at.desc(), _f.c.conversation_id.desc())
-    ids = scoped(_f, _f.c.conversation_id).where(*(_GIVEN[name]() for name in names), *(_flag(*each) for each in flags))
+    ids = scoped(_f, _f.c.conversation_id).where(*conditions(names, flags))
     if goes_on:
         at, before = bindparam("at"), bindparam("before")
         ids = ids.where(_f.c.started_at <= at, or_(_f.c.started_at < at, _f.c.conversation_id < before))
@@ -248,7 +265,12 @@ def _cursor(shown: ConversationFact) -> str:
     return f"{shown.started_at}.{shown.conversation_id}"
 
 
-def _place(cursor: str | None) -> tuple[int, str] | None:
+def place_of(cursor: str | None) -> tuple[int, str] | None:
+    """Where a page begins: behind the conversation that began then.
+
+    Raises:
+        InvalidCursor: no list gave this cursor.
+    """
     if cursor is None:
         return None
     at, _, conversation_id = cursor.partition(".")

@@ -243,6 +243,12 @@ class Metrics:
             "rollup_failures", "Conversations that could not be counted.", registry=self._registry
         )
         self._rollup_lag = gauge(self._registry, "rollup_lag_seconds", "Age of what is not counted yet.", "max")
+        self._indexed = Counter("search_conversations", "Conversations read into the index.", registry=self._registry)
+        self._not_indexed = Counter(
+            "search_failures", "Conversations that could not be read into the index.", registry=self._registry
+        )
+        self._search_waiting = gauge(self._registry, "search_waiting", "Conversations not in the index yet.", "max")
+        self._search_lag = gauge(self._registry, "search_lag_seconds", "Age of what is not in the index yet.", "max")
         self._lost = Counters(
             self._registry, "handrail_shared_state_lost", "What went on in this process alone: Valkey did not answer.",
             ("what",),
@@ -397,6 +403,15 @@ class Metrics:
 
     def not_counted(self) -> None:
         self._not_counted.inc()
+
+    def indexed(self, conversations: int, waiting: int, lag_seconds: float) -> None:
+        """So many conversations were read into the index, so many wait, and the first of them for so long."""
+        self._indexed.inc(conversations)
+        self._search_waiting.set(waiting)
+        self._search_lag.set(lag_seconds)
+
+    def not_indexed(self) -> None:
+        self._not_indexed.inc()
 
     def shared_state_changed(self, is_up: bool) -> None:
         self._shared_state.set(int(is_up))

@@ -117,7 +117,7 @@ class TestDestroy:
         assert (await keys.of("acme", "ben")).id == ben.id
 
     async def test_no_byte_of_a_destroyed_key_stays_in_any_file(self, tmp_path: Path, clock: FrozenClock) -> None:
-        db = SqliteDatabase(tmp_path / "keys.db", clock, secure_delete=True)
+        db = SqliteDatabase(tmp_path / "keys.db", clock)
         store = KeyStore(db)
         await store.prepare()
         await SubjectKeys(store, MASTER, clock).of("acme", "ana")

@@ -8,7 +8,7 @@ Acts under every store, where statements reach the database and rows come from i
 written, and what can't be opened is not shown.
 """
 
-from handrail.protection.encryption.encryption import Encryption
+from handrail.protection.encryption.encryption import OF_TENANT, Encryption
 from handrail.protection.encryption.envelope import ContentUnreadable, DataKey, is_sealed
 from handrail.protection.encryption.erasure_log import ErasureLog
 from handrail.protection.encryption.key_store import Erasure, KeyStore, StoredKey
@@ -31,6 +31,7 @@ from handrail.protection.encryption.service_keys import (
 from handrail.protection.encryption.subject_keys import SubjectKeys
 
 __all__ = [
+    "OF_TENANT",
     "ContentUnreadable",
     "DataKey",
     "Encryption",

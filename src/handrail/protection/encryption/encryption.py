@@ -15,6 +15,8 @@ from handrail.protection.encryption.resealing import Resealing
 from handrail.protection.encryption.subject_keys import SubjectKeys
 
 FILE = "keys.db"
+# A tenant's own key lies where its subjects' do, under a name that no subject has.
+OF_TENANT = "\0tenant"
 
 
 class Encryption:
@@ -78,6 +80,10 @@ class Encryption:
             )
         return self.keys
 
+    async def secret_of_tenant(self, tenant_id: str, purpose: str) -> bytes | None:
+        """A key for what is the whole tenant's; None without a master key. It changes when keys are renewed."""
+        return None if self.keys is None else (await self.keys.of(tenant_id, OF_TENANT)).derived(purpose)
+
     async def resealing(self, tables: Sequence[SealedTable]) -> Resealing:
         """A pass over what these tables hold."""
         if self._resealing is None:
@@ -104,4 +110,4 @@ class Encryption:
     def _file(self) -> Database:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
-        return SqliteDatabase(self._path, self._clock, secure_delete=True)
+        return SqliteDatabase(self._path, self._clock)

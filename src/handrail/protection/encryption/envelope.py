@@ -1,6 +1,8 @@
 """One sealed value: which key, which version of it, and AES-256-GCM over the text, bound to the place it stands at."""
 
 import binascii
+import hashlib
+import hmac
 import os
 
 from cryptography.exceptions import InvalidTag
@@ -42,7 +44,7 @@ class DataKey:
     A value opens only under its tenant, its subject and its `place`: the field, and the row it stands in.
     """
 
-    __slots__ = ("_bound", "_cipher", "_prefix", "id", "owner", "tenant_id", "version")
+    __slots__ = ("_bound", "_cipher", "_prefix", "_secret", "id", "owner", "tenant_id", "version")
 
     def __init__(self, id: str, version: int, tenant_id: str, owner: str, secret: bytes) -> None:
         self.id = id
@@ -50,8 +52,13 @@ class DataKey:
         self.tenant_id = tenant_id
         self.owner = owner
         self._cipher = AESGCM(secret)
+        self._secret = secret
         self._prefix = f"{MARK}{id}:{version}:"
         self._bound = f"{tenant_id}\0{owner}\0"
+
+    def derived(self, purpose: str) -> bytes:
+        """A key of its own for something else; it tells nothing about this one."""
+        return hmac.digest(self._secret, f"handrail {purpose}".encode(), hashlib.sha256)
 
     def seal(self, text: str, place: str) -> str:
         nonce = os.urandom(NONCE_BYTES)

@@ -12,7 +12,7 @@ handle that can't be told to be this conversation's is never a value.
 from handrail.protection.privacy.anonymise import Vocabulary, without_people, without_rare_words, words_of
 from handrail.protection.privacy.detector import find_personal_data, find_structured
 from handrail.protection.privacy.finder import Finder
-from handrail.protection.privacy.handles import Mint, handles_in
+from handrail.protection.privacy.handles import LOOK_ALIKE, Mint, handles_in, without_handles
 from handrail.protection.privacy.privacy import Privacy
 from handrail.protection.privacy.redaction import redact_event, redact_text
 from handrail.protection.privacy.schema import PrivacyPolicy, token_kinds
@@ -21,6 +21,7 @@ from handrail.protection.privacy.tokens import Revealing, Token, Tokens, unrevea
 from handrail.protection.privacy.vault import TokenVault
 
 __all__ = [
+    "LOOK_ALIKE",
     "Finder",
     "Kind",
     "Mint",
@@ -39,6 +40,7 @@ __all__ = [
     "redact_text",
     "token_kinds",
     "unrevealed",
+    "without_handles",
     "without_people",
     "without_rare_words",
     "words_of",

@@ -53,3 +53,8 @@ def undecided(text: str) -> int:
     """Where a handle begins that may go on after the text; its length when none does."""
     start = text.rfind("<", max(0, len(text) - _LONGEST))
     return start if start >= 0 and BEGUN.match(text, start) else len(text)
+
+
+def without_handles(text: str) -> str:
+    """The text with a blank where each stands."""
+    return HANDLE.sub(" ", text) if "<" in text else text
