@@ -19,6 +19,8 @@ from redis.asyncio import Redis
 from handrail.core.clock import FrozenClock
 from handrail.core.principal import Principal
 from handrail.db import Database
+from handrail.flows.digest import digest_of
+from handrail.flows.rollup import Windows, catch_up
 from handrail.protection.encryption import Encryption, LocalMasterKeys
 from handrail.protection.privacy import redact_event
 from handrail.protection.rate_limits import SharedRateLimiter
@@ -34,10 +36,16 @@ from tests.http.api import Api, api_over
 # By where it is planted. As an address, which is looked for in logs, and as a word, which is not.
 FIELDS = (
     "message", "title", "earlier", "header", "useragent", "path", "query", "idempotency", "result", "failure",
-    "answer", "body", "tool",
+    "answer", "body", "tool", "comment",
 )  # fmt: skip
 # Kept as it was sent for a day, as the reference says: it is what a repeated request is found by.
 READABLE_IN_FILES = ("idempotency",)
+# What staff see who look after the agents and read no conversation.
+FOR_STAFF = (
+    "/v1/audit", "/v1/audit/export", "/v1/jobs", "/v1/switches", "/v1/breakers", "/v1/alerts", "/v1/usage",
+    "/v1/scorecard", "/console/dashboard", "/console/dashboard.csv", "/console/dashboard.json", "/console/scorecard",
+    "/console/conversations.csv", "/console/conversations.json", "/console/alerts",
+)  # fmt: skip
 # A mistake in code of ours ends in the log with its trace, masked as every line is.
 BUG = "modelerror"
 
@@ -110,7 +118,9 @@ async def _say_everything(api: Api, world: World, desk: Desk) -> str:
     await api.say(conversation, first)
     headers = {"user_agent": planted("useragent"), "x_request_id": planted("header")}
     await api.say(conversation, planted("message"), idempotency_key=planted("idempotency"), **headers)
-    await api.say(conversation, "when are you open")
+    turn = await api.say(conversation, "when are you open")
+    said = {"kind": "thumb", "score": -1, "turn_id": turn["id"], "comment": planted("comment")}
+    assert (await api.post(f"/v1/conversations/{conversation}/feedback", said)).status_code == 201
     earlier = [{"role": "user", "content": planted("earlier")}, {"role": "assistant", "content": "yes"}]
     body = {"model": "shop", "messages": [*earlier, {"role": "user", "content": planted("message")}]}
     await api.post("/v1/chat/completions", body)
@@ -126,16 +136,25 @@ async def _say_everything(api: Api, world: World, desk: Desk) -> str:
 
 async def _collected(api: Api, world: World, conversation: str, log: io.StringIO) -> Sinks:
     """The log, metrics, files, and what others are told."""
-    eve, sinks = await api.key("eve"), Sinks()
+    sinks, services = Sinks(), world.services
+    await services.audit.flush()
+    await services.traces.flush()
+    await catch_up(services, Windows(services).of)
+    tomorrow = services.clock.micros() + 24 * 3600 * 1_000_000
+    sinks.texts["the digest"] = (await digest_of(services, "default", tomorrow, 7)).body.encode()
+    assert b"Conversations: 0" not in sinks.texts["the digest"], "there is something to tell of"
+    for path in (*FOR_STAFF, f"/v1/conversations/{conversation}/traces"):
+        # Until there is a key the console is open on loopback.
+        answer = await api.get(path, key=None if path.startswith("/console") else OPERATOR_TOKEN)
+        assert answer.status_code == 200, f"{path}: {answer.text[:300]}"
+        sinks.texts[f"{path} for staff"] = answer.content
+    eve = await api.key("eve")
     for path in ("/metrics", "/readyz"):
         sinks.texts[path] = (await api.get(path)).content
     for path in (f"/v1/conversations/{conversation}", "/v1/conversations", f"/v1/conversations/{conversation}/ws"):
         sinks.texts[f"{path} for another user"] = (await api.get(path, key=eve)).content
     turn = f"/v1/conversations/{conversation}/turns"
     sinks.texts["a turn for another user"] = (await api.post(turn, {"message": "hi"}, key=eve)).content
-    await world.services.audit.flush()
-    for path in ("/v1/audit", "/v1/audit/export", "/v1/jobs", "/v1/switches", "/v1/breakers"):
-        sinks.texts[f"{path} for staff"] = (await api.get(path, key=OPERATOR_TOKEN)).content
     sinks.texts["the log"] = log.getvalue().encode()
     return sinks
 
