@@ -25,6 +25,7 @@ from handrail.core.models import (
     ModelUnavailable,
 )
 from handrail.core.principal import Principal
+from handrail.core.usage import MOST_TOKENS, Usage
 from handrail.flows.cancel import cancel_turn
 from handrail.flows.model_call import GovernedModel
 from handrail.flows.services import ActiveTurn, Services, TurnLimits
@@ -122,6 +123,16 @@ class TestBeforeTheFirstToken:
             await world.say(conversation, "hello")
         # A burst of three, and a tenth of eight calls.
         assert len(model.requests) == 8 + 3
+
+
+class TestWhatAProviderCounts:
+    @pytest.mark.parametrize("count", [-1, MOST_TOKENS + 1, 10**12, 10**30])
+    async def test_what_can_t_be_costs_no_answer_and_counts_as_unknown(self, any_world: World, count: int):
+        any_world.script(Reply("hello", usage=Usage(count, 3, None)))
+        ended = await any_world.say(await any_world.open(), "hello there")
+        turn = await any_world.stored(ended["id"])
+        assert (ended["status"], turn.status) == ("completed", "completed")
+        assert turn.usage == Usage(None, 3)
 
 
 class TestAfterTheFirstToken:

@@ -9,6 +9,7 @@ from sqlalchemy import bindparam, select, text, update
 from handrail.core.clock import FrozenClock
 from handrail.core.principal import Principal, Role
 from handrail.db import Database, Prepared, StoreUnavailable
+from handrail.db.postgres import PostgresDatabase
 from handrail.flows import rollup
 from handrail.flows.erasure import erase
 from handrail.flows.feedback import FeedbackWanted, give_feedback
@@ -121,6 +122,34 @@ class TestCounting:
         assert set(await any_world.services.facts.of([damaged, sound])) == {sound}
         assert await any_world.db.fetch_all(NOTES, {}) == []
         assert "rollup_failures_total 1.0" in any_world.services.metrics.render().decode()
+
+    async def test_values_that_no_column_holds_keep_nobody_else_from_being_counted(
+        self, any_world: World, written: Written
+    ) -> None:
+        absurd = await written.conversation("ana", REFUND)
+        sound = await written.conversation("bo", REFUND)
+        for _ in range(2):
+            await written.is_worth(absurd, 5 * 10**18)
+        await written.is_worth(sound, 7)
+        await catch_up(any_world.services, window)
+        assert set(await any_world.services.facts.of([absurd, sound])) == {sound}
+        assert await any_world.db.fetch_all(NOTES, {}) == []
+        assert (await summary(any_world.db, everything())).conversations.value_micros == 7
+
+    @pytest.mark.postgres
+    async def test_a_sum_that_no_column_holds_keeps_the_others_as_they_are(
+        self, postgres_url: str, clock: FrozenClock, desk: Desk
+    ) -> None:
+        database = await PostgresDatabase.connect(postgres_url, clock, connections=4)
+        world, written = await world_over(database, clock), Written(database, clock)
+        first, second, third = [await written.conversation(who, REFUND) for who in ("ana", "bo", "cy")]
+        for each in (first, second):
+            await written.is_worth(each, 6 * 10**18)
+        await catch_up(world.services, window)
+        assert len(await world.services.facts.of([first, second, third])) == 2
+        assert await database.fetch_all(NOTES, {}) == []
+        await closed(world)
+        await database.close()
 
     async def test_late_words_verdicts_and_values_are_counted(
         self, any_world: World, written: Written, clock: FrozenClock

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+# Twenty times what the longest contexts hold; a turn of a hundred calls still fits into 32 bits.
+MOST_TOKENS = 20_000_000
+
 
 @dataclass(frozen=True, slots=True)
 class Usage:
@@ -10,6 +13,13 @@ class Usage:
     input_tokens: int | None = None
     output_tokens: int | None = None
     cached_tokens: int | None = None
+
+    def plausible(self) -> "Usage":
+        """Without counts that no call can have, which no database would take: what they were is not known."""
+        counts = (self.input_tokens, self.output_tokens, self.cached_tokens)
+        if all(each is None or 0 <= each <= MOST_TOKENS for each in counts):
+            return self
+        return Usage(*(None if each is None or not 0 <= each <= MOST_TOKENS else each for each in counts))
 
     def __add__(self, other: "Usage") -> "Usage":
         return Usage(

@@ -5,7 +5,7 @@ batch runs atomically when the block ends. Stores never commit, and nothing is r
 Closed: when the store is down, `StoreUnavailable` is raised and no turn begins.
 """
 
-from handrail.db.batch import Batch, Conflict, Database, Row, StoreUnavailable, WrongDatabase
+from handrail.db.batch import Batch, Conflict, Database, NotStorable, Row, StoreUnavailable, WrongDatabase
 from handrail.db.expiry import BEFORE, Expiry
 from handrail.db.metadata import boolean, json_text, keys_of, metadata, micros, now
 from handrail.db.prepared import Prepared, scoped
@@ -16,6 +16,7 @@ __all__ = [
     "Conflict",
     "Database",
     "Expiry",
+    "NotStorable",
     "Prepared",
     "Row",
     "StoreUnavailable",

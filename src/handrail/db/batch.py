@@ -33,6 +33,12 @@ class StoreUnavailable(HandrailError):
         super().__init__(message, retry_after_seconds=retry_after_seconds)
 
 
+class NotStorable(HandrailError):
+    """A value has no place in its column, such as a number that is too large; nothing of the batch happened."""
+
+    code = "not_storable"
+
+
 class WrongDatabase(HandrailError):
     """The database at this address is not one that this version can use."""
 

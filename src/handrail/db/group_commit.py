@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from handrail.db.batch import AFTER_REPAIR_SECONDS, AGAIN_SECONDS, Batch, Conflict, StoreUnavailable
+from handrail.db.batch import AFTER_REPAIR_SECONDS, AGAIN_SECONDS, Batch, Conflict, NotStorable, StoreUnavailable
 
 MOST_BATCHES_A_COMMIT = 64
 PATIENCE_MILLISECONDS = 30_000
@@ -199,6 +199,8 @@ def _named(error: Exception) -> Exception:
     """What a failed statement means to its caller; a mistake in the statement itself stays what it is."""
     if isinstance(error, sqlite3.IntegrityError):
         return Conflict(f"this is there already or refers to nothing: {error}")
+    if isinstance(error, OverflowError):
+        return NotStorable(f"SQLite can't hold a value that was to be written: {error}")
     if isinstance(error, sqlite3.Error) and not isinstance(error, sqlite3.ProgrammingError | sqlite3.InterfaceError):
         return StoreUnavailable(
             f"the database did not take the write ({error}); free its disk or check its file",

@@ -12,7 +12,7 @@ from typing import Any
 import asyncpg
 
 from handrail.core.clock import Clock, SystemClock
-from handrail.db.batch import Batch, Conflict, OpenBatch, Row, StoreUnavailable
+from handrail.db.batch import Batch, Conflict, NotStorable, OpenBatch, Row, StoreUnavailable
 from handrail.db.guard import StoreGuard, Unguarded
 from handrail.db.prepared import DialectName, Prepared
 
@@ -118,6 +118,8 @@ class PostgresDatabase:
             raise Conflict(f"this is there already or refers to nothing: {error}") from error
         except (asyncpg.SerializationError, asyncpg.DeadlockDetectedError) as error:
             raise Conflict(f"somebody was faster; read again: {error}") from error
+        except asyncpg.DataError as error:
+            raise NotStorable(f"PostgreSQL can't hold a value that was to be written: {error}") from error
         except (*_LOST, asyncpg.InsufficientResourcesError) as error:
             raise StoreUnavailable(f"PostgreSQL did not answer ({error or type(error).__name__}); try again") from error
 

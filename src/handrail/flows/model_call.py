@@ -107,8 +107,9 @@ class GovernedModel:
                 waits.leave()
             span.first()
             while event is not None:
-                spent.see(event)
-                told = self._priced(tier, event) if isinstance(event, ModelAnswer) else _storable(event)
+                told = _storable(event)
+                spent.see(told)
+                told = self._priced(tier, told) if isinstance(told, ModelAnswer) else told
                 yield told
                 last = told
                 waits.enter()
@@ -130,7 +131,7 @@ class GovernedModel:
         services = self._services
         url, called = tier.url, tier.client.model
         cost = services.prices.cost(url, called, answer.model, answer.usage, services.clock.micros())
-        return replace(_storable(answer), cost_micros=cost)
+        return replace(answer, cost_micros=cost)
 
 
 class _Descent:
@@ -263,7 +264,7 @@ async def _first(
 
 
 def _storable(event: ModelEvent) -> ModelEvent:
-    """Without the character zero, which PostgreSQL does not take in a text."""
+    """Without the character zero, which PostgreSQL does not take in a text, and without counts that can't be."""
     if isinstance(event, ModelAnswer):
         calls = tuple(
             replace(
@@ -274,7 +275,8 @@ def _storable(event: ModelEvent) -> ModelEvent:
             )
             for call in event.tool_calls
         )
-        return replace(event, text=_clean(event.text), tool_calls=calls, model=_clean(event.model))
+        usage = event.usage.plausible()
+        return replace(event, text=_clean(event.text), tool_calls=calls, model=_clean(event.model), usage=usage)
     if isinstance(event, Restarted):
         return event
     return replace(event, text=_clean(event.text)) if "\0" in event.text else event

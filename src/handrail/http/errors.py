@@ -48,6 +48,7 @@ STATUS: Mapping[str, int] = {
     "tenant_overloaded": 429,
     "internal": 500,
     "content_unreadable": 500,
+    "not_storable": 500,
     "release_altered": 500,
     "release_collision": 500,
     "model_error": 502,

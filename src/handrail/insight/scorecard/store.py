@@ -26,13 +26,14 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from handrail.core import json
 from handrail.core.ids import new_id
-from handrail.db import Batch, Database, Prepared, Row, keys_of
+from handrail.db import Batch, Database, NotStorable, Prepared, Row, keys_of
 from handrail.insight.scorecard import tables
 from handrail.insight.scorecard.facts import ConversationFact
 from handrail.insight.scorecard.rollup import Additions, Contribution
 
 KEPT_MINUTES_MICROS = 3 * 24 * 3600 * 1_000_000
 FOLDER = "rollups"
+MOST = 2**63 - 1
 _FACT_NAMES = tuple(each.name for each in fields(ConversationFact))
 
 _h, _f, _o = tables.fact_change, tables.conversation_fact, tables.fact_folder
@@ -308,4 +309,10 @@ def _keys(ids: Iterable[str]) -> str:
 
 
 def _rows(rows: Iterable[Sequence[Any]]) -> str:
-    return json.dumps({str(number): row for number, row in enumerate(rows)})
+    """As a parameter; raises `NotStorable` for a number that no column can hold: SQLite would round it in silence."""
+    given = {str(number): row for number, row in enumerate(rows)}
+    for row in given.values():
+        for value in row:
+            if isinstance(value, int) and not -MOST <= value <= MOST:
+                raise NotStorable(f"{value} of {row[0]!r} is too large to be counted")
+    return json.dumps(given)
