@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import json
 import random
+import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
@@ -30,6 +31,7 @@ class Heard:
     body: dict[str, Any] = field(default_factory=dict)
     done: dict[str, str] = field(default_factory=dict)
     connections: int = 0
+    began: float = field(default_factory=time.monotonic)
 
 
 class Wedged(AssertionError):
@@ -54,6 +56,11 @@ class Crowd:
     def in_flight(self) -> int:
         """How many conversations have a turn that a server took and nobody has heard the end of."""
         return len({each.conversation for each in self._open if each.turn_id is not None})
+
+    @property
+    def longest_wait(self) -> float:
+        """For how many seconds the client that has waited longest has heard no end."""
+        return time.monotonic() - min((each.began for each in self._open), default=time.monotonic())
 
     async def close(self) -> None:
         await self._http.close()

@@ -17,7 +17,7 @@ from statistics import median
 import pytest
 
 from handrail.protection.auth import operator_token
-from tests.integration.crash.clients import Crowd, plan
+from tests.integration.crash.clients import PATIENCE, Crowd, plan
 from tests.integration.crash.fleet import Server
 from tests.integration.crash.planner import Planner
 from tests.integration.crash.sums import miscounted
@@ -27,6 +27,7 @@ KILLS = int(os.environ.get("HANDRAIL_KILLS", "100"))
 SEED = int(os.environ.get("HANDRAIL_SEED", "0")) or int(time.time())
 TALKERS = 28
 LEAST_IN_FLIGHT = 20
+PEACE_SECONDS = 3.0
 SHORT_LEASE = {
     "HANDRAIL_TURN__LEASE_SECONDS": "1",
     "HANDRAIL_TURN__SWEEP_SECONDS": "0.2",
@@ -66,6 +67,9 @@ class Scene:
     async def strike(self, number: signal.Signals) -> Server:
         """Hit one server at a moment that nobody can foresee, while enough turns are in flight."""
         await asyncio.sleep(self.rng.uniform(0.0, 0.8))
+        if self.crowd.longest_wait > PATIENCE / 3:
+            # Where the machine is slow, kills come faster than the longest step of a turn takes: let that one be taken.
+            await asyncio.sleep(PEACE_SECONDS)
         while self.crowd.in_flight < LEAST_IN_FLIGHT:  # noqa: ASYNC110 - a count, and not one event
             await asyncio.sleep(self.rng.uniform(0.01, 0.1))
         self.struck.append(self.crowd.in_flight)
