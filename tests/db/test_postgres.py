@@ -5,11 +5,12 @@ from collections.abc import Iterator
 
 import asyncpg
 import pytest
-from sqlalchemy import text
+from sqlalchemy import insert, text
 
 from handrail.core.clock import FrozenClock, SystemClock
-from handrail.db import Conflict, Prepared, StoreUnavailable
+from handrail.db import Conflict, NotStorable, Prepared, StoreUnavailable
 from handrail.db.postgres import PostgresDatabase
+from handrail.serving.conversations.tables import idempotency_key
 from tests.db.tables import ADD, ALL, CREATE, NOW, REPLACE, write
 from tests.servers import PostgresServer, free_port
 
@@ -80,6 +81,20 @@ class TestServer:
         db = await PostgresDatabase.connect(blank_postgres_url, SystemClock(), connections=1)
         with pytest.raises(StoreUnavailable, match="read-only"):
             await _add(db, 1)
+        await db.close()
+
+
+class TestMessages:
+    async def test_tell_nothing_of_what_stands_in_the_rows(self, postgres_url: str) -> None:
+        db = await PostgresDatabase.connect(postgres_url, SystemClock(), connections=1)
+        key = {"tenant_id": "default", "subject": "ana", "route": "turns", "key": "kestrel", "created_at": 1}
+        add = Prepared(insert(idempotency_key))
+        row = key | {"body_hash": b"x", "resource_id": "turn_1"}
+        await write(db, (add, row))
+        for wrong, error in ((row, Conflict), (row | {"created_at": 2**70}, NotStorable)):
+            with pytest.raises(error) as told:
+                await write(db, (add, wrong))
+            assert not any(word in told.value.message for word in ("kestrel", "ana", str(2**70)))
         await db.close()
 
 

@@ -115,11 +115,11 @@ class PostgresDatabase:
                     await connection.execute(f"SET handrail.now = '{self._clock.micros()}'")
                 yield connection
         except asyncpg.IntegrityConstraintViolationError as error:
-            raise Conflict(f"this is there already or refers to nothing: {error}") from error
+            raise Conflict(f"this is there already or refers to nothing: {_kind(error)}") from error
         except (asyncpg.SerializationError, asyncpg.DeadlockDetectedError) as error:
-            raise Conflict(f"somebody was faster; read again: {error}") from error
+            raise Conflict(f"somebody was faster; read again: {_kind(error)}") from error
         except asyncpg.DataError as error:
-            raise NotStorable(f"PostgreSQL can't hold a value that was to be written: {error}") from error
+            raise NotStorable(f"PostgreSQL can't hold a value that was to be written: {_kind(error)}") from error
         except (*_LOST, asyncpg.InsufficientResourcesError) as error:
             raise StoreUnavailable(f"PostgreSQL did not answer ({error or type(error).__name__}); try again") from error
 
@@ -131,6 +131,12 @@ class PostgresDatabase:
                 status = await connection.execute(sql, *values)
                 if expect is not None and (affected := int(status.rsplit(" ", 1)[-1])) != expect:
                     raise Conflict(f"expected {expect} row(s), {affected} matched: somebody was faster; read again")
+
+
+def _kind(error: asyncpg.PostgresError) -> str:
+    """What went wrong without the values it went wrong with, which PostgreSQL tells: they may be anybody's words."""
+    name = getattr(error, "constraint_name", None)
+    return f"{type(error).__name__} of {name}" if name else type(error).__name__
 
 
 def _driver_url(url: str) -> str:
