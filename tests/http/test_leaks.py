@@ -15,10 +15,11 @@ from pathlib import Path
 import pytest
 import structlog
 from redis.asyncio import Redis
+from sqlalchemy import select
 
 from handrail.core.clock import FrozenClock
 from handrail.core.principal import Principal
-from handrail.db import Database
+from handrail.db import Database, Prepared, metadata
 from handrail.flows.digest import digest_of
 from handrail.flows.rollup import Windows, catch_up
 from handrail.protection.encryption import Encryption, LocalMasterKeys
@@ -90,11 +91,11 @@ def log() -> Iterator[io.StringIO]:
 
 @pytest.fixture
 async def sealed_world(
-    sqlite_db: Database, clock: FrozenClock, desk: Desk, tmp_path: Path, log: io.StringIO
+    db: Database, clock: FrozenClock, desk: Desk, tmp_path: Path, log: io.StringIO
 ) -> AsyncIterator[World]:
-    encryption = Encryption(sqlite_db, tmp_path, LocalMasterKeys([b"m" * 32]), clock)
+    encryption = Encryption(db, tmp_path, LocalMasterKeys([b"m" * 32]), clock)
     await encryption.start()
-    world = await world_over(sqlite_db, clock, project=PROJECT, encryption=encryption)
+    world = await world_over(db, clock, project=PROJECT, encryption=encryption)
     yield world
     await closed(world)
 
@@ -159,6 +160,12 @@ async def _collected(api: Api, world: World, conversation: str, log: io.StringIO
     return sinks
 
 
+async def _tables(db: Database) -> Sinks:
+    """Every row of every table as it lies in the database."""
+    rows = {name: await db.scan(Prepared(select(table)), {}) for name, table in metadata.tables.items()}
+    return Sinks({name: "\n".join(str(dict(row)) for row in found).encode() for name, found in rows.items() if found})
+
+
 def _files(folder: Path) -> Sinks:
     return Sinks({each.name: each.read_bytes() for each in folder.rglob("*") if each.is_file()})
 
@@ -178,9 +185,19 @@ async def test_no_sink_holds_a_word_of_anybody(said: tuple[Api, World, str], log
     assert [name for name, text in sinks.texts.items() if address in text] == []
 
 
-async def test_no_file_holds_a_word_of_anybody(said: tuple[Api, World, str], tmp_path: Path) -> None:
-    files = _files(tmp_path)
-    assert {"handrail.db", "handrail.db-wal", "keys.db"} <= files.texts.keys()
+async def test_no_file_or_table_holds_a_word_of_anybody(
+    said: tuple[Api, World, str], db: Database, tmp_path: Path
+) -> None:
+    _, world, _ = said
+    await world.services.audit.flush()
+    await world.services.traces.flush()
+    await catch_up(world.services, Windows(world.services).of)
+    if db.dialect == "sqlite":
+        files = _files(tmp_path)
+        assert {"handrail.db", "handrail.db-wal", "keys.db"} <= files.texts.keys()
+    else:
+        files = await _tables(db)
+        assert {"message", "tool_call", "trace", "feedback", "audit_record", "conversation_fact"} <= files.texts.keys()
     assert files.holding(*(each for each in FIELDS if each not in READABLE_IN_FILES)) == []
     assert files.holding(*READABLE_IN_FILES), "this search finds what is there"
 
