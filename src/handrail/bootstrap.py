@@ -121,15 +121,15 @@ async def services_from(settings: Settings, clock: Clock | None = None) -> Async
     resilience = settings.resilience
     shared = _Shared.of(settings, owner, metrics) if settings.valkey_url else None
     bus: Bus = shared.bus if shared else LocalBus()
-    mirror = SharedBreakers(bus)
-    policies = _breaker_policies(resilience, settings.store)
+    mirror, policies = SharedBreakers(bus), _breaker_policies(resilience, settings.store)
     breakers = Breakers(clock, policies, mirror=mirror, on_change=metrics.breaker_changed)
     guard = partial(_store_permit, breakers)
     unsealed = await open_database(settings.url, clock, seconds=settings.store.timeout_seconds, guard=guard)
     encryption = await _encryption(settings, unsealed, clock)
     db = encryption.sealed(SEALED)
     egress = Egress(settings.egress.rules)
-    exporter = _exporter(settings, egress, metrics)
+    alerts = alerts_over(db, settings)
+    exporter = _exporter(settings, egress, partial(_traces_lost, metrics, alerts))
     connections = ModelConnections(egress=egress)
     tool_runner = ToolRunner(most_threads=settings.tools.threads, most_result_bytes=settings.tools.result_bytes)
     keys = KeyStore(db)
@@ -142,7 +142,6 @@ async def services_from(settings: Settings, clock: Clock | None = None) -> Async
     await authenticator.start()
     privacy = Privacy(Mint(audit_keys(settings.data_dir, settings.audit.secret).tokens), TokenVault(db))
     detector = Detector(thresholds=read_thresholds(settings.data_dir))
-    alerts = alerts_over(db, settings)
     services = Services(
         clock=clock,
         db=db,
@@ -168,6 +167,7 @@ async def services_from(settings: Settings, clock: Clock | None = None) -> Async
         budgets=settings.costs.budgets,
         feedback=FeedbackStore(db),
         feedback_rates=_rate(clock, _feedback(settings)),
+        channel_tests=_rate(clock, CHANNEL_TESTS),
         feedback_rules=FeedbackRules(settings.feedback.csat, settings.feedback.currency),
         facts=FactStore(db),
         search=SearchStore(db, _search_keys(encryption, settings)),
@@ -256,6 +256,7 @@ class _Shared:
             (services.token_rates, _tokens_a_minute(settings)),
             (failures, _failures(settings)),
             (services.feedback_rates, _feedback(settings)),
+            (services.channel_tests, CHANNEL_TESTS),
         ):
             if rate is not None and wanted is not None:
                 rate.shared = self._limiter(services, rate.local, wanted)
@@ -430,6 +431,9 @@ def _address_rates(settings: Settings, clock: Clock, metrics: Metrics) -> Addres
     return AddressRate(local, on_refused=lambda: metrics.refused_by_rate("requests"))
 
 
+CHANNEL_TESTS = _Wanted("channel tests", 6, 3)
+
+
 def _feedback(settings: Settings) -> _Wanted:
     return _Wanted("feedback", settings.feedback.per_minute, settings.feedback.burst)
 
@@ -521,28 +525,31 @@ def alerts_over(db: Database, settings: Settings) -> Alerts:
         sender,
         Places(console, wanted.runbook_url or f"{console}/console/runbook"),
         every_seconds=wanted.every_seconds,
+        operated_by=wanted.operated_by,
     )
 
 
-def _exporter(settings: Settings, egress: Egress, metrics: Metrics) -> OtlpExporter | None:
+def _traces_lost(metrics: Metrics, alerts: Alerts, reason: str, count: int) -> None:
+    """On the way to the database or to a collector: both are counted, and both are looked at by the alert."""
+    metrics.traces_dropped(reason, count)
+    alerts.lose(reason, count)
+
+
+def _exporter(settings: Settings, egress: Egress, lost: Callable[[str, int], None]) -> OtlpExporter | None:
     wanted = settings.traces
     if wanted.otlp_url is None:
         return None
     collector = Collector(wanted.otlp_url, headers_of(wanted.otlp_headers.get_secret_value()), wanted.service)
-    return OtlpExporter(collector, egress, on_dropped=metrics.traces_dropped)
+    return OtlpExporter(collector, egress, on_dropped=lost)
 
 
 def _traces(
     db: Database, settings: Settings, metrics: Metrics, exporter: OtlpExporter | None, alerts: Alerts
 ) -> TraceWriter:
-    def dropped(reason: str, count: int) -> None:
-        metrics.traces_dropped(reason, count)
-        alerts.lose(reason, count)
-
-    wanted = settings.traces
+    wanted, lost = settings.traces, partial(_traces_lost, metrics, alerts)
     redact = partial(redact_text, most=MOST_TRACED_CHARACTERS) if wanted.content == "redacted" else None
     send_on = exporter.offer if exporter else None
-    return TraceWriter(db, Sampling(wanted.sample), redact=redact, on_dropped=dropped, send_on=send_on)
+    return TraceWriter(db, Sampling(wanted.sample), redact=redact, on_dropped=lost, send_on=send_on)
 
 
 def audit_trail(settings: Settings, db: Database, clock: Clock) -> AuditTrail:

@@ -184,6 +184,9 @@ class AlertSettings(BaseModel):
         default="weekly", description="How often the channels are told what the agents did; `alerts.yaml` names them."
     )
     runbook_url: str = Field(default="", description="Address of the runbook in messages; the console's own page.")
+    operated_by: str = Field(
+        default="default", min_length=1, description="The tenant whose operators look after the whole deployment."
+    )
 
     @field_validator("channels")
     @classmethod

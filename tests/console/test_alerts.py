@@ -16,9 +16,11 @@ async def post(console: Console, path: str, **fields: str) -> httpx2.Response:
     return await console.client.post(f"/console/alerts/{path}", data=fields, headers=OURS)
 
 
-async def fire(console: Console, rule: str = "job_failed", said: str = "<b>it</b> failed", **labels: str) -> Alert:
+async def fire(
+    console: Console, rule: str = "job_failed", said: str = "<b>it</b> failed", tenant: str = "*", **labels: str
+) -> Alert:
     at = console.services.clock.micros()
-    after = look([], [Finding(rule, "*", labels, "bad", said)], Rules(), at)[0].after
+    after = look([], [Finding(rule, tenant, labels, "bad", said)], Rules(), at)[0].after
     assert after is not None
     async with console.services.db.batch() as batch:
         console.services.alerts.store.apply(batch, Change(None, after))
@@ -53,7 +55,7 @@ async def test_shows_what_fires_and_takes_an_acknowledgement(console: Console, s
 async def test_one_alert_has_a_page_with_who_was_told_and_a_way_to_silence_it(
     console: Console, sender: RecordingSender
 ) -> None:
-    alert = await fire(console, "error_rate", agent="my shop")
+    alert = await fire(console, "error_rate", tenant="default", agent="my shop")
     page = (await console.get(f"/console/alerts/{alert.id}")).text
     assert "Error rate, agent my shop" in page
     assert "Nobody was told of it." in page
@@ -65,6 +67,19 @@ async def test_one_alert_has_a_page_with_who_was_told_and_a_way_to_silence_it(
     assert 'name="value" maxlength="120"' in form
     assert 'value="my shop"' in form
     assert (await console.get("/console/alerts/alrt_none")).status_code == 404
+
+
+async def test_what_is_of_the_whole_deployment_is_for_its_own_operators(
+    console: Console, sender: RecordingSender
+) -> None:
+    alert = await fire(console, job="retention")
+    console.services.alerts.operated_by = "platform"
+    page = (await console.get("/console/alerts")).text
+    assert "Acknowledge" not in page
+    assert "Send a test" not in page
+    answer = await post(console, alert.id, note="mine")
+    assert "operators of tenant &#39;platform&#39; look after it" in answer.text
+    assert "operators of tenant" in (await post(console, "channels/ops")).text
 
 
 async def test_a_silence_that_was_wrong_keeps_what_was_typed(console: Console) -> None:

@@ -12,7 +12,8 @@ from handrail.flows.alert_desk import AlertConflict, AlertDesk, SilenceWanted, d
 from handrail.flows.alerting import watch
 from handrail.insight.alerts import Alert, AlertState, Finding, Notice, Rules, RuleState, look
 from handrail.insight.alerts.lifecycle import Change
-from handrail.protection.auth import LOCAL_OPERATOR
+from handrail.protection.auth import LOCAL_OPERATOR, PermissionDenied
+from handrail.protection.rate_limits import Rate, RateLimited, RateLimiter
 from tests.flows.test_alerting import fail_a_job, mend_the_job, sender_of
 from tests.flows.test_alerting import look as looked
 from tests.flows.world import World
@@ -76,6 +77,32 @@ class TestWhoSeesWhat:
         assert everywhere["tenant"] is None
         with pytest.raises(NotFound):
             await desk_of(world.services, OSCAR).end_silence(everywhere["id"])
+
+
+class TestWhatIsOfTheWholeDeployment:
+    async def test_is_looked_after_by_the_operators_of_one_tenant_alone(self, any_world: World) -> None:
+        alert = await fire(any_world, "*", job="a")
+        desk = desk_of(any_world.services, EVE)
+        with pytest.raises(PermissionDenied, match="operators of tenant 'default' look after it"):
+            await desk.acknowledge(alert.id)
+        with pytest.raises(PermissionDenied):
+            await desk.test("ops")
+        assert sender_of(any_world).sent == []
+        any_world.services.alerts.operated_by = "other"
+        assert (await desk.acknowledge(alert.id))["acknowledged_by"] == "eve"
+        assert (await desk.test("ops"))["sent"]
+        with pytest.raises(PermissionDenied):
+            await desk_of(any_world.services, OSCAR).test("ops")
+        assert (await desk_of(any_world.services, LOCAL_OPERATOR).test("ops"))["sent"]
+
+    async def test_a_channel_is_not_flooded_with_tests(self, world: World) -> None:
+        world.services.channel_tests = Rate(RateLimiter(world.services.clock, per_minute=1, burst=2))
+        desk = desk_of(world.services, OSCAR)
+        for _ in range(2):
+            await desk.test("ops")
+        with pytest.raises(RateLimited):
+            await desk.test("ops")
+        assert len(sender_of(world).sent) == 2
 
 
 class TestAcknowledging:

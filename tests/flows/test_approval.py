@@ -383,6 +383,13 @@ class TestAttacks:
         await until(lambda: turn_id not in guarded.services.running)
         assert desk.seen == []
 
+    async def test_a_waiting_turn_that_staff_stop_is_on_record(self, guarded: World):
+        turn_id, _ = await asked(guarded, "hello")
+        await cancel_turn(guarded.services, Principal("default", "olga", frozenset({Role.OPERATOR})), turn_id)
+        bodies = [body for _, body in await guarded.services.audit.store.unsealed(100)]
+        (entry,) = [each for each in bodies if "turn.cancelled" in each]
+        assert f"turn:{turn_id}" in entry
+
     async def test_a_cancelled_turn_can_not_be_approved_any_more(self, guarded: World, desk: Desk):
         turn_id, (approval,) = await asked(guarded, "hello")
         await cancel_turn(guarded.services, ANA, turn_id)

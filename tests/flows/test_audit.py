@@ -8,9 +8,12 @@ from handrail.core import json
 from handrail.core.principal import Principal, Role
 from handrail.flows.audit import denied, read_by_staff
 from handrail.flows.audit_desk import AuditDesk, Filter, NotAnExport, read_checkpoints, read_export, verify_export
+from handrail.flows.cancel import cancel_turn
 from handrail.protection.auth import LOCAL_OPERATOR, PermissionDenied
+from handrail.serving.conversations import TurnStatus
 from handrail.serving.models import calls
-from tests.flows.world import ANA, World
+from handrail.serving.models.scripted import Reply
+from tests.flows.world import ANA, World, until
 
 ADMIN = Principal("default", "root", frozenset({Role.ADMIN}))
 
@@ -55,6 +58,35 @@ class TestRead:
         read_by_staff(world.services, ANA, conversation)
         read_by_staff(world.services, ADMIN, conversation)
         assert len(await found(world, action="conversation.read")) == 1
+
+
+class TestStopping:
+    """By staff it is a deed and no reading; a user's own stop is nobody's business."""
+
+    @pytest.mark.parametrize("place", [0, 1])
+    async def test_a_turn_that_runs_or_waits_in_line_is_recorded_when_staff_do_it(
+        self, world: World, place: int
+    ) -> None:
+        turn_id = (await two_turns(world))[place]
+        for _ in range(2):
+            assert (await cancel_turn(world.services, ADMIN, turn_id)).status is TurnStatus.CANCELLED
+        (entry,) = await found(world, action="turn.cancelled")
+        assert entry["target"] == f"turn:{turn_id}"
+        assert await found(world, action="conversation.read") == []
+
+    async def test_by_the_user_is_not(self, world: World) -> None:
+        for turn_id in await two_turns(world):
+            await cancel_turn(world.services, ANA, turn_id)
+        assert await found(world, action="turn.cancelled") == []
+
+
+async def two_turns(world: World) -> tuple[str, str]:
+    """One that runs, and one that waits for it."""
+    conversation = await world.open()
+    world.script(*(Reply(text="never", delay_seconds=30) for _ in range(2)))
+    first, second = await world.send(conversation, "1"), await world.send(conversation, "2")
+    await until(lambda: len(world.model.requests) == 1)
+    return first.turn_id, second.turn_id
 
 
 class TestDesk:

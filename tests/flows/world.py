@@ -372,6 +372,7 @@ async def world_over(
         usage=UsageStore(counting),
         feedback=FeedbackStore(counting),
         feedback_rates=Rate(RateLimiter(clock, per_minute=600, burst=1000)),
+        channel_tests=Rate(RateLimiter(clock, per_minute=6, burst=3, what="channel tests")),
         facts=FactStore(counting),
         search=SearchStore(counting, SearchKeys(secret_of)),
         traces=TraceWriter(counting, on_dropped=metrics.traces_dropped),

@@ -80,6 +80,7 @@ EXPECTATIONS: dict[str, Expects] = {
     "POST /console/approvals/together": Expects("staff page"),
     "POST /console/approvals/{approval_id}": Expects("staff page"),
     "GET /console/alerts": Expects("staff page"),
+    "GET /console/alerts/{alert_id}": Expects("staff page"),
     "GET /console/runbook": Expects("staff page"),
     "POST /console/alerts/silences": Expects("operators page"),
     "POST /console/alerts/silences/{silence_id}": Expects("operators page"),

@@ -104,6 +104,28 @@ class TestLines:
 
 
 class TestRedaction:
+    def test_holds_for_extra_fields_that_a_library_shows_by_its_own_formatter(self, stream: io.StringIO) -> None:
+        configure(redact_event, stream=stream)
+        theirs, library = io.StringIO(), logging.getLogger("a.library")
+        handler = logging.StreamHandler(theirs)
+        handler.setFormatter(logging.Formatter("%(message)s %(to)s %(content)s %(tries)d %(more)s"))
+        library.addHandler(handler)
+        try:
+            fields = {
+                "to": "ann@example.com",
+                "content": "my secret wish",
+                "tries": 3,
+                "more": {"by": "bob@example.com"},
+            }
+            library.warning("mail", extra=fields)
+        finally:
+            library.removeHandler(handler)
+        assert "mail" in theirs.getvalue()
+        assert " 3 " in theirs.getvalue()
+        for text in (theirs.getvalue(), stream.getvalue()):
+            assert "example.com" not in text
+            assert "secret wish" not in text
+
     @pytest.mark.parametrize("make", [io.StringIO, Terminal])
     def test_is_the_last_step_for_our_own_lines(self, make: type[io.StringIO]) -> None:
         stream = make()

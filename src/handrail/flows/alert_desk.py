@@ -15,6 +15,8 @@ from handrail.flows.switches import view_of
 from handrail.insight.alerts import RULES, Alert, Alerts, Change, Notice, RuleState, Silence
 from handrail.insight.alerts.notices import runbook_link, trace_link
 from handrail.protection.audit import AuditEntry, AuditTrail
+from handrail.protection.auth import PermissionDenied
+from handrail.protection.rate_limits import Rate
 
 EVERYWHERE = "*"
 HOUR_MICROS = 3600 * 1_000_000
@@ -47,7 +49,14 @@ class AlertDesk:
     """Alerts as one principal may see them: their tenant's, and those of the whole deployment."""
 
     def __init__(
-        self, alerts: Alerts, db: Database, clock: Clock, principal: Principal, audit: AuditTrail, names: Names
+        self,
+        alerts: Alerts,
+        db: Database,
+        clock: Clock,
+        principal: Principal,
+        audit: AuditTrail,
+        names: Names,
+        tests: Rate | None = None,
     ) -> None:
         self._alerts = alerts
         self._store = alerts.store
@@ -56,7 +65,13 @@ class AlertDesk:
         self._principal = principal
         self._audit = audit
         self._tenant = view_of(principal)
+        self._tests = tests
         self._names = set[str]() if self._tenant is None else set(names(self._tenant))
+
+    @property
+    def is_of_deployment(self) -> bool:
+        """Whether this person looks after what is of the whole deployment, and not of a tenant alone."""
+        return self._tenant in (None, self._alerts.operated_by)
 
     async def list(self, *, state: str = "any", rule: str = "any", before: str | None = None, limit: int = 50) -> Body:
         """A page of alerts, newest first."""
@@ -75,10 +90,13 @@ class AlertDesk:
 
         Raises:
             NotFound: there is no such alert for this person.
+            PermissionDenied: it is of the whole deployment, which others look after.
             AlertConflict: it is over.
         """
         for _ in range(5):
             alert = await self._find(alert_id)
+            if alert.tenant_id == EVERYWHERE:
+                self._require_of_deployment(f"alert {alert_id!r} is of the whole deployment")
             if alert.acknowledged_at is not None:
                 return self._body(alert)
             if not alert.is_open:
@@ -222,11 +240,16 @@ class AlertDesk:
 
         Raises:
             NotFound: there is no such channel.
+            PermissionDenied: channels are of the whole deployment, which others look after.
+            RateLimited: so many messages are no test any more.
         """
+        self._require_of_deployment("channels are of the whole deployment")
         if channel not in self._alerts.sender.channels:
             known = ", ".join(self._alerts.sender.channels) or "none is set"
             name = f"HANDRAIL_ALERTS__CHANNELS__{channel.upper()}"
             raise NotFound(f"there is no channel {channel!r} ({known}); set {name}", param="channel")
+        if self._tests is not None:
+            await self._tests.require(self._principal)
         self._audit.note(
             AuditEntry(self._principal.tenant_id, "alerts.tested", "done", f"channel:{channel}", self._principal)
         )
@@ -235,6 +258,13 @@ class AlertDesk:
         notice = Notice.about("digest", channel, EVERYWHERE, f"test/{at}", "Handrail: this is a test", body)
         (outcome,) = await self._alerts.sender.send(channel, [notice])
         return {"object": "alert_test", "channel": channel, "sent": not outcome.error, "error": outcome.error or None}
+
+    def _require_of_deployment(self, what: str) -> None:
+        if not self.is_of_deployment:
+            tenant = self._alerts.operated_by
+            raise PermissionDenied(
+                f"{what}: operators of tenant {tenant!r} look after it (HANDRAIL_ALERTS__OPERATED_BY)"
+            )
 
     def _record(
         self, batch: Batch, action: str, target: str, details: tuple[tuple[str, str | int | bool | None], ...]
@@ -267,7 +297,13 @@ class AlertDesk:
 def desk_of(services: Services, principal: Principal) -> AlertDesk:
     """The desk of a process that serves."""
     return AlertDesk(
-        services.alerts, services.db, services.clock, principal, services.audit, services.releases.names_of
+        services.alerts,
+        services.db,
+        services.clock,
+        principal,
+        services.audit,
+        services.releases.names_of,
+        services.channel_tests,
     )
 
 

@@ -58,6 +58,28 @@ def read_by_staff(services: Services, principal: Principal, conversation: Owned)
     )
 
 
+def stopped_by_staff(
+    services: Services, principal: Principal, conversation: Owned, turn_id: str, batch: Batch | None
+) -> None:
+    """Somebody other than its user stops a turn; beside the write that stops it, or on its own where a task ends."""
+    if (principal.tenant_id, principal.subject) == (conversation.tenant_id, conversation.subject):
+        return
+    tenant, target = conversation.tenant_id, f"turn:{turn_id}"
+    entry = AuditEntry(
+        tenant,
+        "turn.cancelled",
+        "done",
+        target,
+        principal,
+        subject=conversation.subject,
+        conversation_id=conversation.id,
+    )
+    if batch is None:
+        services.audit.note(entry)
+    else:
+        services.audit.record(batch, entry)
+
+
 def listed_by_staff(services: Services, principal: Principal) -> None:
     """Staff look through what conversations are called, which is how they begin."""
     target = "conversations:newest"

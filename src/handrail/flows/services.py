@@ -152,6 +152,7 @@ class Services:
     usage: UsageStore
     feedback: FeedbackStore
     feedback_rates: Rate
+    channel_tests: Rate
     facts: FactStore
     search: SearchStore
     traces: TraceWriter

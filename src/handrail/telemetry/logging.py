@@ -123,9 +123,9 @@ def _redacted_records(redact: Redact) -> Callable[..., logging.LogRecord]:
     """Records that are redacted when they are made: a library's own handler can't say more than ours."""
     closed = _fail_closed(redact)
 
-    def masked(name: str, text: str) -> str:
-        line = cast(Mapping[str, Any], closed(None, "", {name: text}))
-        return str(line.get(name, "[withheld]"))
+    def masked(name: str, value: Any) -> Any:
+        line = cast(Mapping[str, Any], closed(None, "", {name: value}))
+        return line.get(name, "[withheld]")
 
     def made(*arguments: Any, **named: Any) -> logging.LogRecord:
         record = logging.LogRecord(*arguments, **named)
@@ -133,14 +133,27 @@ def _redacted_records(redact: Redact) -> Callable[..., logging.LogRecord]:
             text = record.getMessage()
         except Exception as error:  # noqa: BLE001 - arguments that don't fit the message, or can't be shown
             text = f"a log line was withheld ({type(error).__name__})"
-        record.msg, record.args = masked("event", text), None
+        record.msg, record.args = str(masked("event", text)), None
         if record.exc_info and record.exc_info[0] is not None:
             # What any formatter shows of an error instead of looking at it.
             shown = logging.Formatter().formatException(record.exc_info)
-            record.exc_text = masked("exception", shown)
+            record.exc_text = str(masked("exception", shown))
+        record.__dict__ = _Extra(record.__dict__, masked)
         return record
 
     return made
+
+
+class _Extra(dict[str, Any]):
+    """What `extra=` adds to a record that is made: `Logger.makeRecord` writes it into the record's own dictionary,
+    where a library's formatter finds it."""
+
+    def __init__(self, known: Mapping[str, Any], masked: Callable[[str, Any], Any]) -> None:
+        super().__init__(known)
+        self._masked = masked
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        super().__setitem__(name, self._masked(name, value))
 
 
 def _not_said_twice(record: logging.LogRecord) -> bool:

@@ -1,8 +1,10 @@
 """What a collector receives: a real one on this machine that reads the protobuf."""
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,9 +13,11 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as OtlpSpan
 from structlog.testing import capture_logs
 
+from handrail.bootstrap import services_from
 from handrail.egress import Egress
 from handrail.insight.traces import FinishedTrace, SpanLink, TurnTrace, root_span_id, span_id
 from handrail.insight.traces.exporter import Collector, OtlpExporter, headers_of
+from handrail.settings import Settings
 from handrail.telemetry.trace import TraceContext
 from tests.insight.traces.made import CALLER, TRACE, finished, turn_trace
 
@@ -106,6 +110,21 @@ def said(attributes: Any) -> dict[str, Any]:
         value = getattr(each.value, kind)
         read[each.key] = [item.string_value for item in value.values] if kind == "array_value" else value
     return read
+
+
+async def test_what_a_collector_does_not_take_is_lost_to_the_alert_as_well(
+    collector: Received, tmp_path: Path, migrated_file: Path
+) -> None:
+    shutil.copyfile(migrated_file, tmp_path / "handrail.db")
+    settings = Settings(data_dir=tmp_path, traces={"otlp_url": collector.url})  # pyright: ignore[reportArgumentType]
+    async with services_from(settings) as services:
+        at = services.clock.micros()
+        assert services.alerts.lost_lately(at) == 0
+        assert services.trace_export is not None
+        collector.answers = [(400, {})]
+        services.trace_export.offer(a_turn(), None)
+        await services.trace_export.flush()
+        assert services.alerts.lost_lately(at + 1) == 1
 
 
 class TestWhatIsSent:

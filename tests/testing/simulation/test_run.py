@@ -7,10 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
+from sqlalchemy import select
+
+from handrail.core import json
 from handrail.core.clock import FrozenClock, as_datetime
+from handrail.db import Prepared
 from handrail.db.sqlite import SqliteDatabase
+from handrail.insight.traces import Span
+from handrail.insight.traces.tables import trace
 from handrail.reports.filters import Filters
 from handrail.reports.series import summary
+from handrail.serving.conversations.tables import turn
 from handrail.testing.simulation import Incident, Plan, Report, Simulation, plan_days
 from handrail.testing.simulation.days import DAY, HOUR, Trouble, arrivals
 from tests.flows.world import PROJECT, Prediction, World, closed, world_over
@@ -27,6 +34,13 @@ APPROVALS = """
 approvals:
 - {name: refunds, tools: [refund], risk: high, approvers: {roles: [approver]}, expires_after: 90m, reason: money}
 """
+
+
+TURNS = Prepared(
+    select(turn.c.started_at, turn.c.ended_at, trace.c.duration_micros, trace.c.spans)
+    .join(trace, trace.c.turn_id == turn.c.id)
+    .where(turn.c.status != "requires_action", turn.c.epoch == 1)
+)
 
 
 class ExampleHead:
@@ -66,8 +80,21 @@ class TestRun:
         assert first.counts["turns"] > first.counts["conversations"] >= 12
         counted = await summary(world.db, Filters("default", plan.starts_at, NOON + 1))
         assert counted.conversations.conversations == first.counts["conversations"]
+        await assert_traces_take_as_long_as_their_turns(world)
         for each in (world, other):
             await end(each)
+
+
+async def assert_traces_take_as_long_as_their_turns(world: World) -> None:
+    """On the simulated clock; what Handrail itself took for them comes on top."""
+    turns = await world.db.scan(TURNS, {})
+    assert any(each["ended_at"] - each["started_at"] > 1_000_000 for each in turns)
+    assert any("execute_tool" in each["spans"] for each in turns)
+    for each in turns:
+        took = each["ended_at"] - each["started_at"]
+        assert took - 1000 <= each["duration_micros"] < took + 5_000_000
+        for span in map(Span.of, json.loads(each["spans"])):
+            assert span.started_micros + (span.duration_micros or 0) <= each["duration_micros"] + 1000
 
 
 def test_people_come_in_a_rush_and_hardly_at_night() -> None:

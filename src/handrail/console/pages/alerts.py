@@ -36,13 +36,15 @@ class AlertsPage:
     async def show_one(self, request: Request, visitor: Visitor) -> Response:
         """One alert, with who was told of it."""
         try:
-            each = await _desk(request, visitor).show(_named(request, "alert_id"))
+            desk = _desk(request, visitor)
+            each = await desk.show(_named(request, "alert_id"))
         except NotFound as missing:
             title, reason = "There is no such alert", f"{missing.message}."
             return self.renderer.page(
                 "message.html", current="alerts", visitor=visitor, status=404, title=title, reason=reason
             )
-        return self.renderer.page("one_alert.html", current="alerts", visitor=visitor, each=each)
+        may = visitor.looks_after_alerts and (each["tenant"] is not None or desk.is_of_deployment)
+        return self.renderer.page("one_alert.html", current="alerts", visitor=visitor, each=each, may=may)
 
     async def post_ack(self, request: Request, visitor: Visitor, fields: Fields) -> Response:
         """Acknowledge the alert of the form's address."""
@@ -114,6 +116,7 @@ class AlertsPage:
             problem=known["problem"],
             names=RULES,
             wanted=_wanted(request, given),
+            is_of_deployment=desk.is_of_deployment,
         )
 
 

@@ -36,6 +36,7 @@ class Alerts:
     """One field of the services.
 
     Attributes:
+        operated_by: the tenant whose operators look after what is of the whole deployment.
         lease: what this process held when it looked last.
         said: what it reported of itself, at `said_at`.
         lost: traces that this process has lost, and how many they were at each of its reports of the last minutes.
@@ -49,6 +50,7 @@ class Alerts:
     sender: Sender = field(default_factory=lambda: RecordingSender(channels=()))
     places: Places = field(default_factory=Places)
     every_seconds: float = 15.0
+    operated_by: str = "default"
     lease: AlertLease | None = None
     said: Mapping[str, Any] = field(default_factory=dict[str, Any])
     said_at: int = 0

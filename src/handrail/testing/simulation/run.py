@@ -23,6 +23,7 @@ from handrail.insight.alerts import Alerts, AlertStore, RecordingSender
 from handrail.testing.simulation.days import HOUR, Plan, arrivals
 from handrail.testing.simulation.people import MOST_MESSAGES, User, Visit, crowd, reply, visit_of
 from handrail.testing.simulation.systems import SimulatedModels, SimulatedTools
+from handrail.testing.simulation.ticks import SimulatedTraces, Ticks
 from handrail.testing.simulation.voices import Voices
 
 TENANT = "default"
@@ -82,8 +83,10 @@ class Simulation:
         # What is outside has its own chance, so that people say the same whatever a model answers.
         outside = random.Random(self.plan.seed + 1)
         self._voices = Voices(self.services, self._rng, self.counts)
-        self.services.tool_runner = SimulatedTools(self.plan, self.clock, outside)
-        self._models = SimulatedModels(self.plan, self.clock, outside)
+        ticks = Ticks(self.clock)
+        self.services.tool_runner = SimulatedTools(self.plan, ticks, outside)
+        self.services.traces = SimulatedTraces(self.services.db, ticks)
+        self._models = SimulatedModels(self.plan, ticks, outside)
         self.release.chain = self._models.chain()
         # Nobody is told of what is made up.
         self.services.alerts = Alerts(AlertStore(self.services.db), sender=RecordingSender(("simulated",)))

@@ -7,7 +7,6 @@ from decimal import Decimal
 from functools import partial
 from typing import Any
 
-from handrail.core.clock import FrozenClock
 from handrail.core.deadline import DeadlineExceeded
 from handrail.core.messages import ToolCall, ToolResult
 from handrail.core.models import ModelRequest, ModelUnavailable
@@ -20,6 +19,7 @@ from handrail.serving.models.scripted import Reply, calls
 from handrail.serving.tools import ToolRunner, ToolUnavailable
 from handrail.serving.tools.runner import Attempt, LeftRunning
 from handrail.testing.simulation.days import Plan
+from handrail.testing.simulation.ticks import Ticks
 
 _ANSWERS = (
     "The oak kettle is the larger one, so it suits a family; the birch kettle is enough for one or two people.",
@@ -36,7 +36,7 @@ SLOW_SECONDS = 7.0
 class SimulatedModels:
     """A large model and the small one below it."""
 
-    def __init__(self, plan: Plan, clock: FrozenClock, rng: random.Random) -> None:
+    def __init__(self, plan: Plan, clock: Ticks, rng: random.Random) -> None:
         self._plan = plan
         self._clock = clock
         self._rng = rng
@@ -84,7 +84,7 @@ class SimulatedModels:
 class SimulatedTools(ToolRunner):
     """Runs tool calls as ever, but on a made-up shop: no tool of the project is called, so nothing outside changes."""
 
-    def __init__(self, plan: Plan, clock: FrozenClock, rng: random.Random) -> None:
+    def __init__(self, plan: Plan, clock: Ticks, rng: random.Random) -> None:
         super().__init__(most_threads=1)
         self._plan = plan
         self._clock = clock
