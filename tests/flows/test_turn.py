@@ -81,7 +81,7 @@ async def test_a_turn_is_stored_with_its_route_usage_and_release(any_world: Worl
     assert (stored.status, stored.intent, stored.action) == (TurnStatus.COMPLETED, "chat", "execute")
     assert (stored.usage, stored.release_id) == (Usage(31, 7), any_world.release.id)
     assert stored.route == result["route"]
-    assert result["usage"] == {"input_tokens": 31, "output_tokens": 7}
+    assert result["usage"] == {"input_tokens": 31, "output_tokens": 7, "cost_micros": None}
 
 
 async def test_the_model_reads_the_release_s_instructions_and_the_dialogue_so_far(world: World):
@@ -297,14 +297,16 @@ class TestCancel:
         await cancel_turn(world.services, ANA, stream.turn_id)
         assert (await world.say(conversation, "still there?"))["message"]["content"] == "Here I am."
 
-    async def test_keeps_what_the_finished_model_calls_used(self, world: World, clock: FrozenClock, desk: Desk):
+    async def test_keeps_what_the_finished_model_calls_used_and_that_one_did_not_end(
+        self, world: World, clock: FrozenClock, desk: Desk
+    ):
         conversation = await world.open()
         world.script(calls(("get_order", {"order": "A1001"})), Reply(text="never", delay_seconds=30))
         stream = await world.send(conversation, "where is it")
         await until(lambda: len(world.model.requests) == 2)
         await cancel_turn(world.services, ANA, stream.turn_id)
         days = await world.services.usage.per_day("default", since=0, until=clock.micros() + 1)
-        assert sum(day.calls for day in days) == 1
+        assert [(day.calls, day.unpriced_calls) for day in days] == [(2, 2)]
 
     async def test_twice_at_once_is_one_end_and_leaves_nobody_waiting(self, any_world: World):
         conversation = await any_world.open()

@@ -1,6 +1,6 @@
 """What a model call used, in the provider's own counts."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 # Twenty times what the longest contexts hold; a turn of a hundred calls still fits into 32 bits.
 MOST_TOKENS = 20_000_000
@@ -27,6 +27,20 @@ class Usage:
             _sum(self.output_tokens, other.output_tokens),
             _sum(self.cached_tokens, other.cached_tokens),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """What calls used, and cost in millionths of a US dollar: None when that of one is not known, 0 of none."""
+
+    usage: Usage = field(default_factory=Usage)
+    cost_micros: int | None = 0
+
+    def __add__(self, other: "Used") -> "Used":
+        cost = None
+        if self.cost_micros is not None and other.cost_micros is not None:
+            cost = self.cost_micros + other.cost_micros
+        return Used(self.usage + other.usage, cost)
 
 
 def _sum(left: int | None, right: int | None) -> int | None:

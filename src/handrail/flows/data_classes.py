@@ -40,7 +40,7 @@ DATA_CLASSES: Mapping[str, Columns] = {
     "turn": Columns(
         "id tenant_id conversation_id seq status agent release_id moved_from intent confidence action route "
         "latency_class owner epoch lease_expires_at event_seq trace_id awaiting escalation_id roles scopes teams "
-        "ladder error_code input_tokens output_tokens overhead_micros created_at started_at ended_at "
+        "ladder error_code input_tokens output_tokens cost_micros overhead_micros created_at started_at ended_at "
         "cancel_requested_at",
         content="parked tripped error_message",
         json="parked tripped",

@@ -8,6 +8,7 @@ from handrail.core.messages import Message, ToolCall, ToolResult
 from handrail.db import Batch
 from handrail.flows import spans
 from handrail.flows.audit import tool_call_begins, tool_call_ended
+from handrail.flows.ledger import book
 from handrail.flows.output import said
 from handrail.flows.personal import keep
 from handrail.flows.services import ActiveTurn, Services
@@ -16,8 +17,9 @@ from handrail.serving.conversations import StoredToolCall
 
 
 def store_asked(services: Services, active: ActiveTurn, batch: Batch, asked: Message, position: int) -> None:
-    """The model's message that asks for a round of tools."""
+    """The model's message that asks for a round of tools, and what it used."""
     _fence(services, active, batch)
+    book(services, active, batch, services.clock.micros())
     services.conversations.add_message(
         batch,
         active.turn,

@@ -25,6 +25,7 @@ from handrail.core.models import (
     TextDelta,
 )
 from handrail.flows import spans
+from handrail.flows.ledger import charge_lost
 from handrail.flows.services import ActiveTurn, Services
 from handrail.flows.spans import ChatSpan
 from handrail.flows.spent import Spent
@@ -96,8 +97,10 @@ class GovernedModel:
         self, tier: ModelTier, request: ModelRequest, deadline: Deadline, descent: "_Descent"
     ) -> AsyncGenerator[ModelEvent]:
         """One call of one model, the time it is waited for measured; too slow with its first token, it is over."""
+        if self._active.is_call_lost:
+            await charge_lost(self._services, self._active, tier.client, request)
         waits, span, last = self._active.waits, ChatSpan(self._active, tier.client, descent.rung.value), None
-        spent, is_failed = Spent(self._services, self._active, tier.client.model, request), False
+        spent, is_failed = Spent(self._services, self._active, tier.client, request), False
         events = tier.client.stream(replace(request, traceparent=span.traceparent), deadline)
         try:
             waits.enter()

@@ -6,17 +6,16 @@ from typing import Any
 
 from handrail.core import events
 from handrail.core.answers import Outcome
-from handrail.core.usage import Usage
 from handrail.db import StoreUnavailable
 from handrail.flows import spans
 from handrail.flows.audit import tool_call_ended
 from handrail.flows.boundary import provenance_of_answer
+from handrail.flows.ledger import book, booked, used
 from handrail.flows.notify import case_opened
 from handrail.flows.output import count_output, record_tripped, tripped
 from handrail.flows.personal import keep
 from handrail.flows.route import Route
 from handrail.flows.services import ActiveTurn, Services
-from handrail.insight.costs import ModelUsage
 from handrail.oversight.escalations import Attempt, Escalation, customer_word, summarise
 from handrail.serving.conversations import TurnEnd, TurnStatus, stored_turn_body, turn_body
 
@@ -85,7 +84,7 @@ async def _record(
 ) -> None:
     stream, turn, at = active.stream, active.turn, services.clock.micros()
     stream.flush()
-    usage = sum((call.usage for call in active.calls), Usage())
+    spent = used(active)
     overhead = int((time.perf_counter() - active.began - active.waits.total) * 1_000_000)
     escalation = await _escalation(services, active, route, outcome, at)
     judgement = tripped(active)
@@ -98,7 +97,8 @@ async def _record(
         latency_class=route.latency_class if route else None,
         error_code=error[0] if error else None,
         error_message=error[1] if error else None,
-        usage=usage,
+        usage=spent.usage,
+        cost_micros=spent.cost_micros,
         overhead_micros=overhead,
         event_seq=stream.seq + LAST_EVENTS,
         awaiting=outcome.awaiting,
@@ -120,17 +120,17 @@ async def _record(
             services.conversations.end_calls_unknown(batch, turn, at=at)
             for call_id, name in active.begun.items():
                 tool_call_ended(services, active, batch, call_id, name, "unknown")
-        if active.calls:
-            services.usage.record(batch, _usage_rows(active, route, at))
+        book(services, active, batch, at)
         if escalation:
             services.escalations.open(batch, escalation)
             case_opened(services, batch, escalation)
         if judgement.tripped:
             record_tripped(services, active, batch, judgement)
         services.facts.changed(batch, turn.tenant_id, turn.conversation_id, at=at)
+    booked(active)
     count_output(services, active, judgement)
     body = turn_body(
-        turn, status=status.value, message_id=active.message_id, content=stream.text, route=end.route, usage=usage,
+        turn, status=status.value, message_id=active.message_id, content=stream.text, route=end.route, usage=spent,
         overhead_micros=overhead, sources=outcome.sources, error=error,
         awaiting=end.awaiting.kind if end.awaiting else None, escalation_id=end.escalation_id,
         approvals=parked["approvals"] if parked else (), ladder=end.ladder,
@@ -155,31 +155,9 @@ async def _record(
 
 
 def _cost(active: ActiveTurn) -> int | None:
-    """Of all calls of the turn; None when that of one is not known."""
+    """Of all calls of this stretch of the turn; None when that of one is not known."""
     costs = [call.cost_micros for call in active.calls]
     return None if None in costs else sum(cost for cost in costs if cost is not None)
-
-
-def _usage_rows(active: ActiveTurn, route: Route | None, at: int) -> list[ModelUsage]:
-    turn = active.turn
-    return [
-        ModelUsage(
-            tenant_id=turn.tenant_id,
-            turn_id=turn.id,
-            conversation_id=turn.conversation_id,
-            agent=turn.agent,
-            release_id=turn.release_id,
-            intent=route.intent if route else None,
-            provider=call.provider,
-            model=call.model,
-            usage=call.usage,
-            milliseconds=call.milliseconds,
-            finish_reason=call.finish_reason,
-            created_at=at,
-            cost_micros=call.cost_micros,
-        )
-        for call in active.calls
-    ]
 
 
 async def _escalation(

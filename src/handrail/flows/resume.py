@@ -13,6 +13,7 @@ from handrail.db import Conflict
 from handrail.flows.admission import active_turn
 from handrail.flows.audit import approval_used
 from handrail.flows.give_up import give_up, owners_since_a_pause
+from handrail.flows.ledger import read_books
 from handrail.flows.sender import sender_of
 from handrail.flows.services import ActiveTurn, Services
 from handrail.flows.turn import run
@@ -40,13 +41,13 @@ async def take_over(services: Services, turn: Turn) -> bool:
     if owners_since_a_pause(taken) > services.limits.most_owners:
         await give_up(services, taken)
         return False
-    return await _run_here(services, taken)
+    return await _run_here(services, taken, is_owner_dead=not turn.is_let_go)
 
 
-async def _run_here(services: Services, turn: Turn) -> bool:
+async def _run_here(services: Services, turn: Turn, *, is_owner_dead: bool = False) -> bool:
     """Let a turn that is this process's now run; whatever keeps it from that must not keep others from theirs."""
     try:
-        run(services, await _restored(services, turn))
+        run(services, await _restored(services, turn, is_owner_dead=is_owner_dead))
     except Exception as error:  # noqa: BLE001 - its lease runs out, and the next look tries once more
         known = error if isinstance(error, HandrailError) else None
         logger().error(
@@ -99,8 +100,8 @@ async def go_on(services: Services, approval: Approval) -> bool:
     return True
 
 
-async def _restored(services: Services, turn: Turn) -> ActiveTurn:
-    """The turn as the transcript has it. It acts with its own user's rights."""
+async def _restored(services: Services, turn: Turn, *, is_owner_dead: bool) -> ActiveTurn:
+    """The turn as the transcript and the books have it. It acts with its own user's rights."""
     conversation = await services.conversations.find(turn.tenant_id, turn.conversation_id)
     release = await services.releases.load(turn.tenant_id, turn.release_id)
     messages = await services.conversations.turn_messages(turn.tenant_id, turn.id)
@@ -116,6 +117,7 @@ async def _restored(services: Services, turn: Turn) -> ActiveTurn:
     active.ladder = [dict(step) for step in turn.ladder]
     active.journal = {call.id: call for call in calls}
     active.begun = {call.id: call.name for call in calls if call.status == "intent"}
+    await read_books(services, active, is_owner_dead=is_owner_dead)
     active.position = max(message.position for message in messages)
     # Words between rounds of tools are stored with their round; what a flow said, it says again.
     active.stream.restart("\n\n".join(message.content for message in active.rounds if message.content))

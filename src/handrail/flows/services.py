@@ -13,7 +13,7 @@ from handrail.core.messages import Message, Passage, ToolCall, ToolResult
 from handrail.core.prices import Budget
 from handrail.core.principal import Principal
 from handrail.core.tools import ToolContext
-from handrail.core.usage import Usage
+from handrail.core.usage import Usage, Used
 from handrail.db import Database
 from handrail.flows.background import Background
 from handrail.flows.releases import LoadedRelease, Releases
@@ -254,6 +254,9 @@ class ActiveTurn:
         begun: the tools of writes that have begun and not ended yet, by call id.
         unknown: tools of this turn whose effect nobody knows.
         ladder: what model calls tried that were not answered at once, one step after another.
+        booked: how many of the model `calls` are on the books, and `booking` how many will be with the next batch.
+        used_before: what earlier owners of the turn have there.
+        is_call_lost: the last owner died while it waited for a model; that call is made again.
         unanswered_tools: tools of this turn whose last call nobody could answer, in the order of the first.
         protecting: the releases whose policies hold for this turn, once they are known.
         context: what the model has read before this turn's tools; empty while a flow answers.
@@ -288,6 +291,10 @@ class ActiveTurn:
     ladder: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     unanswered_tools: dict[str, None] = field(default_factory=dict[str, None])
     calls: list[ModelCalled] = field(default_factory=list[ModelCalled])
+    booking: int = 0
+    booked: int = 0
+    used_before: Used = field(default_factory=Used)
+    is_call_lost: bool = False
     protecting: Sequence[LoadedRelease] = ()
     context: ReadContext = ReadContext()
     heard: list[tuple[ToolCall, ToolResult]] = field(default_factory=list[tuple[ToolCall, ToolResult]])

@@ -5,6 +5,7 @@ from contextlib import suppress
 
 from handrail.core.errors import HandrailError
 from handrail.db import Conflict
+from handrail.flows.ledger import book
 from handrail.flows.services import ActiveTurn, Services, ShuttingDown
 from handrail.telemetry.logging import logger
 
@@ -55,6 +56,7 @@ async def hand_over(services: Services, active: ActiveTurn) -> None:
     """Let go of a turn's lease, so that another process, or this one when it is back, takes it over at once."""
     try:
         async with services.db.batch() as batch:
+            book(services, active, batch, services.clock.micros())
             services.leases.let_go(batch, active.turn)
     except Conflict:
         logger().info("a turn had another owner already", turn_id=active.turn.id)

@@ -1,26 +1,31 @@
 """What a model call used that broke off before its provider told, estimated: breaking a call off makes it no cheaper.
 
-It counts against the caller's tokens a minute and in a metric of its own. The ledger keeps it unknown.
+It counts against the caller's tokens a minute and in a metric of its own. On the books its cost is not known.
 """
 
+import time
 from collections.abc import Iterable
 
-from handrail.core.models import ModelAnswer, ModelEvent, ModelRequest, Restarted
+from handrail.core.answers import ModelCalled
+from handrail.core.models import ModelAnswer, ModelClient, ModelEvent, ModelRequest, Restarted
 from handrail.core.usage import Usage
 from handrail.flows.services import ActiveTurn, Services
 
 # Tokenizers make a token of about four bytes, in most scripts.
 BYTES_A_TOKEN = 4
+# How a call ended that was stopped, or whose answer nobody wanted to hear any more.
+BROKEN_OFF = "broken_off"
 
 
 class Spent:
     """One call of one model, watched from its request on."""
 
-    def __init__(self, services: Services, active: ActiveTurn, model: str, request: ModelRequest) -> None:
+    def __init__(self, services: Services, active: ActiveTurn, client: ModelClient, request: ModelRequest) -> None:
         self._services = services
         self._active = active
-        self._model = model
+        self._client = client
         self._request = request
+        self._began = time.perf_counter()
         self._said = 0
         self._has_begun = False
         self._is_told = False
@@ -37,9 +42,18 @@ class Spent:
         """The call is over. One that failed before its first word is the provider's, and nobody's to pay."""
         if self._is_told or (is_failed and not self._has_begun):
             return
-        usage = Usage(_tokens(_texts(self._request)), -(-self._said // BYTES_A_TOKEN))
+        client, usage = self._client, estimate_of(self._request, self._said)
         self._services.charge_tokens(self._active.principal, usage)
-        self._services.metrics.tokens_estimated(self._active.turn.agent, self._model, usage)
+        self._services.metrics.tokens_estimated(self._active.turn.agent, client.model, usage)
+        if not is_failed:
+            # One that failed is told by the loop.
+            milliseconds = round((time.perf_counter() - self._began) * 1000)
+            self._active.calls.append(ModelCalled(client.provider, client.model, Usage(), milliseconds, BROKEN_OFF))
+
+
+def estimate_of(request: ModelRequest, said_bytes: int = 0) -> Usage:
+    """What a call used of which only the request is known, and how many bytes it said."""
+    return Usage(_tokens(_texts(request)), -(-said_bytes // BYTES_A_TOKEN))
 
 
 def _tokens(texts: Iterable[str]) -> int:

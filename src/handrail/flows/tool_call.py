@@ -13,6 +13,7 @@ from handrail.core.messages import Message, ToolCall, ToolResult
 from handrail.flows import journal
 from handrail.flows.gate import ApprovalPending, admitted
 from handrail.flows.guardrails import labelled
+from handrail.flows.ledger import booked
 from handrail.flows.services import ActiveTurn, Services
 from handrail.flows.settle import settled
 from handrail.flows.spans import ToolSpan
@@ -36,6 +37,7 @@ async def call_tools(
     if writes and not is_stored:
         async with services.db.batch() as batch:
             journal.store_asked(services, active, batch, asked, active.position)
+        booked(active)
     outcomes = await asyncio.gather(*(_tried(active, call, _read(services, active, call)) for call in reads))
     done = dict(zip((call.id for call in reads), outcomes, strict=True))
     fresh = [call for call in reads if call.id not in active.journal and isinstance(done[call.id], ToolResult)]
@@ -44,6 +46,7 @@ async def call_tools(
             if not (writes or is_stored):
                 journal.store_asked(services, active, batch, asked, active.position)
             journal.store_results(services, active, batch, fresh, done)
+        booked(active)
     for call in writes:
         done[call.id] = await _tried(active, call, _write(services, active, call))
     return [_result_of(done[call.id]) for call in calls]

@@ -74,10 +74,13 @@ class Route(Resource):
 
 
 class Usage(Resource):
-    """Tokens; null when no model said how many."""
+    """Tokens and cost of the turn's model calls; null when no model said how many."""
 
     input_tokens: int | None = Field(ge=0)
     output_tokens: int | None = Field(ge=0)
+    cost_micros: int | None = Field(
+        description="Millionths of a US dollar; null while the turn goes on, and when it is not known of some call."
+    )
 
 
 class LadderStep(Resource):

@@ -44,6 +44,7 @@ _PER_DAY = Prepared(
 )
 
 
+_OF_TURN = Prepared(scoped(_u).where(_u.c.turn_id == bindparam("turn_id")).order_by(_u.c.created_at, _u.c.id))
 _LINES = Prepared(
     scoped(_u)
     .with_only_columns(
@@ -83,6 +84,24 @@ class ModelUsage:
     finish_reason: str
     created_at: int
     cost_micros: int | None = None
+
+    @classmethod
+    def of(cls, row: Row) -> "ModelUsage":
+        return cls(
+            tenant_id=row["tenant_id"],
+            turn_id=row["turn_id"],
+            conversation_id=row["conversation_id"],
+            agent=row["agent"],
+            release_id=row["release_id"],
+            intent=row["intent"],
+            provider=row["provider"],
+            model=row["model"],
+            usage=Usage(row["input_tokens"], row["output_tokens"], row["cached_tokens"]),
+            milliseconds=row["milliseconds"],
+            finish_reason=row["finish_reason"],
+            created_at=row["created_at"],
+            cost_micros=row["cost_micros"],
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +163,12 @@ class UsageStore:
                     "created_at": row.created_at,
                 },
             )
+
+    async def of_turn(self, tenant_id: str, turn_id: str) -> Sequence[ModelUsage]:
+        """The calls of a turn that are on the books, in their order."""
+        return [
+            ModelUsage.of(row) for row in await self._db.scan(_OF_TURN, {"tenant_id": tenant_id, "turn_id": turn_id})
+        ]
 
     async def per_day(self, tenant_id: str, *, since: int, until: int) -> Sequence[DailyUsage]:
         """What each agent used of each model on each day between two times, oldest first."""

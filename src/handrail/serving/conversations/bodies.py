@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from handrail.core.clock import iso
-from handrail.core.usage import Usage
+from handrail.core.usage import Used
 from handrail.serving.conversations.records import Conversation, StoredMessage, Turn
 
 
@@ -19,8 +19,14 @@ def conversation_body(conversation: Conversation) -> dict[str, Any]:
     }
 
 
-def usage_body(usage: Usage) -> dict[str, int | None]:
-    return {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens}
+def usage_body(used: Used) -> dict[str, int | None]:
+    """`cost_micros` is null when it is not known of some call; 0 when none was made, or those made are free."""
+    usage = used.usage
+    return {
+        "input_tokens": usage.input_tokens,
+        "output_tokens": usage.output_tokens,
+        "cost_micros": used.cost_micros,
+    }
 
 
 def turn_body(
@@ -30,7 +36,7 @@ def turn_body(
     message_id: str | None,
     content: str,
     route: Mapping[str, Any] | None,
-    usage: Usage,
+    usage: Used,
     overhead_micros: int | None,
     sources: tuple[str, ...] = (),
     error: tuple[str, str] | None = None,
@@ -76,7 +82,7 @@ def stored_turn_body(turn: Turn, answer: StoredMessage | None) -> dict[str, Any]
         message_id=answer.id if answer else None,
         content=answer.content if answer else "",
         route=turn.route,
-        usage=turn.usage,
+        usage=Used(turn.usage, turn.cost_micros),
         overhead_micros=turn.overhead_micros,
         sources=answer.sources if answer else (),
         error=(turn.error_code, turn.error_message or "") if turn.error_code else None,

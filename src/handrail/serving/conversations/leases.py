@@ -12,7 +12,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from handrail.core import json
 from handrail.db import Batch, Database, Prepared, keys_of, now
-from handrail.serving.conversations.records import Turn
+from handrail.serving.conversations.records import NOBODY, Turn
 from handrail.serving.conversations.tables import turn as _t
 
 EVERY_TENANT = "*"
@@ -64,7 +64,7 @@ _LET_GO = Prepared(
         _t.c.epoch == bindparam("seen_epoch"),
         _RUNNING,
     )
-    .values(lease_expires_at=now() - 1)
+    .values(lease_expires_at=now() - 1, owner=literal_column(f"'{NOBODY}'"))
 )
 _CONTINUE = Prepared(
     update(_t)

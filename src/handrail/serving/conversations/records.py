@@ -11,6 +11,9 @@ from handrail.core.messages import LadderRecord, MessageRole, Provenance, ToolCa
 from handrail.core.usage import Usage
 from handrail.db import Row
 
+# The owner of a turn that was handed over.
+NOBODY = ""
+
 
 class TurnStatus(StrEnum):
     QUEUED = "queued"
@@ -74,7 +77,7 @@ class Turn:
     `moved_from` is the release that the conversation left with this turn, because it was switched off. `tripped` are
     the guardrails that its message tripped, each with what was done. `roles` are those of who sent it; none for an end
     user, whom nearly every turn is of. `scopes` and `teams` are theirs too; nearly nobody has any.
-    `trace_id` is the trace in which it began.
+    `trace_id` is the trace in which it began. It `is_let_go` when its owner handed it over before it ended.
     """
 
     id: str
@@ -103,10 +106,12 @@ class Turn:
     error_code: str | None = None
     error_message: str | None = None
     usage: Usage = field(default_factory=Usage)
+    cost_micros: int | None = None
     overhead_micros: int | None = None
     started_at: int | None = None
     ended_at: int | None = None
     trace_id: str | None = None
+    is_let_go: bool = False
 
     @classmethod
     def of(cls, row: Row) -> "Turn":
@@ -137,10 +142,12 @@ class Turn:
             error_code=row["error_code"],
             error_message=row["error_message"],
             usage=Usage(row["input_tokens"], row["output_tokens"]),
+            cost_micros=row["cost_micros"],
             overhead_micros=row["overhead_micros"],
             started_at=row["started_at"],
             ended_at=row["ended_at"],
             trace_id=row["trace_id"],
+            is_let_go=row["owner"] == NOBODY,
         )
 
 
@@ -157,6 +164,7 @@ class TurnEnd:
     error_code: str | None = None
     error_message: str | None = None
     usage: Usage = field(default_factory=Usage)
+    cost_micros: int | None = None
     overhead_micros: int = 0
     event_seq: int = 0
     awaiting: Awaiting | None = None

@@ -95,6 +95,7 @@ END_TURN = Prepared(
                 "error_message",
                 "input_tokens",
                 "output_tokens",
+                "cost_micros",
                 "overhead_micros",
                 "event_seq",
                 "ended_at",

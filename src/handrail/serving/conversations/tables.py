@@ -68,6 +68,7 @@ turn = Table(
     Column("error_message", Text),
     Column("input_tokens", Integer),
     Column("output_tokens", Integer),
+    Column("cost_micros", BigInteger),
     Column("overhead_micros", BigInteger),
     micros("created_at"),
     micros("started_at", nullable=True),
