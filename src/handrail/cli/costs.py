@@ -26,6 +26,7 @@ def costs(
     tenant: Annotated[str | None, typer.Option(help="Whose (default: default).")] = None,
     data_dir: Annotated[Path | None, typer.Option("--data-dir", help="Where data lives (default .handrail).")] = None,
     database_url: Annotated[str | None, typer.Option(help="postgresql://... instead of SQLite.")] = None,
+    unpriced: Annotated[bool, typer.Option("--unpriced", help="What has no cost, and why.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show calls of models, their tokens and costs, and how budgets stand."""
@@ -40,6 +41,9 @@ def costs(
     usage, budgets = asyncio.run(_ask(settings, query))
     if as_json:
         typer.echo(json.dumps(usage | {"budgets": budgets}))
+        return
+    if unpriced:
+        typer.echo("\n".join(unpriced_lines(usage)))
         return
     typer.echo("\n".join([*table(usage, by.split(",")), *notes(usage), *map(budget_line, budgets)]))
 
@@ -89,6 +93,21 @@ def notes(usage: Body) -> list[str]:
     if models := usage["unpriced_models"]:
         said.append(f"no price is known of {', '.join(models)}; set HANDRAIL_COSTS__PRICES")
     return said
+
+
+def unpriced_lines(usage: Body) -> list[str]:
+    """Calls without a cost by model and release, the most frequent first."""
+    return [
+        f"{each['provider']}/{each['model']} of {each['release_id']}: {each['calls']} calls, "
+        f"{each['first_at'][:10]} to {each['last_at'][:10]}, "
+        + (
+            f"{each['input_tokens']:,} tokens in and {each['output_tokens']:,} out: no price is known; "
+            "set HANDRAIL_COSTS__PRICES"
+            if each["reason"] == "no_price"
+            else "the provider told no tokens, or there was no answer"
+        )
+        for each in usage["unpriced"]
+    ] or ["every call has a cost"]
 
 
 def budget_line(budget: Body) -> str:

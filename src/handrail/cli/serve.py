@@ -31,6 +31,7 @@ from handrail.flows.gauges import keep as keep_gauges
 from handrail.flows.keys import keep as keep_keys
 from handrail.flows.leases import keep, recover
 from handrail.flows.releases import create_and_use
+from handrail.flows.repricing import keep as keep_repricing
 from handrail.flows.rollup import keep as keep_rollups
 from handrail.flows.services import Services
 from handrail.flows.shutdown import drain
@@ -138,6 +139,7 @@ async def _answer(
         if settings.alerts.enabled:
             keepers += alerting.keep(services)
         keepers += keep_spending(services)
+        keepers.append(keep_repricing(services))
         await server.serve(sockets=[listener])
         # Leases are renewed while turns end; nothing is taken over any more.
         with server.capture_signals():

@@ -10,6 +10,7 @@ from handrail.core.principal import Principal
 from handrail.db import Batch
 from handrail.flows.keepers import every
 from handrail.flows.services import ActiveTurn, Services
+from handrail.insight.costs import Unpriced
 from handrail.oversight.approvals import Approval
 from handrail.protection.audit import AuditEntry, Outcome
 from handrail.protection.auth import LOCAL_OPERATOR, reads_personal_data
@@ -146,6 +147,13 @@ def baseline_recorded(principal: Principal, baseline_id: str, agent: str) -> Aud
     return AuditEntry(
         principal.tenant_id, "baseline.recorded", "done", f"baseline:{baseline_id}", principal, details=details
     )
+
+
+def calls_repriced(services: Services, batch: Batch, group: Unpriced, calls: int, cost_micros: int) -> None:
+    """Calls on the books have got their cost from a price that came later; recorded with it."""
+    target, details = f"model:{group.provider}/{group.model}", (("calls", calls), ("cost_micros", cost_micros))
+    entry = AuditEntry(group.tenant_id, "usage.repriced", "done", target, None, details=details)
+    services.audit.record(batch, entry)
 
 
 def insight_exported(principal: Principal, what: str) -> AuditEntry:

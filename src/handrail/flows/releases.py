@@ -38,7 +38,7 @@ from handrail.flows.project import CheckedProject, check
 from handrail.protection.audit import AuditEntry, AuditTrail
 from handrail.protection.guardrails import Detector, InputGuardrail, judge
 from handrail.serving.context import Knowledge
-from handrail.serving.models import ModelRegistry
+from handrail.serving.models import ModelConfig, ModelRegistry
 from handrail.serving.routing import Intents, train_here
 
 if TYPE_CHECKING:
@@ -205,6 +205,10 @@ class Releases:
     async def sources(self, tenant_id: str, release_id: str) -> Sources:
         """The files of a release, verified."""
         return await self._store.sources(tenant_id, await self._store.get(tenant_id, release_id))
+
+    def address_of(self, model: ModelConfig) -> str:
+        """Where a model is called, empty when nowhere; variables of this process may say so."""
+        return self._models.url(model)
 
     async def diff(self, tenant_id: str, old_id: str, new_id: str) -> Sequence[FileChange]:
         """What the new release changes against the old one."""

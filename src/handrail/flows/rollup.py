@@ -87,7 +87,7 @@ def keep(services: Services) -> "asyncio.Task[None]":
 async def _look(services: Services, window: Window, indexer: Indexer) -> None:
     """Count, then read what was counted into the index of what was said."""
     await catch_up(services, window)
-    if not services.draining and await _leads(services):
+    if not services.draining and await leads(services):
         await tried(indexer.catch_up, "the search index")
 
 
@@ -97,7 +97,7 @@ async def catch_up(services: Services, window: Window) -> int:
     What comes meanwhile has time until the next second, unless a whole page of it waits.
     """
     total, page = 0, PAGE
-    while page >= PAGE and not services.draining and await _leads(services):
+    while page >= PAGE and not services.draining and await leads(services):
         try:
             page = await count_page(services, window)
         except Conflict:
@@ -246,7 +246,8 @@ async def _neighbours(
     return next_at, disturbed
 
 
-async def _leads(services: Services) -> bool:
+async def leads(services: Services) -> bool:
+    """Whether this process is the one that counts for the cluster."""
     if services.limits.sole_owner:
         return True
     try:

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
-from handrail.core.clock import as_datetime
+from handrail.core.clock import as_datetime, iso
 from handrail.core.errors import UsageError
 from handrail.core.principal import Principal, Role
 from handrail.core.usage import Usage
 from handrail.flows.keepers import every
 from handrail.flows.loaded_release import LoadedRelease
 from handrail.flows.services import Services
-from handrail.insight.costs import GROUPS, BudgetStatus, PricedModel, UsageLine, grouped, status_of
+from handrail.insight.costs import GROUPS, BudgetStatus, PricedModel, UnpricedLine, UsageLine, grouped, status_of
 from handrail.insight.costs.budgets import MOST_DAYS
 from handrail.protection.auth import LOCAL_OPERATOR, PermissionDenied, require_role
 from handrail.reports.spending import spent_per_day
@@ -83,6 +83,9 @@ async def usage_of(services: Services, principal: Principal, wanted: UsageWanted
         "data": [_body(each) for each in grouped(lines, wanted.by)],
         "total": _body(next(iter(grouped(lines, ())), UsageLine())),
         "unpriced_models": services.prices.unknown,
+        "unpriced": [
+            _unpriced(each) for each in await services.usage.unpriced_lines(tenant_id, since=since, until=until)
+        ],
     }
 
 
@@ -152,6 +155,20 @@ def _day(given: Mapping[str, str], param: str) -> date | None:
 
 def _micros(day: date) -> int:
     return (day - date(1970, 1, 1)).days * DAY_MICROS
+
+
+def _unpriced(line: UnpricedLine) -> dict[str, Any]:
+    return {
+        "provider": line.provider,
+        "model": line.model,
+        "release_id": line.release_id,
+        "reason": "no_price" if line.tells_tokens else "no_tokens",
+        "calls": line.calls,
+        "input_tokens": line.input_tokens,
+        "output_tokens": line.output_tokens,
+        "first_at": iso(line.first_at),
+        "last_at": iso(line.last_at),
+    }
 
 
 def _body(line: UsageLine) -> dict[str, Any]:

@@ -131,3 +131,42 @@ class TestPriceList:
         model = PricedModel(OPENAI, "openai_compatible", "m")
         await asyncio.gather(*(book.learn([model]) for _ in range(5)))
         assert listed.asked == [(OPENAI, "m")]
+
+
+class TestVersion:
+    async def test_goes_up_when_a_price_comes_or_changes_and_not_otherwise(self) -> None:
+        book = PriceBook(None, Listed(m=ONE))
+        await book.learn([PricedModel(OPENAI, "openai_compatible", "unknown")])
+        assert book.version == 0
+        await book.learn([PricedModel(OPENAI, "openai_compatible", "m")])
+        await book.learn([PricedModel(OPENAI, "openai_compatible", "m")])
+        assert book.version == 1
+        await book.learn([PricedModel(OPENAI, "openai_compatible", "m", TWO)])
+        assert book.version == 2
+
+
+class TestLookUp:
+    async def test_finds_what_no_release_calls_any_more_and_counts_it_among_no_unknown_models(self) -> None:
+        book = PriceBook(None, Listed(m=ONE))
+        await book.look_up([PricedModel(OPENAI, "openai_compatible", each) for each in ("m", "gone")])
+        assert book.cost(OPENAI, "m", "m", USED, 0) == 1_000_000
+        assert book.unknown == []
+
+    async def test_changes_no_price_that_is_known(self) -> None:
+        book = PriceBook()
+        await book.learn([PricedModel(OPENAI, "openai_compatible", "m", ONE)])
+        await book.look_up([PricedModel(OPENAI, "openai_compatible", "m", TWO)])
+        assert book.cost(OPENAI, "m", "m", USED, 0) == 1_000_000
+
+    async def test_takes_a_price_of_the_settings_for_a_name_that_only_answers_have(self) -> None:
+        for name in ("api.openai.com/m-2026", "m-2026"):
+            book = PriceBook({name: ONE})
+            await book.learn([PricedModel(OPENAI, "openai_compatible", "m", TWO)])
+            book.cost(OPENAI, "m", "m-2026", USED, 0)
+            await book.refresh()
+            assert book.cost(OPENAI, "m", "m-2026", USED, 0) == 1_000_000
+
+    async def test_has_room_for_so_many(self) -> None:
+        book = PriceBook()
+        await book.look_up([PricedModel("", "p", f"m{number}", ONE) for number in range(MOST_MODELS + 5)])
+        assert book.count == MOST_MODELS

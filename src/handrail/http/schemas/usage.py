@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from handrail.http.schemas.shared import Page, Resource
+from handrail.http.schemas.shared import At, Page, Resource
 
 Day = Annotated[str, Field(json_schema_extra={"format": "date"})]
 Micros = Annotated[int, Field(description="Millionths of a US dollar.")]
@@ -27,6 +27,20 @@ class UsageLine(Resource):
     unpriced_calls: int = Field(ge=0, description="Calls that `cost_micros` does not cover.")
 
 
+class UnpricedCalls(Resource):
+    """Calls without a cost; with `no_tokens` nobody told what they used, and no price gives them one but `free`."""
+
+    provider: str
+    model: str
+    release_id: str
+    reason: Literal["no_price", "no_tokens"]
+    calls: int = Field(ge=1)
+    input_tokens: int | None
+    output_tokens: int | None
+    first_at: At
+    last_at: At
+
+
 class UsageReport(Resource):
     """The ledger of some days."""
 
@@ -35,6 +49,7 @@ class UsageReport(Resource):
     until: Day
     data: list[UsageLine]
     total: UsageLine
+    unpriced: list[UnpricedCalls]
     unpriced_models: list[str] = Field(description="Models of loaded releases of which nobody knows a price.")
 
 

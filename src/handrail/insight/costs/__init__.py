@@ -1,7 +1,8 @@
 """Costs: what every model call used and cost, by tenant, agent, release and intent, and how budgets stand.
 
 A call is priced when the model has answered: by the deployment's settings, else the agent project, else the shipped
-price list, which a process of its own reads. The row is stored in the turn's own last batch. Closed: a turn whose usage
+price list, which a process of its own reads. The row is stored with a batch of its turn; a price that comes later is
+given to it in the background. Closed: a turn whose usage
 can't be stored is not recorded either. Open: a price that nobody knows leaves the cost empty, which means unknown and
 never free, is counted and said, and stops no turn. Budgets are watched here and stop nothing.
 """
@@ -12,11 +13,12 @@ from handrail.insight.costs.lines import GROUPS, UsageLine, grouped
 from handrail.insight.costs.price_list import PriceList
 from handrail.insight.costs.prices import Price
 from handrail.insight.costs.retention import OLD_USAGE
-from handrail.insight.costs.store import DailyUsage, ModelUsage, UsageStore
+from handrail.insight.costs.store import BookedCall, DailyUsage, ModelUsage, Unpriced, UnpricedLine, UsageStore
 
 __all__ = [
     "GROUPS",
     "OLD_USAGE",
+    "BookedCall",
     "BudgetStatus",
     "DailyUsage",
     "Forecast",
@@ -25,6 +27,8 @@ __all__ = [
     "PriceBook",
     "PriceList",
     "PricedModel",
+    "Unpriced",
+    "UnpricedLine",
     "UsageLine",
     "UsageStore",
     "grouped",

@@ -48,6 +48,8 @@ class PriceBook:
         self._known: dict[Asked, Price | None] = {}
         self._wanted: dict[Asked, Asked] = {}
         self._names: dict[Asked, str] = {}
+        # Goes up whenever a price has come or changed.
+        self.version = 0
         self._learning = asyncio.Lock()
 
     def cost(self, url: str, called: str, reported: str, usage: Usage, at: int) -> int | None:
@@ -73,11 +75,24 @@ class PriceBook:
             for each in models:
                 key = (each.url, each.model)
                 self._names[key] = f"{_host(each.url) or each.provider}/{each.model}"
-                declared = self._override(each) or (
-                    None if each.declared is None else Price.declared(each.declared, "project")
-                )
+                declared = self._declared(each)
                 if declared is not None:
-                    self._known[key] = declared
+                    self._keep(key, declared)
+                elif key not in self._known:
+                    missing.append(key)
+            await self._find(dict.fromkeys(missing))
+
+    async def look_up(self, models: Iterable[PricedModel]) -> None:
+        """Know the prices of models that no release calls any more, as far as there is room for them; what is known of
+        one stays."""
+        async with self._learning:
+            missing: list[Asked] = []
+            for each in models:
+                key = (each.url, each.model)
+                if self._known.get(key) is not None or len(self._known) + len(missing) >= MOST_MODELS:
+                    continue
+                if (declared := self._declared(each)) is not None:
+                    self._keep(key, declared)
                 elif key not in self._known:
                     missing.append(key)
             await self._find(dict.fromkeys(missing))
@@ -99,21 +114,35 @@ class PriceBook:
         return sum(price is not None for price in self._known.values())
 
     async def _find(self, wanted: Collection[Asked]) -> None:
-        listed = [each for each in wanted if each[0] and is_public(each[0])] if self._look_up else []
-        found = await self._look_up(listed) if listed and self._look_up else {}
+        named = {key: price for key in wanted if (price := self._named(key)) is not None}
+        listed = [each for each in wanted if each not in named and is_public(each[0])] if self._look_up else []
+        found = {**(await self._look_up(listed) if listed and self._look_up else {}), **named}
         for key in wanted:
             price = found.get(key)
-            self._known[key] = price
+            self._keep(key, price)
             if price is None and key in self._names and self._on_unknown is not None:
                 self._on_unknown(self._names[key])
+
+    def _keep(self, key: Asked, price: Price | None) -> None:
+        if price is not None and self._known.get(key) != price:
+            self.version += 1
+        self._known[key] = price
 
     def _want(self, url: str, called: str, reported: str) -> None:
         if len(self._known) + len(self._wanted) < MOST_MODELS and 0 < len(reported) <= MOST_CHARACTERS:
             self._wanted[url, reported] = (url, called)
 
-    def _override(self, model: PricedModel) -> Price | None:
+    def _declared(self, model: PricedModel) -> Price | None:
         names = (f"{_host(model.url)}/{model.model}", f"{model.provider}/{model.model}", model.model)
-        return next((self._overrides[name] for name in names if name in self._overrides), None)
+        set_here = next((self._overrides[name] for name in names if name in self._overrides), None)
+        if set_here is not None or model.declared is None:
+            return set_here
+        return Price.declared(model.declared, "project")
+
+    def _named(self, key: Asked) -> Price | None:
+        """As the settings have it, of a name that a provider reported."""
+        url, model = key
+        return self._overrides.get(f"{_host(url)}/{model}") or self._overrides.get(model)
 
 
 def is_public(url: str) -> bool:

@@ -1,15 +1,17 @@
 """SQL for usage."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import date, timedelta
 
-from sqlalchemy import BigInteger, bindparam, cast, func, insert
+from sqlalchemy import BigInteger, bindparam, case, cast, func, insert, literal_column, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
+from handrail.core import json
 from handrail.core.ids import new_id
 from handrail.core.usage import Usage
-from handrail.db import Batch, Database, Prepared, Row, scoped
+from handrail.db import Batch, Database, Prepared, Row, keys_of, scoped
 from handrail.insight.costs.lines import UsageLine
 from handrail.insight.costs.tables import model_usage
 
@@ -67,6 +69,48 @@ _LINES = Prepared(
 )
 
 
+_NO_COST = _u.c.cost_micros.is_(None)
+_GROUP = ("tenant_id", "release_id", "provider", "model")
+_UNPRICED_GROUPS = Prepared(
+    select(*(_u.c[name] for name in _GROUP))
+    .where(_NO_COST, _u.c.created_at < bindparam("before"))
+    .group_by(*(_u.c[name] for name in _GROUP))
+    .order_by(*(_u.c[name] for name in _GROUP))
+)
+_UNPRICED = Prepared(
+    select(_u)
+    .where(
+        _NO_COST,
+        *(_u.c[name] == bindparam(name) for name in _GROUP),
+        _u.c.created_at < bindparam("before"),
+        _u.c.id > bindparam("after"),
+    )
+    .order_by(_u.c.id)
+    .limit(bindparam("limit"))
+)
+_OF_TURNS = Prepared(scoped(_u).where(_u.c.turn_id.in_(keys_of("turn_ids"))).order_by(_u.c.created_at, _u.c.id))
+# What has a cost keeps it.
+_PRICE = Prepared(update(_u).where(_u.c.id == bindparam("id_"), _NO_COST).values(cost_micros=bindparam("cost_micros_")))
+_TELLS_TOKENS = case((_u.c.input_tokens.is_(None) | _u.c.output_tokens.is_(None), 0), else_=1).label("tells_tokens")
+_UNPRICED_LINES = Prepared(
+    scoped(_u)
+    .with_only_columns(
+        _u.c.provider,
+        _u.c.model,
+        _u.c.release_id,
+        _TELLS_TOKENS,
+        func.count().label("calls"),
+        _sum("input_tokens"),
+        _sum("output_tokens"),
+        func.min(_u.c.created_at).label("first_at"),
+        func.max(_u.c.created_at).label("last_at"),
+    )
+    .where(_NO_COST, _u.c.created_at >= bindparam("since"), _u.c.created_at < bindparam("until"))
+    .group_by(_u.c.provider, _u.c.model, _u.c.release_id, literal_column("tells_tokens"))
+    .order_by(func.count().desc(), _u.c.provider, _u.c.model, _u.c.release_id)
+)
+
+
 @dataclass(frozen=True, slots=True)
 class ModelUsage:
     """One model call on the books. `model` is the version that the provider reported."""
@@ -102,6 +146,43 @@ class ModelUsage:
             created_at=row["created_at"],
             cost_micros=row["cost_micros"],
         )
+
+
+@dataclass(frozen=True, slots=True)
+class BookedCall:
+    """A call under its number on the books."""
+
+    id: str
+    call: ModelUsage
+
+    def priced(self, cost_micros: int | None) -> ModelUsage:
+        """As it is once it costs that; as it is when that is not known."""
+        return self.call if cost_micros is None else replace(self.call, cost_micros=cost_micros)
+
+
+@dataclass(frozen=True, slots=True)
+class Unpriced:
+    """Calls without a cost that have a release and a model in common."""
+
+    tenant_id: str
+    release_id: str
+    provider: str
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class UnpricedLine:
+    """The same for people: `tells_tokens` says whether a price would give them a cost."""
+
+    provider: str
+    model: str
+    release_id: str
+    tells_tokens: bool
+    calls: int
+    input_tokens: int | None
+    output_tokens: int | None
+    first_at: int
+    last_at: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +250,39 @@ class UsageStore:
         return [
             ModelUsage.of(row) for row in await self._db.scan(_OF_TURN, {"tenant_id": tenant_id, "turn_id": turn_id})
         ]
+
+    async def of_turns(self, tenant_id: str, turn_ids: Iterable[str]) -> Mapping[str, Sequence[BookedCall]]:
+        """The same of several turns."""
+        given = {"tenant_id": tenant_id, "turn_ids": json.dumps(dict.fromkeys(sorted(turn_ids), 1))}
+        found: dict[str, list[BookedCall]] = defaultdict(list)
+        for row in await self._db.scan(_OF_TURNS, given):
+            found[row["turn_id"]].append(BookedCall(row["id"], ModelUsage.of(row)))
+        return found
+
+    async def unpriced_groups(self, *, before: int) -> Sequence[Unpriced]:
+        """What has calls without a cost, of all tenants; made before a time."""
+        rows = await self._db.scan(_UNPRICED_GROUPS, {"before": before})
+        return [Unpriced(*(row[name] for name in _GROUP)) for row in rows]
+
+    async def unpriced(self, group: Unpriced, *, before: int, after: str, limit: int) -> Sequence[BookedCall]:
+        """A page of them, in the order of their numbers."""
+        given = {**asdict(group), "before": before, "after": after, "limit": limit}
+        return [BookedCall(row["id"], ModelUsage.of(row)) for row in await self._db.scan(_UNPRICED, given)]
+
+    async def unpriced_lines(self, tenant_id: str, *, since: int, until: int) -> Sequence[UnpricedLine]:
+        """What a tenant has of them, the most frequent first."""
+        rows = await self._db.scan(_UNPRICED_LINES, {"tenant_id": tenant_id, "since": since, "until": until})
+        return [
+            UnpricedLine(
+                **{each.name: row[each.name] for each in fields(UnpricedLine) if each.name != "tells_tokens"},
+                tells_tokens=bool(row["tells_tokens"]),
+            )
+            for row in rows
+        ]
+
+    def price(self, batch: Batch, call_id: str, cost_micros: int) -> None:
+        """Give a call its cost, unless it has one."""
+        batch.add(_PRICE, {"id_": call_id, "cost_micros_": cost_micros})
 
     async def per_day(self, tenant_id: str, *, since: int, until: int) -> Sequence[DailyUsage]:
         """What each agent used of each model on each day between two times, oldest first."""

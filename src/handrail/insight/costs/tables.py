@@ -1,8 +1,10 @@
 """What every model call used."""
 
-from sqlalchemy import BigInteger, Column, Index, Integer, Table, Text
+from sqlalchemy import BigInteger, Column, Index, Integer, Table, Text, text
 
 from handrail.db import metadata, micros
+
+_NO_COST = text("cost_micros IS NULL")
 
 # No foreign keys: what was spent stays on the books after a conversation has been erased.
 model_usage = Table(
@@ -26,4 +28,9 @@ model_usage = Table(
     micros("created_at"),
     Index("ix_model_usage_tenant_id_created_at", "tenant_id", "created_at"),
     Index("ix_model_usage_turn_id", "turn_id"),
-)
+    # Calls whose price may come later.
+    Index(
+        "ix_model_usage_unpriced", "tenant_id", "release_id", "provider", "model", "id",
+        sqlite_where=_NO_COST, postgresql_where=_NO_COST,
+    ),
+)  # fmt: skip

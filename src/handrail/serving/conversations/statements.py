@@ -103,6 +103,11 @@ END_TURN = Prepared(
         }
     )
 )
+PRICE_TURN = Prepared(
+    update(_t)
+    .where(_t.c.tenant_id == bindparam("tenant_id"), _t.c.id == bindparam("id_"), _t.c.ended_at.is_not(None))
+    .values(cost_micros=bindparam("cost_micros_"))
+)
 # The question of a release that may not answer any more is not answered by another.
 MOVE = Prepared(
     update(_c)

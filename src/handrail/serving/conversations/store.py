@@ -261,6 +261,10 @@ class ConversationStore:
             expect=1,
         )
 
+    def price(self, batch: Batch, tenant_id: str, turn_id: str, cost_micros: int) -> None:
+        """What a turn that has ended cost is known now; one that goes on tells it with its end."""
+        batch.add(sql.PRICE_TURN, {"tenant_id": tenant_id, "id_": turn_id, "cost_micros_": cost_micros})
+
     def cancel_queued(self, batch: Batch, turn: Turn, *, at: int) -> None:
         batch.add(sql.CANCEL_QUEUED, {"tenant_id": turn.tenant_id, "id_": turn.id, "at": at}, expect=1)
 

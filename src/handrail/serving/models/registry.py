@@ -109,12 +109,16 @@ class ModelRegistry:
             )
         return Models(chains, statuses)
 
+    def url(self, config: ModelConfig) -> str:
+        """Where a model is called, empty when nowhere."""
+        return self._url(config) if config.provider == "openai_compatible" else ""
+
     async def close(self) -> None:
         await self._connections.close()
 
     def _tier(self, name: str, config: ModelConfig, offers: str | None) -> ModelTier:
-        url = self._url(config) if config.provider == "openai_compatible" else ""
-        return ModelTier(name, self._client(config, offers), config.first_token_timeout_seconds, url, config.price)
+        client = self._client(config, offers)
+        return ModelTier(name, client, config.first_token_timeout_seconds, self.url(config), config.price)
 
     def _what_is_missing(self, config: ModelConfig) -> str | None:
         if config.provider == "extractive" and self._extract is None:
