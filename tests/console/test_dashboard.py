@@ -8,9 +8,11 @@ from handrail.console.access import Visitor
 from handrail.core import json
 from handrail.core.prices import Budget
 from handrail.core.principal import Principal, Role
+from handrail.flows.feedback import verify_hit
 from handrail.flows.rollup import Windows, catch_up
 from handrail.protection.audit import AuditQuery
 from tests.console.console import Console
+from tests.flows.test_feedback import RITA
 
 
 async def count(console: Console) -> None:
@@ -34,6 +36,31 @@ class TestDashboard:
             "0 of 2", ""
         )
         assert 'href="/console/conversations?range=24h' in page
+
+    async def test_says_how_often_the_cache_was_wrong_once_reviewers_have_looked(self, console: Console) -> None:
+        def tile(page: str) -> str:
+            return " ".join(page.partition("False cache hits")[2].partition("</li>")[0].split())
+
+        def metric() -> list[str]:
+            lines = console.services.metrics.render().decode().splitlines()
+            return [line for line in lines if line.startswith("cache_verifications_total{")]
+
+        await console.say("hello there")
+        await count(console)
+        assert "not measured yet" in tile((await console.get("/console/dashboard")).text)
+        assert metric() == []
+        for number in range(25):
+            await verify_hit(console.services, RITA, f"hit_{number}", correct=number >= 5)
+        await verify_hit(console.services, RITA, "hit_24", correct=True)
+        shown = tile((await console.get("/console/dashboard")).text)
+        assert "20.0 %" in shown
+        assert "5 of 25 that reviewers looked at, all agents" in shown
+        assert sorted(metric()) == [
+            'cache_verifications_total{correct="no"} 5.0',
+            'cache_verifications_total{correct="yes"} 21.0',
+        ]
+        body = json.loads((await console.get("/console/dashboard.json")).content)
+        assert (body["false_cache_hits"]["count"], body["false_cache_hits"]["n"]) == (5, 25)
 
     async def test_shows_figures_by_instructions_without_a_share_of_a_few(self, console: Console) -> None:
         for _ in range(2):

@@ -5,8 +5,11 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
+from sqlalchemy import bindparam, update
 
+from handrail.core import json
 from handrail.core.clock import FrozenClock
+from handrail.db import Prepared
 from handrail.flows.feedback import VerdictWanted, give_verdict
 from handrail.flows.scorecard import scorecards
 from handrail.flows.scorecard_body import scorecard_body
@@ -14,10 +17,12 @@ from handrail.http.routes.feedback import VerdictCreate
 from handrail.insight.scorecard import NOTHING, Estimate, weighted_share
 from handrail.reports.filters import Filters
 from handrail.reports.reviews import reviewed
+from handrail.serving.conversations.tables import turn
 from tests.flows.test_feedback import RITA
 from tests.flows.world import World
 from tests.reports.test_scorecard import DAY, OPERATOR, fact, keep
 
+_TRIP = Prepared(update(turn).where(turn.c.id == bindparam("id_")).values(tripped=bindparam("tripped_")))
 ROBIN = replace(RITA, subject="robin")
 
 
@@ -28,6 +33,12 @@ async def talked(world: World, subject: str, turns: int = 1, **given: Any) -> li
     at = world.services.clock.micros()
     await keep(world.services.db, [fact(0, at, conversation_id=conversation.id, subject=subject) | given])
     return ids
+
+
+async def trip(world: World, turn_id: str, guardrail: str) -> None:
+    """A turn tripped this guardrail."""
+    async with world.services.db.batch() as batch:
+        batch.add(_TRIP, {"id_": turn_id, "tripped_": json.dumps([{"guardrail": guardrail}])})
 
 
 async def judge(
@@ -82,6 +93,29 @@ class TestReviewed:
         now = any_world.services.clock.micros()
         stranger = Filters("stranger", now - DAY, now + DAY)
         assert set((await reviewed(any_world.services.db, stranger)).values()) == {NOTHING}
+
+    async def test_says_how_often_the_check_of_answers_was_right(self, any_world: World) -> None:
+        one, two, fine = await talked(any_world, "ana", turns=3)
+        three = (await talked(any_world, "bob"))[0]
+        for _, turn_id in (one, two, three):
+            await trip(any_world, turn_id, "grounding")
+        await trip(any_world, fine[1], "links")
+        await judge(any_world, one, 0.5, hallucination=True)
+        await judge(any_world, two, 0.25, hallucination=False)
+        await judge(any_world, three, 0.1, hallucination=True)
+        await judge(any_world, fine, 0.5, hallucination=True)
+        found = (await measured(any_world))["grounding_precision"]
+        assert same(found, weighted_share([[(True, 0.5), (False, 0.25)], [(True, 0.1)]]))
+        assert found.n == 3
+        assert (await measured(any_world, agent="other"))["grounding_precision"] == NOTHING
+
+    async def test_knows_nothing_of_the_check_until_reviewers_have_looked_at_what_it_found(
+        self, any_world: World
+    ) -> None:
+        turn = (await talked(any_world, "ana"))[0]
+        await trip(any_world, turn[1], "grounding")
+        await judge(any_world, turn, 0.5, intent_correct=True)
+        assert (await measured(any_world))["grounding_precision"] == NOTHING
 
     async def test_a_scorecard_tells_them(self, any_world: World, clock: FrozenClock) -> None:
         await judge(any_world, (await talked(any_world, "ana"))[0], 0.5, intent_correct=True)

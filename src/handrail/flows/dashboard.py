@@ -18,6 +18,7 @@ from handrail.flows.switches import breakers_of
 from handrail.insight.scorecard import FEWEST, NOTHING, Estimate, Sums, share
 from handrail.reports.filters import NARROWS, Filters
 from handrail.reports.instructions import ByInstructions, Instructions
+from handrail.reports.reviews import verified_hits
 from handrail.reports.series import Conversations, Group, Point, Turns, by_intent, reasons, series, summary
 
 Body = dict[str, Any]
@@ -46,6 +47,7 @@ async def dashboard_body(services: Services, filters: Filters) -> Body:
     """Sums, shares and lines of a time; by the hour up to three days, else by the day."""
     db = services.db
     bucket = "hour" if filters.until - filters.since <= 3 * DAY else "day"
+    wrong, verified = await verified_hits(db, filters)
     total, points, intents, escalations, errors, guardrails = await asyncio.gather(
         summary(db, filters),
         series(db, filters, bucket),
@@ -63,6 +65,7 @@ async def dashboard_body(services: Services, filters: Filters) -> Body:
         "fewest": FEWEST,
         "note": "Shares count conversations one by one; the scorecard counts users.",
         **_sums(total.turns, total.conversations),
+        "false_cache_hits": _share(wrong, verified),
         "value_currency": services.feedback_rules.currency,
         "latency": {name: _latency(total.turns, name) for name in CLASSES},
         "series": [_point(each) for each in points],

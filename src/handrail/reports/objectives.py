@@ -5,8 +5,9 @@ a window that is not kept whole is left out.
 """
 
 from collections.abc import Mapping
+from functools import cache
 
-from sqlalchemy import BigInteger, Text, bindparam, cast, func, or_, select
+from sqlalchemy import BigInteger, bindparam, cast, func, select
 from sqlalchemy.sql.elements import ColumnElement
 
 from handrail.db import Database, Prepared
@@ -24,21 +25,17 @@ def _sum(name: str) -> ColumnElement[int]:
     return cast(func.coalesce(func.sum(_t.c[name]), 0), BigInteger).label(name)
 
 
-def _matches(name: str) -> ColumnElement[bool]:
-    given = bindparam(name, type_=Text)
-    return or_(given.is_(None), _t.c[name] == given)
-
-
-_TOTAL = Prepared(
-    select(_sum("turns"), _sum("failed")).where(
-        _t.c.tenant_id == bindparam("tenant_id"),
-        _t.c.grain == bindparam("grain"),
-        _t.c.starts_at >= bindparam("since"),
-        _t.c.starts_at < bindparam("until"),
-        _matches("agent"),
-        _matches("release_id"),
+@cache
+def _total(narrowed: tuple[str, ...]) -> Prepared:
+    return Prepared(
+        select(_sum("turns"), _sum("failed")).where(
+            _t.c.tenant_id == bindparam("tenant_id"),
+            _t.c.grain == bindparam("grain"),
+            _t.c.starts_at >= bindparam("since"),
+            _t.c.starts_at < bindparam("until"),
+            *(_t.c[name] == bindparam(name) for name in narrowed),
+        )
     )
-)
 
 
 async def windows(db: Database, filters: Filters, *, now: int) -> Mapping[int, tuple[int, int]]:
@@ -51,7 +48,7 @@ async def windows(db: Database, filters: Filters, *, now: int) -> Mapping[int, t
         since = start_of(filters.until - seconds * 1_000_000, grain)
         if grain == "minute" and since < now - KEPT_MINUTES_MICROS:
             continue
-        given = {"tenant_id": filters.tenant_id, "agent": filters.agent, "release_id": filters.release_id}
-        row = (await db.scan(_TOTAL, {**given, "grain": grain, "since": since, "until": filters.until}))[0]
+        given = {**filters.parameters, "grain": grain, "since": since}
+        row = (await db.scan(_total(filters.named), given))[0]
         found[seconds] = (row["turns"], row["failed"])
     return found

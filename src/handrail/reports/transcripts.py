@@ -156,7 +156,7 @@ def _turn(row: Row, calls: Sequence[CallRecord], usage: Sequence[UsageRecord], a
         is_escalated=row["escalation_id"] is not None,
         error_code=row["error_code"],
         overhead_micros=row["overhead_micros"],
-        tripped=_tripped(row["tripped"]),
+        tripped=guardrails_of(row["tripped"]),
         fallbacks=_fallbacks(row["ladder"]),
         calls=calls,
         usage=usage,
@@ -169,7 +169,7 @@ def _call(row: Row, codes: Mapping[str, str]) -> CallRecord:
         effect=row["effect"],
         status=row["status"],
         code=codes.get(row["id"]),
-        tripped=_tripped(row["tripped"]),
+        tripped=guardrails_of(row["tripped"]),
         fallbacks=_fallbacks(row["ladder"]),
     )
 
@@ -178,7 +178,8 @@ def _usage(row: Row) -> UsageRecord:
     return UsageRecord(row["input_tokens"], row["output_tokens"], row["cost_micros"])
 
 
-def _tripped(records: str | None) -> tuple[str, ...]:
+def guardrails_of(records: str | None) -> tuple[str, ...]:
+    """The names of those that a turn or a call has tripped."""
     return tuple(sorted({str(each["guardrail"]) for each in json.loads(records)})) if records else ()
 
 

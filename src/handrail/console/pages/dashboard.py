@@ -192,6 +192,7 @@ def _tiles(body: Body, chosen: Mapping[str, str]) -> Sequence[Mapping[str, str]]
         ),
         tile("Satisfaction", _csat(body["csat"]), _answers(body["csat"]["n"]), outcome="rated"),
         tile("Value events", value, outcome="valued"),
+        _false_hits(body["false_cache_hits"]),
     ]
 
 
@@ -205,6 +206,14 @@ def _slow(p95_ms: float | None) -> str:
 
 def _answers(count: int) -> str:
     return counted(count, "answer") if count else ""
+
+
+def _false_hits(each: Body) -> Mapping[str, str]:
+    """Nobody knows how often the cache is wrong until reviewers have looked."""
+    more = f"{_of(each, 'that reviewers looked at')}, all agents" if each["n"] else ""
+    value = _percent(each)
+    kind = "unknown" if value is None else ""
+    return {"name": "False cache hits", "value": value or "not measured yet", "more": more, "href": "", "kind": kind}
 
 
 def _percent(each: Body) -> str | None:

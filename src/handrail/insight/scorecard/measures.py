@@ -102,6 +102,11 @@ MEASURES: Mapping[str, Measure] = {
             "Reviewers say that the answer is made up; turns weigh by the chance with which they were picked.",
         ),
         Measure(
+            "grounding_precision", "Grounding check was right", "quality", "share", True, "reviewed turns",
+            "Of the reviewed turns in which the check of answers found an unsupported claim, those whose answer "
+            "reviewers call made up; turns weigh by the chance with which they were picked.",
+        ),
+        Measure(
             "csat", "Satisfaction (CSAT)", "business", "mean", True, "answers",
             "Mean of what users answered, 1 to 5. Those who answer are not a fair sample of those who do not.",
         ),

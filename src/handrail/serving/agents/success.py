@@ -18,6 +18,7 @@ BETTER: dict[str, Literal["higher", "lower"]] = {
     "intent_accuracy": "higher",
     "hallucination_rate": "lower",
     "unsupported_claim_rate": "lower",
+    "grounding_precision": "higher",
     "csat": "higher",
     "nps": "higher",
     "thumbs_up_rate": "higher",
