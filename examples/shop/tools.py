@@ -131,7 +131,7 @@ def cancel_order(order_id: str, ctx: ToolContext) -> dict[str, Any]:
     return shop.change(ctx.idempotency_key, work)
 
 
-@tool(effect="write", idempotent=True, reconcile=happened, trusted=_DONE)
+@tool(effect="write", idempotent=True, reconcile=happened, trusted=_DONE, personal=("email",))
 def update_email(email: str, ctx: ToolContext) -> dict[str, Any]:
     """Change the e-mail address of the customer's own account.
 

@@ -21,6 +21,12 @@ class TestInit:
         assert f"handrail serve --project {tmp_path / 'my-agent'}" in result.output
         assert check(read_sources(tmp_path / "my-agent"), Loader()).config.name == "my-agent"
 
+    def test_says_what_its_offline_model_costs_and_what_the_model_does_not_read(self, tmp_path: Path):
+        scaffold(tmp_path / "my-agent")
+        project = check(read_sources(tmp_path / "my-agent"), Loader())
+        assert project.models["offline"].price == "free"
+        assert "privacy:" in (tmp_path / "my-agent" / "policies.yaml").read_text()
+
     def test_names_the_agent_after_the_folder(self, tmp_path: Path):
         assert scaffold(tmp_path / "My_Agent 2") == "my-agent-2"
         assert "# my-agent-2" in (tmp_path / "My_Agent 2" / "README.md").read_text()

@@ -13,8 +13,10 @@ import pytest
 from handrail.core.deadline import Deadline
 from handrail.core.principal import Principal
 from handrail.core.tools import Tool, ToolContext
+from handrail.delivery.releases import Loader, read_sources
+from handrail.flows.project import check
 from handrail.serving.tools import collect
-from tests.examples.project import load_module
+from tests.examples.project import SHOP, load_module
 
 ROBIN = Principal("default", "demo-customer")
 ALEX = Principal("default", "other-customer")
@@ -185,6 +187,16 @@ class TestStock:
         found = use(tools["search_products"], query="laptop")["products"]
 
         assert [product["sku"] for product in found] == ["BAG-18"]
+
+
+def test_its_offline_model_is_free_and_the_one_tool_that_takes_an_address_gets_it() -> None:
+    project = check(read_sources(SHOP), Loader())
+    assert project.models["offline"].price == "free"
+    assert "email" in project.policies.privacy.tokens
+    takers = {
+        name for name, tool in project.tools.items() if {"email", "phone", "to"} & tool.parameters["properties"].keys()
+    }
+    assert takers == {name for name, tool in project.tools.items() if tool.personal} == {"update_email"}
 
 
 class TestDatabase:
