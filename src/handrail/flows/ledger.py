@@ -61,6 +61,7 @@ async def charge_lost(services: Services, active: ActiveTurn, client: ModelClien
     usage = estimate_of(request)
     services.charge_tokens(active.principal, usage)
     services.metrics.tokens_estimated(active.turn.agent, client.model, usage)
+    services.metrics.insight.cost(active.turn.agent, client.model, None)
     active.calls.append(ModelCalled(client.provider, client.model, Usage(), 0, LOST))
     async with services.db.batch() as batch:
         services.conversations.still_mine(batch, active.turn, lease_micros=services.limits.lease_micros)

@@ -47,6 +47,7 @@ class Spent:
         self._services.metrics.tokens_estimated(self._active.turn.agent, client.model, usage)
         if not is_failed:
             # One that failed is told by the loop.
+            self._services.metrics.insight.cost(self._active.turn.agent, client.model, None)
             milliseconds = round((time.perf_counter() - self._began) * 1000)
             self._active.calls.append(ModelCalled(client.provider, client.model, Usage(), milliseconds, BROKEN_OFF))
 
