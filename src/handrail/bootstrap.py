@@ -104,6 +104,7 @@ if TYPE_CHECKING:
     from handrail.protection.auth.tokens import TokenVerifier
 
 STORE_KEY = "store"
+DAYS = {"off": 0, "daily": 1, "weekly": 7}
 CONVERSATIONS_A_TURN = 10
 # A text on a span helps to see what it was about; all of it is in the transcript.
 MOST_TRACED_CHARACTERS = 4_000
@@ -191,7 +192,8 @@ async def services_from(settings: Settings, clock: Clock | None = None) -> Async
         output_scanner=OutputScanner(KnownStrings.of_environment(os.environ), privacy.finder.personal_in),
         bus=bus,
         commands=Spool(settings.data_dir),
-        digest_days={"off": 0, "daily": 1, "weekly": 7}[settings.alerts.digest],
+        digest_days=DAYS[settings.alerts.digest],
+        log_days=DAYS[settings.jobs.conversation_log],
     )
     services.releases.on_loaded = partial(learn_prices, services)
     mirror.hear(services.breakers)

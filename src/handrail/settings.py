@@ -112,6 +112,9 @@ class JobSettings(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     enabled: bool = Field(default=True, description="Whether this process runs jobs.")
+    conversation_log: Literal["off", "daily", "weekly"] = Field(
+        default="off", description="How often an anonymised log of the conversations is written."
+    )
 
 
 class RetentionSettings(BaseModel):

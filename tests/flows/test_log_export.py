@@ -2,15 +2,19 @@
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from handrail.core.clock import FrozenClock
+from handrail.core.jobs import DEPLOYMENT, Task
 from handrail.core.principal import Principal, Role
-from handrail.flows.log_export import LogExportRuns, LogRequest, TooFewUsers, anonymised_log
+from handrail.flows.log_export import LogExportRuns, LogRequest, TooFewUsers, anonymised_log, log_page
+from handrail.flows.rollup import Windows, catch_up
 from handrail.protection.audit import AuditQuery
 from handrail.protection.auth import LOCAL_OPERATOR, PermissionDenied
+from handrail.serving.conversations import ExportFolder
 from tests.flows.desk import Desk
 from tests.flows.world import OPERATOR_TOKEN, World
 from tests.http.api import api_over
@@ -31,6 +35,45 @@ async def talk(world: World, users: int = 3, *more: str) -> None:
         for text in (COMMON, *(more if number == 0 else ())):
             world.script("Hello there, what would you like?")
             await world.say(conversation, text, who)
+
+
+def lines_of(path: str) -> list[str]:
+    return Path(path).read_text().splitlines()
+
+
+class TestBySchedule:
+    async def run(self, world: World, task: Task) -> Any:
+        state: Any = {}
+        while not state.get("done"):
+            state = await log_page(world.services, task, state)
+        return state["report"]
+
+    async def test_writes_a_file_of_each_tenant_that_has_the_users_and_says_of_which_not(
+        self, any_world: World, clock: FrozenClock, tmp_path: Path
+    ) -> None:
+        services = any_world.services
+        services.background.exports, services.log_days = ExportFolder(tmp_path), 1
+        await talk(any_world, 5, "my name is Zoltan Kovacs")
+        clock.advance(24 * 3600)
+        await catch_up(services, Windows(services).of)
+        report = await self.run(any_world, Task("due-conversation_log-1", "conversation_log", DEPLOYMENT))
+        assert report["default"]["conversations"] == 5
+        header, *lines = lines_of(report["default"]["file"])
+        assert (json.loads(header)["words_masked"], len(lines)) == (True, 5)
+        assert "zoltan" not in str(lines).lower()
+        again = await self.run(any_world, Task("due-conversation_log-1", "conversation_log", DEPLOYMENT))
+        assert len(lines_of(again["default"]["file"])) == 6, "a page that runs again begins anew"
+
+    @pytest.mark.parametrize(("days", "report"), [(0, {}), (1, {"default": {"too_few_users": 5}})])
+    async def test_writes_nothing_unless_it_is_asked_for_or_of_too_few(
+        self, world: World, clock: FrozenClock, tmp_path: Path, days: int, report: Any
+    ) -> None:
+        world.services.background.exports, world.services.log_days = ExportFolder(tmp_path / "logs"), days
+        await talk(world, 2)
+        clock.advance(24 * 3600)
+        await catch_up(world.services, Windows(world.services).of)
+        assert await self.run(world, Task("due-conversation_log-1", "conversation_log", DEPLOYMENT)) == report
+        assert world.services.background.exports.files() == []
 
 
 class TestALog:

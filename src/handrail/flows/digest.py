@@ -9,8 +9,9 @@ from typing import Any
 
 from handrail.core.clock import as_datetime
 from handrail.core.jobs import Task
-from handrail.flows.dashboard import DAY, dashboard_body
+from handrail.flows.dashboard import dashboard_body
 from handrail.flows.objectives import objectives_of_tenant
+from handrail.flows.periods import DAY, WEEK_DAYS, whole_days
 from handrail.flows.scorecard_body import objectives_body
 from handrail.flows.services import Services
 from handrail.insight.alerts import Message
@@ -18,19 +19,16 @@ from handrail.insight.scorecard.wording import objectives, said
 from handrail.reports.filters import Filters
 from handrail.reports.series import active_tenants
 
-MONDAY = 0
 MOST_REASONS = 5
-WEEK_DAYS = 7
 
 
 async def digest_page(services: Services, task: Task, _state: Mapping[str, Any]) -> Mapping[str, Any]:
     """Write the digest of every tenant in which something happened; one that is asked for by hand is always written."""
-    days, now = services.digest_days, services.clock.micros()
-    is_scheduled = task.id.startswith("due-")
-    if not days or (is_scheduled and days == WEEK_DAYS and as_datetime(now).weekday() != MONDAY):
+    days = services.digest_days
+    if (period := whole_days(task, days, services.clock.micros())) is None:
         return {"done": True, "report": {}}
-    until = now - now % DAY
-    tenants = await active_tenants(services.db, until - days * DAY)
+    since, until = period
+    tenants = await active_tenants(services.db, since)
     for tenant_id in tenants:
         message = await digest_of(services, tenant_id, until, days)
         async with services.db.batch() as batch:

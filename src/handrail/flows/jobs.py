@@ -12,6 +12,7 @@ from handrail.core.jobs import Schedule, Task
 from handrail.flows.digest import digest_page
 from handrail.flows.encryption import renew_page, rewrap_page, seal_page
 from handrail.flows.export import export_page
+from handrail.flows.log_export import log_page
 from handrail.flows.retention import forget_page, sweep_keys, sweep_runs
 from handrail.flows.rollup import sweep_minutes
 from handrail.flows.services import Services
@@ -41,6 +42,12 @@ _ALL = (
         "unused_keys", "Destroy data keys of users of whom nothing is left.", collect_keys, Schedule(minute=40, hour=3)
     ),
     Job("digest", "Tell the channels what the agents did, each day or week.", digest_page, Schedule(minute=5, hour=6)),
+    Job(
+        "conversation_log",
+        "Write an anonymised log of what was said, each day or week.",
+        log_page,
+        Schedule(minute=20, hour=4),
+    ),
     Job("job_rows", "Forget runs of jobs that ended long ago.", sweep_runs, Schedule(minute=50, hour=3)),
     Job("encryption", "Seal content that lies readable or under a retired key; rewrite the files.", seal_page),
     Job("master_key", "Put every data key under the current master key.", rewrap_page),

@@ -1,7 +1,8 @@
 """The story of an anonymised log: read everything once, user by user, to know what is common; then write every
 conversation without its people and without what is rare.
 
-Nothing of it is stored. One at a time in a process, in a thread beside the turns, and at half speed while any run.
+Nothing of it is stored, but what the deployment has written by schedule. One at a time in a process, in a thread beside
+the turns, and at half speed while any run.
 """
 
 import asyncio
@@ -15,12 +16,15 @@ from typing import Any, TypeVar
 from handrail.core import json
 from handrail.core.clock import as_datetime
 from handrail.core.errors import HandrailError, UsageError
+from handrail.core.jobs import Task
 from handrail.core.principal import Principal
 from handrail.core.times import micros_of
 from handrail.flows.erasure import tenant_for
+from handrail.flows.periods import whole_days
 from handrail.flows.services import Services
 from handrail.protection.audit import AuditEntry
 from handrail.protection.privacy import Vocabulary, without_people, without_rare_words, words_of
+from handrail.reports.series import active_tenants
 from handrail.serving.conversations import Chosen, ConversationLog, Told
 
 LEAST_K, MOST_K = 2, 200
@@ -88,7 +92,47 @@ async def anonymised_log(services: Services, principal: Principal, asked: LogReq
         TooFewUsers: fewer than `k` have one.
         LogExportRuns: one is being written.
     """
-    tenant_id = tenant_for(principal, asked.tenant)
+    return await _begun(services, principal, tenant_for(principal, asked.tenant), asked)
+
+
+async def log_page(services: Services, task: Task, state: Mapping[str, Any]) -> Mapping[str, Any]:
+    """By schedule: the log of the last day or week of one tenant after the other, each into a file beside the exports.
+
+    A page that runs again writes its file anew. Of a tenant with too few users there is none, and the report says so.
+    """
+    period = whole_days(task, services.log_days, services.clock.micros())
+    if period is None:
+        return {"done": True, "report": {}}
+    since, until = state.get("period") or period
+    after, number, report = state.get("after", ""), state.get("number", 0), dict(state.get("report", {}))
+    tenants = [each for each in sorted(await active_tenants(services.db, since)) if each > after]
+    if not tenants:
+        return {"done": True, "report": report}
+    tenant_id, asked = tenants[0], LogRequest(since=since, until=until)
+    try:
+        lines = await _begun(services, None, tenant_id, asked)
+        report[tenant_id] = await _saved(services, f"{task.id}-{number}", lines)
+    except TooFewUsers:
+        report[tenant_id] = {"too_few_users": asked.k}
+    return {"period": [since, until], "after": tenant_id, "number": number + 1, "report": report}
+
+
+async def _saved(services: Services, name: str, lines: AsyncGenerator[bytes]) -> Body:
+    folder, size, count = services.background.exports, 0, -1
+    waiting: list[bytes] = []
+    async for line in lines:
+        waiting.append(line)
+        count += 1
+        if len(waiting) >= PAGE:
+            size, waiting = await asyncio.to_thread(folder.append, name, size, waiting), []
+    size = await asyncio.to_thread(folder.append, name, size, waiting)
+    await asyncio.to_thread(folder.finish, name)
+    return {"conversations": count, "bytes": size, "file": str(folder.path(name))}
+
+
+async def _begun(
+    services: Services, principal: Principal | None, tenant_id: str, asked: LogRequest
+) -> AsyncGenerator[bytes]:
     if not LEAST_K <= asked.k <= MOST_K:
         raise UsageError(f"k is {asked.k!r}; choose {LEAST_K} to {MOST_K}", param="k")
     log, until = ConversationLog(services.db), min(asked.until, services.clock.micros() + 1)

@@ -123,6 +123,7 @@ class Services:
 
     Attributes:
         digest_days: a digest is of so many days, one or seven; 0 writes none.
+        log_days: an anonymised log is of so many days, one or seven; 0 writes none.
         running: the task of every turn that runs in this process.
         ending: those of them whose end is being stored: they can't be stopped any more.
         waiting: turns of this process's clients that wait for the turn before them; `watchers` look after them.
@@ -183,6 +184,7 @@ class Services:
     trace_export: OtlpExporter | None = None
     default_agent: str | None = None
     digest_days: int = 7
+    log_days: int = 0
     prices: PriceBook = field(default_factory=PriceBook)
     budgets: Sequence[Budget] = ()
     feedback_rules: FeedbackRules = field(default_factory=FeedbackRules)
