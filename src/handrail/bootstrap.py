@@ -200,8 +200,7 @@ async def services_from(settings: Settings, clock: Clock | None = None) -> Async
     bus.listen(LOOK, lambda _: services.look.set())
     if shared:
         await shared.serve(services, settings, failures)
-    services.switches.show(await services.switch_store.off())
-    await replay(services)
+    await _before_anybody_is_answered(services)
     try:
         yield services
     finally:
@@ -215,6 +214,12 @@ async def services_from(settings: Settings, clock: Clock | None = None) -> Async
         tool_runner.close()
         await encryption.close()
         await db.close()
+
+
+async def _before_anybody_is_answered(services: Services) -> None:
+    """What is off stays off, and who was erased stays erased."""
+    services.switches.show(await services.switch_store.off())
+    await replay(services)
 
 
 async def _close(
