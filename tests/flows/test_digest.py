@@ -6,11 +6,12 @@ import pytest
 
 from handrail.core.clock import FrozenClock
 from handrail.core.jobs import DEPLOYMENT, Task
-from handrail.flows.digest import digest_of, digest_page
+from handrail.flows.digest import MOST_TENANTS_APART, digest_of, digest_page
 from handrail.flows.rollup import Windows, catch_up
 from handrail.insight.alerts import RecordingSender
 from tests.flows.desk import Desk
 from tests.flows.world import World
+from tests.written import FAILED, Written
 
 DAY_SECONDS = 24 * 3600
 MICROS = 1_000_000
@@ -46,6 +47,25 @@ async def test_is_told_once_to_each_channel_however_often_the_page_runs(
         assert done == {"done": True, "report": {"default": {"digests": 1}}}
     told = await services.alerts.store.newest_notices(None, limit=10)
     assert len(told) == 1
+
+
+async def test_is_one_message_where_there_are_many_tenants(any_world: World, clock: FrozenClock) -> None:
+    services, written = any_world.services, Written(any_world.db, clock)
+    services.alerts.sender = RecordingSender(channels=("ops",))
+    for number in range(MOST_TENANTS_APART + 3):
+        written.tenant_id = f"tenant-{number:02}"
+        for _ in range(3 if number == 22 else 1):
+            await written.conversation("ana", FAILED)
+    clock.advance(DAY_SECONDS)
+    await catch_up(services, Windows(services).of)
+    done = await digest_page(services, Task("run_1", "digest", DEPLOYMENT), {})
+    assert done == {"done": True, "report": {DEPLOYMENT: {"digests": 1, "tenants": 23}}}
+    (told,) = await services.alerts.store.newest_notices(None, limit=50)
+    first, *lines, last = told.notice.body.splitlines()
+    assert told.notice.title.startswith("Agents of 23 tenants, ")
+    assert first == "tenant-22: 3 conversations, 3 of 3 turns failed"
+    assert (len(lines), last) == (19, "and 3 more tenants with 3 conversations")
+    assert await services.alerts.store.newest_notices("tenant-01", limit=50) == [], "no tenant is shown another's"
 
 
 @pytest.mark.parametrize(("days", "weekday", "written"), [(7, 0, True), (7, 1, False), (1, 1, True), (0, 0, False)])

@@ -8,18 +8,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from handrail.core.clock import as_datetime
-from handrail.core.jobs import Task
+from handrail.core.jobs import DEPLOYMENT, Task
 from handrail.flows.dashboard import dashboard_body
 from handrail.flows.objectives import objectives_of_tenant
 from handrail.flows.periods import DAY, WEEK_DAYS, whole_days
 from handrail.flows.scorecard_body import objectives_body
 from handrail.flows.services import Services
-from handrail.insight.alerts import Message
+from handrail.insight.alerts import SEVERAL, Message
 from handrail.insight.scorecard.wording import objectives, said
 from handrail.reports.filters import Filters
 from handrail.reports.series import active_tenants
 
 MOST_REASONS = 5
+MOST_TENANTS_APART = 20
 
 
 async def digest_page(services: Services, task: Task, _state: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -29,6 +30,11 @@ async def digest_page(services: Services, task: Task, _state: Mapping[str, Any])
         return {"done": True, "report": {}}
     since, until = period
     tenants = await active_tenants(services.db, since)
+    if len(tenants) > MOST_TENANTS_APART:
+        message = await digest_of_many(services, tenants, until, days)
+        async with services.db.batch() as batch:
+            services.alerts.digest(batch, message)
+        return {"done": True, "report": {DEPLOYMENT: {"digests": 1, "tenants": len(tenants)}}}
     for tenant_id in tenants:
         message = await digest_of(services, tenant_id, until, days)
         async with services.db.batch() as batch:
@@ -45,6 +51,23 @@ async def digest_of(services: Services, tenant_id: str, until: int, days: int) -
     title = f"Agents of {tenant_id}, {first}" + (f" to {last}" if days > 1 else "")
     standing = [objectives_body(each) for each in await objectives_of_tenant(services, tenant_id, until)]
     return Message("digest", tenant_id, f"digest:{first}:{days}", title, text_of(now, before, days, standing))
+
+
+async def digest_of_many(services: Services, tenants: Sequence[str], until: int, days: int) -> Message:
+    """One message where hundreds would be sent: a line for each of the tenants with the most conversations."""
+    since = until - days * DAY
+    bodies = [(await dashboard_body(services, Filters(each, since, until)), each) for each in tenants]
+    bodies.sort(key=lambda one: (-one[0]["conversations"], one[1]))
+    lines = [
+        f"{tenant}: {body['conversations']} conversations, {failed['count']} of {failed['n']} turns failed"
+        for body, tenant in bodies[:MOST_TENANTS_APART]
+        for failed in [body["errors"]]
+    ]
+    rest = sum(body["conversations"] for body, _ in bodies[MOST_TENANTS_APART:])
+    lines.append(f"and {len(bodies) - MOST_TENANTS_APART} more tenants with {rest} conversations")
+    first, last = as_datetime(since).date(), as_datetime(until - 1).date()
+    title = f"Agents of {len(tenants)} tenants, {first}" + (f" to {last}" if days > 1 else "")
+    return Message("digest", SEVERAL, f"digest:{first}:{days}", title, "\n".join(lines))
 
 
 def text_of(

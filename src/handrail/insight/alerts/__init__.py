@@ -9,7 +9,7 @@ from handrail.insight.alerts.alerts import Alerts, Message
 from handrail.insight.alerts.config import AlertConfig, NoAlertsFile, read_alerts
 from handrail.insight.alerts.delivery import ChildSender, Outcome, RecordingSender, Sender
 from handrail.insight.alerts.lifecycle import Alert, AlertState, Change, look
-from handrail.insight.alerts.notices import Delivery, Desk, Notice, Places, Silence, tell
+from handrail.insight.alerts.notices import SEVERAL, Delivery, Desk, Notice, Places, Silence, tell
 from handrail.insight.alerts.policy import judge
 from handrail.insight.alerts.schema import RULES, AlertsFile, Rules
 from handrail.insight.alerts.signals import (
@@ -31,6 +31,7 @@ from handrail.insight.alerts.store import AlertLease, AlertStore, RuleState
 
 __all__ = [
     "RULES",
+    "SEVERAL",
     "WINDOWS",
     "AgentTraffic",
     "Alert",
