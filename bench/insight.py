@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import contextlib
 import os
+import random
 import sqlite3
 import statistics
 import tempfile
@@ -13,17 +14,22 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+from sqlalchemy import select
 
-from bench.traffic import AGENT, DAY, TENANT, Row, Traffic, by_table
+from bench.traffic import AGENT, DAY, SAYS, TENANT, Row, Traffic, by_table
 from handrail.bootstrap import services_from
 from handrail.core import json
 from handrail.core.principal import Principal, Role
-from handrail.db import Database
+from handrail.db import Database, Prepared
 from handrail.db.metadata import metadata
 from handrail.db.migrate import migrate
+from handrail.flows.indexing import Indexer
 from handrail.flows.rollup import catch_up
+from handrail.flows.search import search_identifier, search_words
 from handrail.flows.services import Services
 from handrail.insight.scorecard import DEFAULT_WINDOW_MICROS, Transcript
+from handrail.insight.scorecard.tables import conversation_fact
+from handrail.insight.search import is_told, words_in
 from handrail.reports.conversations import ConversationFilters, conversations
 from handrail.reports.filters import Filters
 from handrail.reports.series import by_intent, reasons, series, summary
@@ -32,6 +38,14 @@ from handrail.settings import Settings
 PORTION = 20_000
 ROUNDS = 7
 STAFF = Principal(TENANT, "bench", frozenset({Role.OPERATOR}))
+ADMIN = Principal(TENANT, "bench", frozenset({Role.ADMIN}))
+MOST_READ = 2_000
+VOCABULARY = 20_000
+_CONVERSATIONS = Prepared(
+    select(conversation_fact.c.conversation_id, conversation_fact.c.started_at, conversation_fact.c.intent).order_by(
+        conversation_fact.c.started_at.desc()
+    )
+)
 Figures = dict[str, Any]
 
 
@@ -105,6 +119,61 @@ def views(services: Services, until: int) -> Iterator[tuple[str, Callable[[], Aw
         yield f"list, {name}", lambda filters=filters: conversations(db, filters)
 
 
+def searches(services: Services, until: int) -> Iterator[tuple[str, Callable[[], Awaitable[Any]]]]:
+    """What people look for in what was said."""
+    month = ConversationFilters(TENANT, since=until - 28 * DAY)
+    asked = {
+        "a frequent word": ("order", month),
+        "two words": ("parcel broken", month),
+        "a phrase": ('"switch itself off"', month),
+        "a frequent word with another intent": ("order", ConversationFilters(TENANT, until - 28 * DAY, intent="chat")),
+        "of one user": ("kettle", ConversationFilters(TENANT, subject="user-000007")),
+        "nothing found in a month": ("umbrella", month),
+        "nothing found in all": ("umbrella", ConversationFilters(TENANT)),
+    }
+    for name, (text, filters) in asked.items():
+        yield (
+            f"search, {name}",
+            lambda text=text, filters=filters: search_words(services, STAFF, filters, text, limit=25),
+        )
+    sought = ConversationFilters(TENANT)
+    yield "search, an identifier", lambda: search_identifier(services, ADMIN, sought, "ana@example.org", limit=25)
+
+
+async def index(services: Services, url: str) -> Figures:
+    """Read the newest conversations as a server does, which is what is measured; put the others in past it."""
+    rows = await services.db.scan(_CONVERSATIONS, {})
+    newest = {row["conversation_id"]: TENANT for row in rows[:MOST_READ]}
+    async with services.db.batch(long=True) as batch:
+        services.search.changed(batch, newest, at=0)
+    indexer = Indexer(services)
+    cpu, read = time.process_time(), 0
+    while found := await indexer.catch_up():
+        read += found
+    cpu = time.process_time() - cpu
+    await write(url, await _entries(services, rows[MOST_READ:]))
+    return {"conversations": read, "cpu_ms_per_conversation": round(1000 * cpu / read, 3)}
+
+
+async def _entries(services: Services, rows: Sequence[Any]) -> Iterator[tuple[str, Row]]:
+    """Of the words that were said, and thirty more of a vocabulary in which few are frequent."""
+    key, rng = await services.search.keys.of(TENANT), random.Random(1)
+    more = [key.word(f"word{number}") for number in range(VOCABULARY)]
+    weights = [1 / (number + 10) for number in range(VOCABULARY)]
+    said = {
+        intent: [key.word(word.text) for word in words_in(text.replace("{order}", "")) if is_told(word.text)]
+        for intent, text in SAYS.items()
+    }
+
+    def made() -> Iterator[tuple[str, Row]]:
+        for row in rows:
+            words = sorted({*said.get(row["intent"], ()), *rng.choices(more, weights, k=30)})
+            entry = f" {' '.join(words)} "
+            yield "search_entry", (TENANT, row["started_at"], row["conversation_id"], key.name, 1, entry, 1)
+
+    return made()
+
+
 async def _dashboard(db: Database, filters: Filters) -> None:
     await summary(db, filters)
     await series(db, filters, "hour" if filters.until - filters.since <= 7 * DAY else "day")
@@ -150,6 +219,11 @@ async def measure(url: str, folder: Path, turns: int) -> Figures:
     settings = Settings(data_dir=folder, database_url=None if url.startswith("sqlite") else url)
     async with services_from(settings) as services:
         for name, work in views(services, until):
+            figures[name] = await timed(work)
+            print(f"  {name}: {figures[name]}", flush=True)
+        figures["indexing"] = await index(services, url)
+        print(f"  indexing: {figures['indexing']}", flush=True)
+        for name, work in searches(services, until):
             figures[name] = await timed(work)
             print(f"  {name}: {figures[name]}", flush=True)
         figures["counting"] = await counting(services, url, until, min(20_000, turns))

@@ -12,7 +12,14 @@ from tests.integration.processes import run
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
-PLACES = ("dashboard?range=28d", "conversations", "scorecard?days=28", "alerts", "feedback")
+PLACES = (
+    "dashboard?range=28d",
+    "conversations",
+    "conversations/search?q=blanket",
+    "scorecard?days=28",
+    "alerts",
+    "feedback",
+)
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +69,18 @@ class TestFromANumber:
         page.get_by_role("button", name="Show").click()
         assert "outcome=pending" in page.url
         expect(page.get_by_label("Outcome")).to_have_value("pending")
+
+
+class TestSearch:
+    def test_leads_from_words_to_the_conversation_in_which_they_were_said(self, visitor: Visitor):
+        page = visitor.open("/console/conversations")
+        page.get_by_label("Said in it").fill("blanket")
+        page.get_by_role("button", name="Show").click()
+        expect(page.get_by_role("heading", name="Search in conversations")).to_be_visible()
+        expect(page.get_by_text("Searched for blanket")).to_be_visible()
+        page.locator(".hits a").first.click()
+        expect(page.get_by_role("heading", name="Turn 1", exact=False)).to_be_visible()
+        expect(page.get_by_text("blanket").first).to_be_visible()
 
 
 class TestAccessibility:

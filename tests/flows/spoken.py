@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import insert
+from sqlalchemy import insert, select
 
 from handrail.core.ids import new_id
 from handrail.core.principal import Principal, Role
@@ -20,6 +20,17 @@ from handrail.serving.conversations.tables import conversation, message, turn
 STAFF = Principal("default", "vera", frozenset({Role.VIEWER}))
 ADMIN = Principal("default", "root", frozenset({Role.ADMIN}))
 _CONVERSATION, _TURN, _MESSAGE = (Prepared(insert(each)) for each in (conversation, turn, message))
+
+_THERE = Prepared(select(conversation.c.id, conversation.c.tenant_id))
+
+
+async def read_all(services: Services) -> None:
+    """All that is there is counted and goes into the index now, however short ago it was said."""
+    await catch_up(services, _window)
+    rows = await services.db.scan(_THERE, {})
+    async with services.db.batch() as batch:
+        services.search.changed(batch, {row["id"]: row["tenant_id"] for row in rows}, at=0)
+    await Indexer(services).catch_up()
 
 
 async def _window(_: Transcript) -> int:

@@ -28,16 +28,14 @@ from handrail.insight.search.tables import search_entry
 from handrail.protection.auth import LOCAL_OPERATOR, PermissionDenied, Unauthenticated
 from handrail.protection.encryption import DataKey, LocalMasterKeys, is_sealed
 from handrail.protection.encryption.envelope import key_of
-from handrail.serving.conversations.tables import conversation
 from handrail.settings import Settings, read_settings
 from tests.db.test_sealed import SECRET, write_conversation
 from tests.flows.desk import Desk
-from tests.flows.spoken import Spoken
+from tests.flows.spoken import Spoken, read_all
 from tests.flows.world import ANA, World
 
 MASTER = b"m" * 32
 ENTRIES = Prepared(select(search_entry).order_by(search_entry.c.conversation_id))
-CONVERSATIONS = Prepared(select(conversation.c.id, conversation.c.tenant_id))
 ANN, BEN = Principal("default", "ann"), Principal("default", "ben")
 
 
@@ -309,7 +307,7 @@ class TestIndex:
         async with opened(settings) as services:
             spoken = Spoken(services, FrozenClock())
             told = [await spoken.conversation(who, f"the {who}mobile is broken") for who in ("ann", "ben")]
-            await read_in(services)
+            await read_all(services)
             back_up_sqlite(database, backup)
             words = {each["conversation_id"]: each["words"] for each in await services.db.scan(ENTRIES, {})}
             ann, ben = (words[each] for each in told)
@@ -325,7 +323,7 @@ class TestIndex:
         async with opened(settings) as services:
             await tell(services, ANN, "1")
             await tell(services, BEN, "2")
-            await read_in(services)
+            await read_all(services)
             back_up_sqlite(database, backup)
             await erase(services, LOCAL_OPERATOR, "ann")
         restore_sqlite(backup, database)
@@ -337,7 +335,7 @@ class TestIndex:
     async def test_words_are_found_again_after_the_keys_were_renewed(self, sealing: Settings) -> None:
         async with opened(sealing) as services:
             await tell(services, ANN, "1")
-            await read_in(services)
+            await read_all(services)
             (before,) = await services.db.scan(ENTRIES, {})
             await renew_page(services, Task("run-1", "encryption", DEPLOYMENT), {"renewed": 0})
             state: Any = {}
@@ -347,11 +345,3 @@ class TestIndex:
             (after,) = await services.db.scan(ENTRIES, {})
             assert before["key"] != after["key"]
             assert before["words"] != after["words"]
-
-
-async def read_in(services: Services) -> None:
-    """All that is there goes into the index."""
-    rows = await services.db.scan(CONVERSATIONS, {})
-    async with services.db.batch() as batch:
-        services.search.changed(batch, {row["id"]: row["tenant_id"] for row in rows}, at=0)
-    await Indexer(services).catch_up()

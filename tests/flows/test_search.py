@@ -1,11 +1,14 @@
 """Conversations are found by what was said in them, by nobody who may not, and never once they are gone."""
 
+import asyncio
+
 import pytest
 from sqlalchemy import select, text
 
 from handrail.core.clock import FrozenClock
 from handrail.core.principal import Principal, Role
-from handrail.db import Prepared
+from handrail.db import Prepared, StoreUnavailable
+from handrail.flows import rollup
 from handrail.flows import search as flow
 from handrail.flows.erasure import erase
 from handrail.flows.indexing import Indexer
@@ -280,6 +283,29 @@ class TestIndexing:
             batch.add(words, {})
         found = await spoken.search("umbrella")
         assert (ids(found), found.opened) == ([], 1)
+
+
+class TestFailures:
+    async def test_a_broken_index_keeps_nothing_from_being_counted(
+        self, spoken: Spoken, any_world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        conversation = await spoken.conversation("ana", "umbrella")
+        services = any_world.services
+
+        async def broken(*_: object, **__: object) -> None:
+            raise StoreUnavailable("the index can't be read")
+
+        monkeypatch.setattr(services.search, "tenants", broken)
+        task = rollup.keep(services)
+        try:
+            for _ in range(100):
+                if await services.facts.of([conversation]):
+                    break
+                await asyncio.sleep(0.05)
+        finally:
+            task.cancel()
+        assert await services.facts.of([conversation])
+        assert (await services.search.lag("default")).count == 1
 
 
 class TestReaders:

@@ -35,6 +35,7 @@ from tests.http.api import ORIGIN, PORT, Api
 Who = Literal[
     "everybody", "any key", "owner", "staff", "approver", "approvers", "deciding", "reviewers", "operator", "operators",
     "admin", "local operator", "page", "staff page", "operators page", "writers page",
+    "admins page",
 ]  # fmt: skip
 
 
@@ -66,6 +67,7 @@ EXPECTATIONS: dict[str, Expects] = {
     "GET /v1/agents": Expects("any key"),
     "POST /v1/conversations": Expects("any key", {}),
     "GET /v1/conversations": Expects("any key"),
+    "POST /v1/conversations/search": Expects("admin", {"identifier": "ana@example.org"}),
     "GET /v1/conversations/{conversation_id}": Expects("owner"),
     "POST /v1/conversations/{conversation_id}/turns": Expects("owner", {"message": "hello"}),
     "GET /v1/turns/{turn_id}": Expects("owner"),
@@ -155,6 +157,8 @@ EXPECTATIONS: dict[str, Expects] = {
     "GET /console/conversations.csv": Expects("staff page"),
     "GET /console/conversations.json": Expects("staff page"),
     "GET /console/conversations/{conversation_id}": Expects("staff page"),
+    "GET /console/conversations/search": Expects("staff page"),
+    "POST /console/conversations/search": Expects("admins page"),
     "GET /console/scorecard": Expects("staff page"),
     "POST /console/scorecard": Expects("operators page"),
     "GET /v1/traces/{trace_id}": Expects("staff"),
@@ -180,6 +184,7 @@ SCOPES: dict[str, set[str]] = {
     "GET /v1/agents": {"agents:read"},
     "POST /v1/conversations": {"conversations:write"},
     "GET /v1/conversations": {"conversations:read"},
+    "POST /v1/conversations/search": {"conversations:read", "personal:read"},
     "GET /v1/conversations/{conversation_id}": {"conversations:read"},
     "POST /v1/conversations/{conversation_id}/turns": {"turns:write"},
     "GET /v1/turns/{turn_id}": {"conversations:read"},
@@ -255,6 +260,7 @@ LET_IN: dict[Who, tuple[Role, ...]] = {
     "staff page": STAFF,
     "writers page": (Role.REVIEWER, Role.OPERATOR, Role.ADMIN),
     "operators page": (Role.OPERATOR, Role.ADMIN),
+    "admins page": (Role.ADMIN,),
 }
 
 
@@ -588,7 +594,7 @@ async def test_a_key_with_the_route_s_scope_alone_is_let_in(building: Building, 
         assert answer.status_code < 300 or answer.status_code == 409, answer.text
 
 
-PAGES = closed_to("staff page", "operators page", "writers page")
+PAGES = closed_to("staff page", "operators page", "writers page", "admins page")
 
 
 @pytest.mark.parametrize("route", PAGES)

@@ -133,6 +133,7 @@ class Shop:
         return {
             "POST /v1/conversations": Request("ana", body={}),
             "POST /v1/scorecard/baselines": Request(body={"measures": {"csat": {"value": 4, "n": 10}}}),
+            "POST /v1/conversations/search": Request(body={"identifier": "ana@example.org"}),
             "GET /v1/conversations/{conversation_id}": Request("ana"),
             "GET /v1/conversation-log": Request(query={"k": "2"}),
             "POST /v1/conversations/{conversation_id}/turns": Request("ana", body={"message": "hello"}),

@@ -10,6 +10,7 @@ from handrail.db import Database
 from handrail.protection.audit import AuditQuery
 from handrail.serving.models import Reply, calls
 from tests.flows.desk import Desk
+from tests.flows.spoken import read_all
 from tests.flows.world import World, closed, until, world_over
 from tests.http.api import Api, api_over, shown
 
@@ -246,3 +247,39 @@ class TestFullDisk:
             len([each for each in after if each["role"] == "user"])
             == len([each for each in before if each["role"] == "user"]) + 1
         )
+
+
+class TestSearch:
+    async def test_finds_what_was_said_with_the_text_around_it(self, any_api: Api):
+        conversation = await any_api.open()
+        await any_api.open()
+        await any_api.say(conversation, "my green umbrella is gone")
+        await read_all(any_api.world.services)
+        body = (await any_api.get("/v1/conversations?q=umbrella+green")).json()
+        assert [each["id"] for each in body["data"]] == [conversation]
+        assert [part["text"] for part in body["data"][0]["match"] if part["is_found"]] == ["green", "umbrella"]
+        assert body["search"] == {"opened": 1, "is_cut": False, "waiting": 0}
+        assert (await any_api.get("/v1/conversations?q=parasol")).json()["data"] == []
+        assert (await any_api.get("/v1/conversations?q=green&cursor=x")).status_code == 400
+
+    async def test_of_a_user_is_among_their_own(self, any_api: Api):
+        ana, bo = await any_api.key("ana"), await any_api.key("bo")
+        staff = await any_api.key("vera", role=Role.VIEWER)
+        for key in (ana, bo):
+            await any_api.say(await any_api.open(key), "my umbrella is gone", key=key)
+        await read_all(any_api.world.services)
+        for key, count in ((ana, 1), (bo, 1), (staff, 2)):
+            assert len((await any_api.get("/v1/conversations?q=umbrella", key=key)).json()["data"]) == count
+
+    async def test_for_an_identifier_is_for_who_may_read_them(self, any_api: Api):
+        ana, admin = await any_api.key("ana"), await any_api.key("root", role=Role.ADMIN)
+        conversation = await any_api.open(ana)
+        await any_api.say(conversation, "write to ann.lee@example.org", key=ana)
+        await read_all(any_api.world.services)
+        wanted = {"identifier": "Ann.Lee@EXAMPLE.org"}
+        body = (await any_api.post("/v1/conversations/search", wanted, key=admin)).json()
+        assert [each["id"] for each in body["data"]] == [conversation]
+        assert "ann.lee" not in str(body["data"][0]["match"])
+        assert (await any_api.post("/v1/conversations/search", wanted, key=ana)).status_code == 403
+        for wrong in ({}, {"identifier": ""}, {"identifier": "--"}, {"identifier": "x" * 501}):
+            assert (await any_api.post("/v1/conversations/search", wrong, key=admin)).status_code in (400, 422)

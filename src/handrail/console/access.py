@@ -10,7 +10,7 @@ from handrail.core.principal import Principal, Role
 from handrail.db import StoreUnavailable
 from handrail.flows.services import Services
 from handrail.flows.sign_in import SignedIn
-from handrail.protection.auth import Scope, Session, Unauthenticated, Visit
+from handrail.protection.auth import Scope, Session, Unauthenticated, Visit, reads_personal_data
 
 VISIT_SECONDS = 600
 STAFF = (Role.VIEWER, Role.REVIEWER, Role.APPROVER, Role.OPERATOR, Role.ADMIN)
@@ -57,6 +57,16 @@ class Visitor:
     def reads_feedback(self) -> bool:
         """Whether they may know what users said of conversations."""
         return self._may(Scope.FEEDBACK_READ, *STAFF)
+
+    @property
+    def searches(self) -> bool:
+        """Whether they may look for what was said."""
+        return self._may(Scope.INSIGHT_READ, *STAFF) and self._may(Scope.CONVERSATIONS_READ, *STAFF)
+
+    @property
+    def searches_identifiers(self) -> bool:
+        """Whether they may look for an e-mail address, a card number, ..."""
+        return self.searches and reads_personal_data(self.principal)
 
     @property
     def gives_feedback(self) -> bool:

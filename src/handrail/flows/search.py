@@ -8,10 +8,11 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from handrail.core.errors import UsageError
 from handrail.core.principal import Principal, Role
 from handrail.flows.audit import searched_by_staff
 from handrail.flows.services import Services
-from handrail.insight.search import Part, Query, SearchKey, Waiting, around, first_match, form_of, is_same, query_of
+from handrail.insight.search import Part, Query, Waiting, around, first_match, form_of, is_same, query_of
 from handrail.protection.auth import PermissionDenied, Scope, reads_personal_data, require_scope
 from handrail.protection.privacy import LOOK_ALIKE, Token
 from handrail.reports.conversations import ConversationFilters
@@ -94,12 +95,15 @@ async def search_identifier(
 
     Raises:
         PermissionDenied: the reader may not read identifiers.
+        UsageError: the value has no letter and no digit.
         InvalidCursor: the cursor is none of this list's.
     """
     require_scope(reader, Scope.CONVERSATIONS_READ)
     if not reads_personal_data(reader):
         raise PermissionDenied(f"to search for identifiers {reader.subject!r} needs the scope 'personal:read'")
-    key, form = await services.search.keys.of(filters.tenant_id), form_of(value)
+    if not (form := form_of(value)):
+        raise UsageError("nothing to search for; an identifier has letters or digits", param="identifier")
+    key = await services.search.keys.of(filters.tenant_id)
 
     def look(conversation_id: str, said: Sequence[str]) -> Sequence[Part] | None:
         tokens = services.privacy.tokens(filters.tenant_id, conversation_id)
@@ -107,13 +111,9 @@ async def search_identifier(
         same = [each for each in tokens.take_fresh() if _is_it(each, value)]
         return _around(shown, same)
 
-    found = await _search(services, filters, _identifiers(key, form), look, cursor, limit)
+    found = await _search(services, filters, [key.identifier(form)], look, cursor, limit)
     _record(services, reader, "identifier", found)
     return found
-
-
-def _identifiers(key: SearchKey, form: str) -> Sequence[str]:
-    return [key.identifier(form)] if form else []
 
 
 def _is_it(token: Token, wanted: str) -> bool:

@@ -38,12 +38,14 @@ from handrail.http.routes import (
     privacy,
     releases,
     scorecard,
+    search,
     switches,
     traces,
     usage,
 )
 
 _ROUTES = (
+    search,
     conversations,
     chat_completions,
     agents,

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 from fastapi import FastAPI
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from handrail.console.access import STAFF, Visitor, services_of
 from handrail.console.charts import Step, milliseconds, waterfall
@@ -83,6 +83,8 @@ class ConversationsPage:
 
     async def show(self, request: Request, visitor: Visitor) -> Response:
         given, error = dict(request.query_params), None
+        if given.get("q", "").strip():
+            return RedirectResponse(f"/console/conversations/search?{request.url.query}", 303)
         services, tenant_id = services_of(request), visitor.principal.tenant_id
         try:
             filters = filters_of(tenant_id, services.clock.micros(), given)
@@ -91,16 +93,16 @@ class ConversationsPage:
             error, given = f"{wrong.message}.", {}
             filters = filters_of(tenant_id, services.clock.micros(), given)
             page = await conversations(services.db, filters)
-        chosen = _chosen(given)
+        chosen = chosen_of(given)
         return self.renderer.page(
             "conversations.html",
             current="conversations",
             visitor=visitor,
             status=422 if error else 200,
             error=error,
-            lines=[_line(each) for each in page.conversations],
+            lines=[listed(each) for each in page.conversations],
             found=_found(await totals(services.db, filters), services.feedback_rules.currency),
-            behind=_behind(given),
+            behind=behind_of(given),
             chosen=chosen,
             ranges=RANGE_NAMES,
             outcomes=OUTCOME_NAMES,
@@ -208,9 +210,9 @@ _HIDDEN = ("since", "until", "closed", "happened")
 _KEPT = ("range", *NARROWS, "subject", "outcome", "min_seconds", "min_cost", *_HIDDEN)
 
 
-def _behind(given: Mapping[str, str]) -> Sequence[Mapping[str, str]]:
+def behind_of(given: Mapping[str, str]) -> Sequence[Mapping[str, str]]:
     """What a link asked for besides the fields of the form, each with the address of the list without it."""
-    chosen = _chosen(given)
+    chosen = chosen_of(given)
     happened, _, reason = chosen.get("happened", "").partition(":")
     says = {
         "since": f"from {chosen.get('since', '')[:16].replace('T', ' ')} UTC",
@@ -246,7 +248,8 @@ def _found(total: Totals, currency: str) -> str:
     return ("More than this; the newest: " if total.is_cut else "") + ", ".join(parts)
 
 
-def _chosen(given: Mapping[str, str]) -> dict[str, str]:
+def chosen_of(given: Mapping[str, str]) -> dict[str, str]:
+    """The filters that an address or a form gives, as they are carried on."""
     return {"range": given.get("range") or "28d"} | {name: given[name] for name in _KEPT if given.get(name)}
 
 
@@ -260,7 +263,8 @@ def _outcome(each: ConversationFact) -> str:
     return "resolved" if each.is_resolved else "not resolved"
 
 
-def _line(each: ConversationFact) -> Mapping[str, Any]:
+def listed(each: ConversationFact) -> Mapping[str, Any]:
+    """A line of the list."""
     marks = [
         (each.failed_turns, "failed"), (each.tripped, "guardrail"), (each.approvals, "approval"),
         (each.side_effects, "side effect"), (each.thumbs_down, "thumbs down"), (each.thumbs_up, "thumbs up"),

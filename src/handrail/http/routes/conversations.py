@@ -14,12 +14,24 @@ from handrail.flows.admission import follow_turn
 from handrail.flows.audit import listed_by_staff, read_by_staff
 from handrail.flows.cancel import cancel_turn
 from handrail.flows.conversations import open_conversation
+from handrail.flows.search import search_words
 from handrail.flows.services import Services
 from handrail.flows.shown import shown_of, written
 from handrail.flows.turn import take_turn
 from handrail.flows.veil import veil_of, veil_of_turn
 from handrail.http.errors import json_response
-from handrail.http.openapi import CURSOR, EVENTS, IDEMPOTENCY_KEY, OF_BODIES, accepts, answers, header, reads, up_to
+from handrail.http.openapi import (
+    CURSOR,
+    EVENTS,
+    IDEMPOTENCY_KEY,
+    OF_BODIES,
+    accepts,
+    answers,
+    header,
+    query,
+    reads,
+    up_to,
+)
 from handrail.http.requests import (
     Name,
     body_of,
@@ -33,13 +45,16 @@ from handrail.http.requests import (
     rate_headers_of,
     services_of,
 )
+from handrail.http.routes.search import found_body
 from handrail.http.schemas.conversations import Conversation, ConversationList, ConversationWithMessages, StreamedEvent
 from handrail.http.schemas.conversations import Turn as TurnBody
 from handrail.http.sse import EventStream
 from handrail.protection.auth import Scope
+from handrail.reports.conversations import ConversationFilters
 from handrail.serving.conversations import Turn, conversation_body, message_body, stored_turn_body
 
 router = APIRouter(prefix="/v1", tags=["conversations"], default_response_class=Response)
+SOUGHT = query("q", 'Words that were said, all of them, or "words in a row"; identifiers are not found by it.')
 _STAFF = (Role.VIEWER, Role.REVIEWER, Role.APPROVER, Role.OPERATOR, Role.ADMIN)
 
 
@@ -77,14 +92,21 @@ async def create_conversation(request: Request) -> Response:
 
 @router.get(
     "/conversations",
-    openapi_extra=reads(CURSOR, up_to()),
+    openapi_extra=reads(CURSOR, up_to(), SOUGHT),
     responses=answers("a list of conversations", ConversationList),
 )
 async def list_conversations(request: Request) -> Response:
-    """The caller's own conversations, newest first; staff see all of their tenant. Pages by `cursor` and `limit`."""
+    """The caller's own conversations, newest first; staff see all of their tenant. Pages by `cursor` and `limit`.
+
+    With `q`, those in which it was said, each with the text around it (`match`).
+    """
     principal = await principal_of(request, Scope.CONVERSATIONS_READ)
     limit, services, everyone = limit_of(request), services_of(request), principal.has_role(*_STAFF)
-    before = request.query_params.get("cursor")
+    before, sought = request.query_params.get("cursor"), request.query_params.get("q")
+    if sought is not None:
+        filters = ConversationFilters(principal.tenant_id, subject=None if everyone else principal.subject)
+        hits = await search_words(services, principal, filters, sought, cursor=before, limit=limit)
+        return json_response(await found_body(services, principal, hits))
     found = await services.conversations.newest(principal, everyone=everyone, before=before, limit=limit)
     if everyone:
         listed_by_staff(services, principal)

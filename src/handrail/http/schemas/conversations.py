@@ -14,6 +14,13 @@ from handrail.serving.resilience import Rung
 Awaited = Literal["confirm", "clarify", "slot", "flow_confirm"]
 
 
+class Part(Resource):
+    """A piece of a text; `is_found` when it is what was searched for."""
+
+    text: str
+    is_found: bool
+
+
 class Conversation(Resource):
     """A dialogue of one user with one agent."""
 
@@ -25,8 +32,24 @@ class Conversation(Resource):
     created_at: At
 
 
-class ConversationList(Page[Conversation]):
+class ListedConversation(Conversation):
+    """A line of a list; of a search, with the text around what was found."""
+
+    match: list[Part] = SOMETIMES
+
+
+class Looked(Resource):
+    """How a search went."""
+
+    opened: int = Field(ge=0, description="So many conversations were opened to be sure.")
+    is_cut: bool = Field(description="There are more to open than one answer does: go on with the cursor.")
+    waiting: int = Field(ge=0, description="So many are not in the index yet with all that was said in them.")
+
+
+class ConversationList(Page[ListedConversation]):
     """Newest first."""
+
+    search: Looked = SOMETIMES
 
 
 class ToolCall(Resource):
