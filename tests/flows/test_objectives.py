@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from handrail.cli.scorecard import lines_of
 from handrail.core.clock import FrozenClock
 from handrail.core.principal import Principal
 from handrail.flows.digest import digest_of
@@ -144,6 +145,15 @@ class TestReport:
         assert (first["type"], first["count"], first["n"], first["value"]) == ("deadline_exceeded", 12, 400, 0.03)
         assert first["low"] < 0.03 < first["high"]
         assert (second["type"], second["previous_count"]) == ("internal", 7)
+
+    async def test_is_told_as_text_too(self, any_world: World, clock: FrozenClock) -> None:
+        await happened(any_world.services, clock.micros(), 400, 8, error="deadline_exceeded", seconds={0.5: 400})
+        told = lines_of(scorecard_body(await report_of(any_world)))
+        assert any(line.startswith("Latency p95, simple turns") and "n=400" in line for line in told)
+        at = told.index("Service level objectives of shop, 28 days:")
+        assert told[at + 1].endswith("objective 99.5 %; error budget: used up 4.0 times")
+        assert "  Burn rate in 1 h: 4.0, in 5 min: 4.0 (limit 14.4 in both): fine" in told
+        assert "  deadline_exceeded: 8 of 400 turns, 2.0 % (1.0 % to 3.9 %); before: 0" in told
 
     async def test_gives_percentiles_to_a_baseline(self, any_world: World, clock: FrozenClock) -> None:
         await happened(any_world.services, clock.micros() - MINUTE * 60, 600, seconds={1.0: 600})
