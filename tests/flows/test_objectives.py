@@ -149,7 +149,9 @@ class TestReport:
     async def test_is_told_as_text_too(self, any_world: World, clock: FrozenClock) -> None:
         await happened(any_world.services, clock.micros(), 400, 8, error="deadline_exceeded", seconds={0.5: 400})
         told = lines_of(scorecard_body(await report_of(any_world)))
-        assert any(line.startswith("Latency p95, simple turns") and "n=400" in line for line in told)
+        (line,) = [line for line in told if line.startswith("Latency p95, simple turns")]
+        assert " ms (" in line
+        assert "n=400" in line
         at = told.index("Service level objectives of shop, 28 days:")
         assert told[at + 1].endswith("objective 99.5 %; error budget: used up 4.0 times")
         assert "  Burn rate in 1 h: 4.0, in 5 min: 4.0 (limit 14.4 in both): fine" in told

@@ -9,7 +9,7 @@ def number(value: float, kind: str, currency: str) -> str:
     if kind == "share":
         return f"{value * 100:.1f} %"
     if kind == "seconds":
-        return f"{value:.2f} s"
+        return f"{value * 1000:.0f} ms" if abs(value) < 1 else f"{value:.2f} s"
     if kind == "money":
         return f"{value:.4f} {currency}" if abs(value) < 0.1 else f"{value:.2f} {currency}"
     return f"{value:.1f} min" if kind == "minutes" else f"{value:.0f}" if kind == "points" else f"{value:.2f}"
