@@ -9,34 +9,35 @@ import sqlite3
 import statistics
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import asyncpg
+import httpx2
 from sqlalchemy import select
 
-from bench.traffic import AGENT, DAY, SAYS, TENANT, Row, Traffic, by_table
+from bench.traffic import DAY, SAYS, TENANT, Row, Traffic, by_table
 from handrail.bootstrap import services_from
 from handrail.core import json
 from handrail.core.principal import Principal, Role
-from handrail.db import Database, Prepared
+from handrail.db import Prepared
 from handrail.db.metadata import metadata
 from handrail.db.migrate import migrate
 from handrail.flows.indexing import Indexer
 from handrail.flows.rollup import catch_up
 from handrail.flows.search import search_identifier, search_words
 from handrail.flows.services import Services
+from handrail.http.app import create_app
 from handrail.insight.scorecard import DEFAULT_WINDOW_MICROS, Transcript
 from handrail.insight.scorecard.tables import conversation_fact
 from handrail.insight.search import is_told, words_in
 from handrail.reports.conversations import ConversationFilters, conversations
-from handrail.reports.filters import Filters
-from handrail.reports.series import by_intent, reasons, series, summary
 from handrail.settings import Settings
 
 PORTION = 20_000
 ROUNDS = 7
+PORT = 8080
 STAFF = Principal(TENANT, "bench", frozenset({Role.OPERATOR}))
 ADMIN = Principal(TENANT, "bench", frozenset({Role.ADMIN}))
 MOST_READ = 2_000
@@ -97,14 +98,18 @@ async def _once(work: Callable[[], Awaitable[Any]]) -> tuple[float, float]:
     return round(1000 * (time.perf_counter() - wall), 1), round(1000 * (time.process_time() - cpu), 1)
 
 
-def views(services: Services, until: int) -> Iterator[tuple[str, Callable[[], Awaitable[Any]]]]:
-    """What people look at."""
-    db = services.db
-    for days in (7, 30):
-        yield f"dashboard, {days} days", lambda days=days: _dashboard(db, Filters(TENANT, until - days * DAY, until))
-    refunds = Filters(TENANT, until - 30 * DAY, until, agent=AGENT, intent="refund", channel="chat")
-    yield "dashboard, 30 days, one intent and channel", lambda: _dashboard(db, refunds)
-    yield "conversation opens", lambda: _opens(services)
+def views(services: Services, client: httpx2.AsyncClient) -> Iterator[tuple[str, Callable[[], Awaitable[Any]]]]:
+    """What people look at: the whole pages, as they are answered over HTTP, and lists."""
+
+    def page(path: str) -> Callable[[], Awaitable[Any]]:
+        return lambda: _page(client, path)
+
+    for days in (1, 7, 28, 90):
+        name = f"{24 * days}h" if days == 1 else f"{days}d"
+        yield f"dashboard, {name}", page(f"/console/dashboard?range={name}")
+    yield "dashboard, 28d, one intent and channel", page("/console/dashboard?range=28d&intent=refund&channel=chat")
+    yield "page of conversations", page("/console/conversations")
+    yield "page of a conversation", lambda: _opens(services, client)
     lists = {
         "newest": ConversationFilters(TENANT),
         "escalated refunds": ConversationFilters(TENANT, intent="refund", escalated=True),
@@ -116,7 +121,7 @@ def views(services: Services, until: int) -> Iterator[tuple[str, Callable[[], Aw
         "nothing found": ConversationFilters(TENANT, agent="none"),
     }
     for name, filters in lists.items():
-        yield f"list, {name}", lambda filters=filters: conversations(db, filters)
+        yield f"list, {name}", lambda filters=filters: conversations(services.db, filters)
 
 
 def searches(services: Services, until: int) -> Iterator[tuple[str, Callable[[], Awaitable[Any]]]]:
@@ -174,22 +179,23 @@ async def _entries(services: Services, rows: Sequence[Any]) -> Iterator[tuple[st
     return made()
 
 
-async def _dashboard(db: Database, filters: Filters) -> None:
-    await summary(db, filters)
-    await series(db, filters, "hour" if filters.until - filters.since <= 7 * DAY else "day")
-    await by_intent(db, filters)
-    for kind in ("error", "escalation"):
-        await reasons(db, filters, kind)
+@contextlib.asynccontextmanager
+async def browsing(services: Services) -> AsyncGenerator[httpx2.AsyncClient]:
+    """A browser on this machine, in the process of the server."""
+    transport = httpx2.ASGITransport(create_app(services, port=PORT), client=("127.0.0.1", 1))
+    async with httpx2.AsyncClient(transport=transport, base_url=f"http://127.0.0.1:{PORT}") as client:
+        yield client
 
 
-async def _opens(services: Services) -> None:
-    """One somewhere in the middle: its transcript, turns' calls and what was counted."""
+async def _page(client: httpx2.AsyncClient, path: str) -> None:
+    answer = await client.get(path)
+    assert answer.status_code == 200, (path, answer.status_code, answer.text[:500])
+
+
+async def _opens(services: Services, client: httpx2.AsyncClient) -> None:
+    """One somewhere in the middle, and the list in which it was found."""
     found = await conversations(services.db, ConversationFilters(TENANT, escalated=True), limit=40)
-    shown = found.conversations[-1]
-    opened = await services.conversations.require(STAFF, shown.conversation_id)
-    await services.conversations.messages(opened, limit=200)
-    await services.conversations.conversation_calls(TENANT, opened.id)
-    await services.facts.of([opened.id])
+    await _page(client, f"/console/conversations/{found.conversations[-1].conversation_id}")
 
 
 async def counting(services: Services, url: str, until: int, turns: int) -> Figures:
@@ -218,9 +224,10 @@ async def measure(url: str, folder: Path, turns: int) -> Figures:
     figures: Figures = {"turns": traffic.made, "rows": rows, "filled_seconds": round(time.perf_counter() - wall)}
     settings = Settings(data_dir=folder, database_url=None if url.startswith("sqlite") else url)
     async with services_from(settings) as services:
-        for name, work in views(services, until):
-            figures[name] = await timed(work)
-            print(f"  {name}: {figures[name]}", flush=True)
+        async with browsing(services) as client:
+            for name, work in views(services, client):
+                figures[name] = await timed(work)
+                print(f"  {name}: {figures[name]}", flush=True)
         figures["indexing"] = await index(services, url)
         print(f"  indexing: {figures['indexing']}", flush=True)
         for name, work in searches(services, until):

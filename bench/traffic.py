@@ -22,12 +22,12 @@ from handrail.insight.scorecard import (
     Transcript,
     TurnRecord,
     UsageRecord,
-    add,
+    account,
     contribution_of,
     fact_of,
     intent_of,
-    sums_of,
 )
+from handrail.insight.scorecard.rollup import stored
 from handrail.insight.scorecard.store import KEPT_MINUTES_MICROS
 
 SECOND = 1_000_000
@@ -94,7 +94,7 @@ class Traffic:
             names = [column.name for column in metadata.tables[name].c if column.name not in key]
             for given, amounts in rows.items():
                 if given[1] != "minute" or int(given[2]) >= self.until - KEPT_MINUTES_MICROS:
-                    yield name, (*given, *(amounts[each] for each in names))
+                    yield name, (*given, *(stored(amounts, each) for each in names))
 
     def _moment(self, rng: random.Random) -> int:
         day, hour = rng.randrange(self.days), rng.choices(range(24), _HOURS)[0]
@@ -131,9 +131,9 @@ class Traffic:
         next_at, lines[line] = lines.get(line), told.created_at
         fact = fact_of(told, window_micros=DEFAULT_WINDOW_MICROS, next_at=next_at, now=self.until)
         assert fact is not None
-        stored = StoredFact(fact, contribution_of(told, fact), 1)
-        add(self.added, sums_of(TENANT, AGENT, told.channel, stored.contribution))
-        yield "conversation_fact", tuple(stored.row(self.until))
+        counted = StoredFact(fact, contribution_of(told, fact), 1)
+        account(self.added, TENANT, AGENT, told.channel, counted.contribution)
+        yield "conversation_fact", tuple(counted.row(self.until))
 
 
 class _Story:

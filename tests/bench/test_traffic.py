@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from bench.insight import counting, fill, views, window, write
+from bench.insight import browsing, counting, fill, views, window, write
 from bench.traffic import DAY, Traffic
 from handrail.bootstrap import services_from
 from handrail.core.clock import FrozenClock
@@ -15,7 +15,7 @@ from handrail.flows.rollup import catch_up
 from handrail.settings import Settings
 
 UNTIL = FrozenClock().micros()
-ROLLUPS = ("turn_rollup", "latency_rollup", "conversation_rollup", "reason_rollup", "conversation_fact")
+ROLLUPS = ("turn_rollup", "conversation_rollup", "reason_rollup", "conversation_fact")
 
 
 async def _contents(db: Database) -> Mapping[str, set[Any]]:
@@ -59,8 +59,9 @@ async def test_every_view_can_be_measured(tmp_path: Path, sqlite_url: str) -> No
     traffic = Traffic(UNTIL, 800, users=15)
     assert await write(sqlite_url, traffic.rows()) > 800
     await write(sqlite_url, traffic.rollups())
-    async with services_from(Settings(data_dir=folder)) as services:
-        for _, work in views(services, UNTIL):
-            await work()
+    async with services_from(Settings(data_dir=folder), FrozenClock()) as services:
+        async with browsing(services) as client:
+            for _, work in views(services, client):
+                await work()
         figures = await counting(services, sqlite_url, UNTIL, 40)
     assert figures["turns"] >= 20

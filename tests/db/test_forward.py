@@ -23,6 +23,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from handrail.core import json
 from handrail.core.clock import FrozenClock
+from handrail.core.counts import counts_text
 from handrail.core.principal import Principal, Role
 from handrail.db import WrongDatabase
 from handrail.db.migrate import migrate, migrations_folder, newest_revision
@@ -46,6 +47,7 @@ GUARDED = {
     "policies.yaml": "approvals:\n- {name: mails, tools: [send_mail], expires_after: 20h}\n",
 }
 Rows = dict[str, list[dict[str, Any]]]
+_ROLLED_UP = ("tenant_id", "grain", "starts_at", "agent", "release_id", "intent", "channel", "latency_class")
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
@@ -218,6 +220,27 @@ async def test_what_an_earlier_version_wrote_is_intact_and_goes_on(
     assert (await world.services.authenticator.authenticate(f"Bearer {key}", loopback=False)).subject == "ana"
     await closed(world)
     await database.close()
+
+
+async def test_the_rows_of_a_histogram_become_one_text_of_the_sums_they_belong_to(blank_url: str) -> None:
+    await migrate(blank_url, "0026")
+    store = Store(blank_url)
+    key = ("default", "day", 0, "shop", "rel_1", "refund", "api")
+    for latency_class in ("simple", "complex"):
+        columns = (await store.columns())["turn_rollup"] - set(_ROLLED_UP)
+        names, values = [*_ROLLED_UP, *columns], [*key, latency_class, *(1 for _ in columns)]
+        await store.run(f"INSERT INTO turn_rollup ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})", values)
+    for latency_class, bucket, turns in (("simple", 10, 3), ("simple", 2, 1), ("simple", 4, 0), ("other", 1, 1)):
+        names = (*_ROLLED_UP, "bucket", "turns")
+        await store.run(
+            f"INSERT INTO latency_rollup ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})",
+            [*key, latency_class, bucket, turns],
+        )
+    await migrate(blank_url)
+    rows = await store.run("SELECT latency_class, latencies FROM turn_rollup ORDER BY 1")
+    assert [(row["latency_class"], row["latencies"]) for row in rows] == [
+        ("complex", "{}"), ("simple", counts_text({2: 1, 10: 3}))
+    ]  # fmt: skip
 
 
 async def test_a_newer_database_is_refused_with_a_word_on_what_to_do(blank_url: str, clock: FrozenClock):

@@ -11,6 +11,7 @@ from sqlalchemy import insert
 
 from handrail.core.answers import Handoff
 from handrail.core.clock import FrozenClock
+from handrail.core.counts import counts_text
 from handrail.core.jobs import DEPLOYMENT, Task
 from handrail.core.prices import Budget
 from handrail.core.principal import Principal, Role
@@ -21,7 +22,7 @@ from handrail.flows.leases import sweep
 from handrail.flows.notify import case_opened
 from handrail.flows.signals import signals_of
 from handrail.insight.alerts import AlertConfig, Alerts, AlertState, AlertStore, Notice, RecordingSender, Silence
-from handrail.insight.scorecard.tables import conversation_fact, latency_rollup, reason_rollup, turn_rollup
+from handrail.insight.scorecard.tables import conversation_fact, reason_rollup, turn_rollup
 from handrail.oversight.escalations import Escalation
 from handrail.reports import signals as read
 from handrail.serving.models import calls
@@ -68,7 +69,9 @@ def break_the_tool(world: World) -> None:
 
 
 async def fill(world: World, table: Any, **row: Any) -> None:
-    given = {column.name: 0 for column in table.columns if column.nullable is False} | row
+    given: dict[str, Any] = {
+        column.name: 0 for column in table.columns if not column.nullable and column.server_default is None
+    } | row
     async with world.services.db.batch() as batch:
         batch.add(Prepared(insert(table), list(given)), given)
 
@@ -83,10 +86,8 @@ async def turns(world: World, grain: str, starts_at: int, count: int, *, failed:
         "latency_class": "",
     }
     of_time = {"grain": grain, "starts_at": starts_at}
-    await fill(world, turn_rollup, **keys, **of_time, turns=count, failed=failed)
-    if slow:
-        await fill(world, latency_rollup, **keys, **of_time, bucket=120, turns=slow)
-        await fill(world, latency_rollup, **keys, **of_time, bucket=50, turns=count - slow)
+    latencies = counts_text({120: slow, 50: count - slow} if slow else {})
+    await fill(world, turn_rollup, **keys, **of_time, turns=count, failed=failed, latencies=latencies)
 
 
 class TestTelling:

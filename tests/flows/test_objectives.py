@@ -14,7 +14,7 @@ from handrail.flows.objectives import DAY, objectives_of
 from handrail.flows.scorecard import Scorecard, ScorecardDesk
 from handrail.flows.scorecard_body import objectives_body, scorecard_body
 from handrail.flows.services import Services
-from handrail.insight.scorecard import sums_of
+from handrail.insight.scorecard import Additions, account
 from handrail.insight.scorecard.histogram import bucket_of
 from handrail.insight.scorecard.rollup import start_of
 from handrail.insight.scorecard.wording import objectives, said
@@ -39,7 +39,8 @@ async def happened(
         "reasons": [[hour, release, intent, "error", about.get("error", "internal"), failed]],
         "conversation": [hour, release, intent, {}],
     }
-    added = sums_of(about["tenant"], about["agent"], about["channel"], contribution)
+    added: Additions = {}
+    account(added, about["tenant"], about["agent"], about["channel"], contribution)
     async with services.db.batch() as batch:
         services.facts.save(batch, [], added, at=at)
 

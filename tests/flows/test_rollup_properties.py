@@ -3,7 +3,6 @@
 import asyncio
 import itertools
 import shutil
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -15,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 from sqlalchemy import delete, select
 
+from handrail.core import json
 from handrail.core.clock import FrozenClock
 from handrail.db import Database, Prepared, StoreUnavailable, metadata
 from handrail.db.postgres import PostgresDatabase
@@ -23,20 +23,22 @@ from handrail.flows import rollup
 from handrail.flows.rollup import count_of_subject, count_page
 from handrail.insight.scorecard import (
     DEFAULT_WINDOW_MICROS,
+    Additions,
     ConversationFact,
     Transcript,
+    account,
     contribution_of,
     counted,
     fact_of,
     intent_of,
-    sums_of,
 )
+from handrail.insight.scorecard.rollup import LATENCY
 from handrail.reports.transcripts import transcripts
 from handrail.serving.conversations.tables import conversation
 from tests.flows.world import closed, world_over
 from tests.written import ANSWERED, ASKED, CLARIFIED, DENIED, FAILED, HANDED_OFF, PARKED, REFUND, STOPPED, Told, Written
 
-ROLLUPS = ("turn_rollup", "latency_rollup", "conversation_rollup", "reason_rollup")
+ROLLUPS = ("turn_rollup", "conversation_rollup", "reason_rollup")
 _ALL = {name: Prepared(select(metadata.tables[name])) for name in (*ROLLUPS, "conversation_fact", "fact_change")}
 _IDS = Prepared(select(conversation.c.id))
 _TURNS = st.sampled_from([ANSWERED, ASKED, CLARIFIED, FAILED, HANDED_OFF, STOPPED, PARKED, REFUND, DENIED])
@@ -71,7 +73,7 @@ class DyingDatabase:
 
 def from_scratch(told: Mapping[str, Transcript], now: int) -> tuple[list[ConversationFact], Sums]:
     """Every conversation judged anew, and everything summed up."""
-    total: dict[str, dict[tuple[Any, ...], Counter[str]]] = {name: {} for name in ROLLUPS}
+    total: Additions = {name: {} for name in ROLLUPS}
     facts: list[ConversationFact] = []
     shown = sorted((each for each in told.values() if counted(each)), key=lambda t: (t.created_at, t.conversation_id))
     for place, each in enumerate(shown):
@@ -81,9 +83,7 @@ def from_scratch(told: Mapping[str, Transcript], now: int) -> tuple[list[Convers
         fact = fact_of(each, window_micros=DEFAULT_WINDOW_MICROS, next_at=next_at, now=now)
         assert fact is not None
         facts.append(fact)
-        for name, rows in sums_of(fact.tenant_id, fact.agent, fact.channel, contribution_of(each, fact)).items():
-            for key, amounts in rows.items():
-                total[name].setdefault(key, Counter()).update(amounts)
+        account(total, fact.tenant_id, fact.agent, fact.channel, contribution_of(each, fact))
     return facts, total
 
 
@@ -94,10 +94,17 @@ async def stored_sums(database: Database) -> Sums:
         key = [column.name for column in metadata.tables[name].primary_key]
         rows = await database.scan(_ALL[name], {})
         found[name] = {
-            tuple(row[each] for each in key): {each: many for each, many in dict(row).items() if each not in key}
+            tuple(row[each] for each in key): {each: many for each, many in amounts_of(row).items() if each not in key}
             for row in rows
         }
     return found
+
+
+def amounts_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A stored row, its histogram bucket by bucket."""
+    amounts = dict(row)
+    latencies = json.loads(amounts.pop("latencies", "{}"))
+    return amounts | {LATENCY + bucket: count for bucket, count in latencies.items()}
 
 
 def without_nothing(sums: Sums) -> Sums:

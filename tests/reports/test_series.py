@@ -10,7 +10,7 @@ from handrail.core.clock import FrozenClock
 from handrail.db import Database
 from handrail.insight.scorecard.histogram import RELATIVE_ERROR
 from handrail.reports.filters import Filters
-from handrail.reports.series import by, by_intent, minutes, principals, reasons, series, summary
+from handrail.reports.series import names, overview, reasons, summary
 from tests.flows.world import World, closed, world_over
 from tests.reports.counted import count
 from tests.written import ANSWERED, CLARIFIED, DENIED, FAILED, HANDED_OFF, REFUND, Written
@@ -66,7 +66,7 @@ class TestSummary:
         self, filled: World, clock: FrozenClock, hours: float
     ) -> None:
         filters = last(clock, hours)
-        whole, points = await summary(filled.db, filters), await series(filled.db, filters, "hour")
+        whole, points = await summary(filled.db, filters), (await overview(filled.db, filters, "hour")).series
         assert whole.turns.turns == sum(each.turns.turns for each in points) > 0
         assert whole.turns.histogram() == sum((Counter(each.turns.histogram()) for each in points), Counter())
         assert whole.conversations.conversations == sum(each.conversations.conversations for each in points)
@@ -87,42 +87,52 @@ class TestSummary:
 
     async def test_of_no_time_is_nothing(self, world: World, clock: FrozenClock) -> None:
         assert (await summary(world.db, last(clock, 0))).turns.turns == 0
-        assert await series(world.db, Filters("default", 0, 0)) == []
+        assert (await overview(world.db, Filters("default", 0, 0))).series == []
 
 
 class TestSeries:
     async def test_has_every_hour_and_day_also_those_in_which_nothing_happened(
         self, filled: World, clock: FrozenClock
     ) -> None:
-        days = await series(filled.db, last(clock, 24 * 5))
+        days = (await overview(filled.db, last(clock, 24 * 5))).series
         assert len(days) in (5, 6)
         assert {after.starts_at - before.starts_at for before, after in pairwise(days)} == {24 * HOUR * MICROS}
         assert sum(each.turns.turns for each in days) == 10
-        hours = await series(filled.db, last(clock, 24), "hour")
+        hours = (await overview(filled.db, last(clock, 24), "hour")).series
         assert len(hours) in (24, 25)
         assert sum(each.turns.turns for each in hours) == 3
 
 
 class TestGroups:
     async def test_by_intent_come_with_the_most_frequent_first(self, filled: World, clock: FrozenClock) -> None:
-        found = await by_intent(filled.db, last(clock, 24 * 30))
+        found = (await overview(filled.db, last(clock, 24 * 30))).intents
         assert [(each.name, each.turns.turns, each.conversations.conversations) for each in found] == [
             ("order_status", 5, 5),
             ("refund", 3, 3),
             ("", 2, 2),
         ]
 
-    async def test_by_channel(self, filled: World, clock: FrozenClock) -> None:
-        found = await by(filled.db, last(clock, 24 * 30), "channel")
-        assert {each.name: each.turns.turns for each in found} == {"api": 5, "openai": 5}
+    async def test_by_release_have_all_that_the_time_has(self, filled: World, clock: FrozenClock) -> None:
+        found = await overview(filled.db, last(clock, 24 * 30))
+        (only,) = found.releases
+        assert (only.turns, only.conversations) == (found.summary.turns, found.summary.conversations)
+
+
+class TestNames:
+    async def test_are_those_of_the_tenants_conversations(self, filled: World, clock: FrozenClock) -> None:
+        found = await names(filled.db, last(clock, 24 * 30))
+        assert found == {
+            "agent": ["shop"], "release_id": ["rel_test"], "intent": ["order_status", "refund"],
+            "channel": ["api", "openai"],
+        }  # fmt: skip
 
 
 class TestReasons:
     async def test_are_told_by_kind(self, filled: World, clock: FrozenClock) -> None:
         filters = last(clock, 24 * 30)
         told = {
-            kind: {each.reason: each.count for each in await reasons(filled.db, filters, kind)}
-            for kind in ("error", "escalation", "guardrail", "fallback", "denied")
+            kind: {each.reason: each.count for each in found}
+            for kind, found in (await reasons(filled.db, filters)).items()
         }
         assert told == {
             "error": {"model_unavailable": 1},
@@ -131,22 +141,3 @@ class TestReasons:
             "fallback": {"model.honest": 1},
             "denied": {"permission_denied": 1},
         }
-
-
-class TestMinutes:
-    async def test_are_those_in_which_a_turn_was_sent(self, filled: World, clock: FrozenClock) -> None:
-        found = await minutes(filled.db, last(clock, 24))
-        assert [(each.agent, each.turns.turns) for each in found] == [("shop", 1)] * 3
-        assert all(each.turns.latency_micros(0.5) for each in found)
-        assert [each.starts_at % (60 * MICROS) for each in found] == [0] * 3
-
-
-class TestPrincipals:
-    async def test_are_those_who_did_most(self, filled: World, clock: FrozenClock) -> None:
-        found = await principals(filled.db, last(clock, 24 * 30))
-        assert [(each.subject, each.turns, each.tripped) for each in found] == [
-            ("user-0", 4, 0),
-            ("user-1", 3, 0),
-            ("user-2", 3, 1),
-        ]
-        assert len(await principals(filled.db, last(clock, 24 * 30), limit=1)) == 1

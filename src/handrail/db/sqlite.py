@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from handrail.core.clock import Clock
+from handrail.core.counts import added
 from handrail.db.batch import Batch, OpenBatch, Row, StoreUnavailable
 from handrail.db.group_commit import PATIENCE_MILLISECONDS, GroupCommit
 from handrail.db.prepared import DialectName, Prepared
@@ -85,6 +86,7 @@ class SqliteDatabase:
             raise StoreUnavailable(f"can't open the database {self._path!r}: {error}") from error
         connection.row_factory = sqlite3.Row
         connection.create_function("handrail_now", 0, self._clock.micros)
+        connection.create_function("handrail_added", 2, added, deterministic=True)
         return connection
 
     async def _commit(self, batch: Batch) -> None:

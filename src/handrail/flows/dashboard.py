@@ -17,9 +17,9 @@ from handrail.flows.spending import budgets_of
 from handrail.flows.switches import breakers_of
 from handrail.insight.scorecard import FEWEST, NOTHING, Estimate, Sums, share
 from handrail.reports.filters import NARROWS, Filters
-from handrail.reports.instructions import ByInstructions, Instructions
+from handrail.reports.instructions import Instructions, by_instructions
 from handrail.reports.reviews import verified_hits
-from handrail.reports.series import Conversations, Group, Point, Turns, by_intent, reasons, series, summary
+from handrail.reports.series import Bucket, Conversations, Group, Point, Turns, overview, reasons
 
 Body = dict[str, Any]
 MICROS = 1_000_000
@@ -46,16 +46,11 @@ def filters_of(tenant_id: str, now: int, given: Mapping[str, str]) -> Filters:
 async def dashboard_body(services: Services, filters: Filters) -> Body:
     """Sums, shares and lines of a time; by the hour up to three days, else by the day."""
     db = services.db
-    bucket = "hour" if filters.until - filters.since <= 3 * DAY else "day"
-    wrong, verified = await verified_hits(db, filters)
-    total, points, intents, escalations, errors, guardrails = await asyncio.gather(
-        summary(db, filters),
-        series(db, filters, bucket),
-        by_intent(db, filters),
-        reasons(db, filters, "escalation"),
-        reasons(db, filters, "error"),
-        reasons(db, filters, "guardrail"),
+    bucket: Bucket = "hour" if filters.until - filters.since <= 3 * DAY else "day"
+    found, why, (wrong, verified) = await asyncio.gather(
+        overview(db, filters, bucket), reasons(db, filters), verified_hits(db, filters)
     )
+    instructions = await by_instructions(db, filters.tenant_id, found.releases)
     return {
         "object": "dashboard",
         "since": iso(filters.since),
@@ -64,15 +59,16 @@ async def dashboard_body(services: Services, filters: Filters) -> Body:
         **{name: getattr(filters, name) for name in NARROWS},
         "fewest": FEWEST,
         "note": "Shares count conversations one by one; the scorecard counts users.",
-        **_sums(total.turns, total.conversations),
+        **_sums(found.summary.turns, found.summary.conversations),
         "false_cache_hits": _share(wrong, verified),
         "value_currency": services.feedback_rules.currency,
-        "latency": {name: _latency(total.turns, name) for name in CLASSES},
-        "series": [_point(each) for each in points],
-        "intents": [_group(each) for each in intents],
-        "escalation_reasons": [asdict(each) for each in escalations],
-        "error_types": [asdict(each) for each in errors],
-        "guardrails": [asdict(each) for each in guardrails],
+        "latency": {name: _latency(found.summary.turns, name) for name in CLASSES},
+        "series": [_point(each) for each in found.series],
+        "intents": [_group(each) for each in found.intents],
+        "instructions": [_instructions(each) for each in instructions],
+        "escalation_reasons": [asdict(each) for each in why["escalation"]],
+        "error_types": [asdict(each) for each in why["error"]],
+        "guardrails": [asdict(each) for each in why["guardrail"]],
     }
 
 
@@ -92,34 +88,9 @@ async def now_body(services: Services, principal: Principal, *, alerts: bool = F
     }
 
 
-def instructions_body(found: ByInstructions) -> Body:
-    """Instructions one by one, with no share of a few."""
-    return {
-        "traces": found.traces,
-        "is_cut": found.is_cut,
-        "rows": [_instructions(each) for each in found.rows],
-    }
-
-
 def _instructions(each: Instructions) -> Body:
-    return {
-        "hash": each.hash,
-        "agent": each.agent,
-        "release_id": each.release_id,
-        "turns": each.turns,
-        "failed": _plain_share(each.failed, each.turns),
-        "p50_ms": None if each.p50_micros is None else round(each.p50_micros / 1000, 1),
-        "p95_ms": None if each.p95_micros is None else round(each.p95_micros / 1000, 1),
-        "cost_micros": each.cost_micros,
-        "unpriced_turns": each.unpriced,
-        "thumbs_up": _plain_share(each.thumbs_up, each.thumbs_up + each.thumbs_down),
-        "thumbs_down": each.thumbs_down,
-    }
-
-
-def _plain_share(x: int, n: int) -> Body:
-    is_enough = n >= FEWEST
-    return {"value": x / n if is_enough else None, "n": n, "count": x, "is_enough": is_enough}
+    names = {"hash": each.hash, "agent": each.agent, "releases": list(each.releases)}
+    return names | _sums(each.turns, each.conversations)
 
 
 def _sums(turns: Turns, conversations: Conversations) -> Body:

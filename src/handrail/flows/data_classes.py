@@ -124,9 +124,8 @@ DATA_CLASSES: Mapping[str, Columns] = {
     "turn_rollup": Columns(
         f"{_ROLLED_UP} latency_class turns completed failed cancelled parked handed_off clarified refused tripped "
         "overhead_micros model_calls input_tokens output_tokens cost_micros unpriced_calls tool_calls tool_failures "
-        "side_effects approvals"
+        "side_effects approvals latencies"
     ),
-    "latency_rollup": Columns(f"{_ROLLED_UP} latency_class bucket turns"),
     "conversation_rollup": Columns(
         f"{_ROLLED_UP} conversations closed completed resolved escalated recontacted closed_turns closed_cost_micros "
         "resolved_cost_micros turns cost_micros unpriced_calls value_micros csat_sum csat_count nps_promoters "

@@ -25,13 +25,12 @@ from handrail.insight.scorecard import (
     Place,
     StoredFact,
     Transcript,
-    add,
+    account,
     closed_without_words,
     contribution_of,
     counted,
     fact_of,
     intent_of,
-    sums_of,
     whole,
 )
 from handrail.reports.transcripts import transcripts
@@ -205,7 +204,7 @@ def _closed(old: StoredFact | None, now: int) -> StoredFact | None:
 def _account(added: Additions, stored: StoredFact | None, sign: int) -> None:
     if stored is not None:
         fact = stored.fact
-        add(added, sums_of(fact.tenant_id, fact.agent, fact.channel, stored.contribution), sign)
+        account(added, fact.tenant_id, fact.agent, fact.channel, stored.contribution, sign)
 
 
 def _place(transcript: Transcript) -> Place:

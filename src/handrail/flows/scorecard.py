@@ -198,7 +198,7 @@ class ScorecardDesk:
         return found.name, await self.releases.load(self.principal.tenant_id, found.stable_release_id)
 
     async def _errors(self, period: Filters, turns: int) -> Errors:
-        now, before = [await reasons(self.db, each, "error") for each in (period, period.before)]
+        now, before = [(await reasons(self.db, each))["error"] for each in (period, period.before)]
         return Errors(turns, now, {each.reason: each.count for each in before})
 
     def _estimates(self, counted: Counted, release: LoadedRelease) -> Mapping[str, Estimate]:

@@ -1,32 +1,28 @@
 """What happened, in sums: read from the rollups, whole hours at a time.
 
 The middle of a long time is read from the sums by day and its ends from those by hour, so that a month costs no more
-than a day. Everything is a sum, so what two calls give can be added. Rates and their intervals are made elsewhere: a
-sum of nothing is 0 here, and no share of it is.
+than a day; one statement a table, however many lines and groups are made of it. Everything is a sum, so what two calls
+give can be added. Rates and their intervals are made elsewhere: a sum of nothing is 0 here, and no share of it is.
 """
 
+import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from functools import cache
 from typing import Any, Literal
 
-from sqlalchemy import BigInteger, Column, Table, Text, and_, bindparam, cast, func, literal_column, or_, select
+from sqlalchemy import BigInteger, Select, Table, Text, bindparam, cast, func, literal_column, select, union_all
 from sqlalchemy.sql.elements import ColumnElement
 
-from handrail.db import Database, Prepared, scoped
+from handrail.core import json
+from handrail.db import Database, Prepared, Row, scoped
 from handrail.insight.scorecard.histogram import percentile
 from handrail.insight.scorecard.rollup import MICROS, Grain, start_of
-from handrail.insight.scorecard.tables import (
-    conversation_fact,
-    conversation_rollup,
-    latency_rollup,
-    reason_rollup,
-    turn_rollup,
-)
+from handrail.insight.scorecard.tables import conversation_rollup, reason_rollup, turn_rollup
 from handrail.reports.filters import NARROWS, Filters
 
 Bucket = Literal["hour", "day"]
-By = Literal["agent", "release_id", "intent", "channel"]
 ReasonKind = Literal["error", "escalation", "guardrail", "fallback", "denied"]
 
 
@@ -60,6 +56,17 @@ class Turns:
     side_effects: int = 0
     approvals: int = 0
     latencies: Mapping[str, Mapping[int, int]] = field(default_factory=dict[str, Mapping[int, int]])
+
+    @classmethod
+    def added(cls, all_of: "Iterable[Turns]") -> "Turns":
+        """The sums of several."""
+        sums: Counter[str] = Counter()
+        latencies: dict[str, Counter[int]] = defaultdict(Counter[int])
+        for each in all_of:
+            sums.update({name: getattr(each, name) for name in _TURN_SUMS})
+            for name, counts in each.latencies.items():
+                latencies[name].update(counts)
+        return cls(**sums, latencies=latencies)
 
     def latency_micros(self, share: float, latency_class: str | None = None) -> int | None:
         """The time within which this share was answered, at most 5 % off; of all classes unless one is named."""
@@ -104,10 +111,22 @@ class Conversations:
     thumbs_up: int = 0
     thumbs_down: int = 0
 
+    @classmethod
+    def added(cls, all_of: "Iterable[Conversations]") -> "Conversations":
+        """The sums of several."""
+        sums: Counter[str] = Counter()
+        for each in all_of:
+            sums.update({name: getattr(each, name) for name in _CONVERSATION_SUMS})
+        return cls(**sums)
+
     @property
     def pending(self) -> int:
         """Nobody knows yet whether these are resolved."""
         return self.conversations - self.closed
+
+
+_TURN_SUMS = tuple(each.name for each in fields(Turns) if each.name != "latencies")
+_CONVERSATION_SUMS = tuple(each.name for each in fields(Conversations))
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +148,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Of one intent, agent, release or channel; `''` is none."""
+    """Of one intent or release; `''` is none."""
 
     name: str
     turns: Turns
@@ -145,139 +164,55 @@ class Reason:
 
 
 @dataclass(frozen=True, slots=True)
-class Minute:
-    """Of one minute of an agent's release, all intents together; kept for three days."""
+class Overview:
+    """One time, looked at from all sides.
 
-    starts_at: int
-    agent: str
-    release_id: str
-    turns: Turns
+    Attributes:
+        series: by the hour or the day, oldest first; one in which nothing happened is there, too.
+        intents: the one with most turns first, as `releases`.
+    """
 
-
-@dataclass(frozen=True, slots=True)
-class PrincipalActivity:
-    """What one user did in the conversations that went on since a time."""
-
-    subject: str
-    conversations: int
-    turns: int
-    failed_turns: int
-    refused: int
-    tripped: int
-    side_effects: int
-    approvals: int
-    cost_micros: int
-    last_at: int
+    summary: Summary
+    series: Sequence[Point]
+    intents: Sequence[Group]
+    releases: Sequence[Group]
 
 
-_TURN_SUMS = tuple(each.name for each in fields(Turns) if each.name != "latencies")
-_CONVERSATION_SUMS = tuple(each.name for each in fields(Conversations))
-
-
-def _matches(column: Column[Any]) -> ColumnElement[bool]:
-    wanted = bindparam(column.name, type_=Text)
-    return or_(wanted.is_(None), column == wanted)
-
-
-def _sums(table: Table, names: Sequence[str], by: Sequence[str], *more: ColumnElement[bool]) -> Prepared:
-    """The sums of a time, by these columns."""
-    groups = [table.c[name] for name in by]
-    sums = [cast(func.sum(table.c[name]), BigInteger).label(name) for name in names]
-    during = and_(table.c.starts_at >= bindparam("since"), table.c.starts_at < bindparam("until"))
-    matching = [_matches(table.c[name]) for name in NARROWS]
-    wanted = scoped(table, *groups, *sums).where(table.c.grain == bindparam("grain"), during, *matching, *more)
-    # Without a group there would be a row of nulls.
-    return Prepared(wanted.group_by(*(groups or [table.c.tenant_id])))
-
-
-_GROUPS: Sequence[tuple[str, ...]] = ((), ("starts_at",), *((name,) for name in NARROWS))
-_MINUTE = ("starts_at", "agent", "release_id")
-_TURNS: Mapping[tuple[str, ...], Prepared] = {
-    group: _sums(turn_rollup, _TURN_SUMS, group) for group in (*_GROUPS, _MINUTE)
-}
-_LATENCIES: Mapping[tuple[str, ...], Prepared] = {
-    group: _sums(latency_rollup, ["turns"], [*group, "latency_class", "bucket"]) for group in (*_GROUPS, _MINUTE)
-}
-_CONVERSATIONS: Mapping[tuple[str, ...], Prepared] = {
-    group: _sums(conversation_rollup, _CONVERSATION_SUMS, group) for group in _GROUPS
-}
-_REASONS = _sums(reason_rollup, ["count"], ["reason"], reason_rollup.c.kind == bindparam("kind"))
-_f = conversation_fact
-_PRINCIPALS = Prepared(
-    scoped(
-        _f, _f.c.subject, func.count().label("conversations"), func.max(_f.c.last_at).label("last_at"),
-        *(
-            cast(func.sum(_f.c[name]), BigInteger).label(name)
-            for name in ("turns", "failed_turns", "refused", "tripped", "side_effects", "approvals", "cost_micros")
-        ),
+async def overview(db: Database, filters: Filters, bucket: Bucket = "day") -> Overview:
+    """All of it, and the same by time, intent and release."""
+    turns, conversations = await asyncio.gather(
+        db.scan(_turns(filters.named), _parameters(filters, bucket)),
+        db.scan(_conversations(filters.named), _parameters(filters, bucket)),
     )
-    .where(
-        _f.c.subject.is_not(None), _f.c.last_at >= bindparam("since"), _f.c.last_at < bindparam("until"),
-        *(_matches(_f.c[name]) for name in NARROWS),
-    )
-    .group_by(_f.c.subject)
-    .order_by(func.sum(_f.c.turns).desc(), _f.c.subject)
-    .limit(bindparam("limit"))
-)  # fmt: skip
+    return await asyncio.to_thread(_overview, filters, bucket, turns, conversations)
 
 
 async def summary(db: Database, filters: Filters) -> Summary:
     """All of it in one."""
-    turns, conversations = await _read(db, filters, ())
-    return Summary(turns.get((), Turns()), conversations.get((), Conversations()))
+    return (await overview(db, filters)).summary
 
 
-async def series(db: Database, filters: Filters, bucket: Bucket = "day") -> Sequence[Point]:
-    """By the hour or the day, oldest first; one in which nothing happened is there, too."""
-    turns, conversations = await _read(db, filters, ("starts_at",), bucket)
-    pieces = _pieces(filters, bucket)
-    if not pieces:
-        return []
-    first, last = start_of(pieces[0][1], bucket), pieces[-1][2]
-    return [
-        Point(at, turns.get((at,), Turns()), conversations.get((at,), Conversations()))
-        for at in range(first, last, MICROS[bucket])
-    ]
+async def reasons(db: Database, filters: Filters) -> Mapping[ReasonKind, Sequence[Reason]]:
+    """Why turns failed, went to people, tripped, fell back or were denied something, the most frequent first."""
+    found: dict[ReasonKind, list[Reason]] = {
+        "error": [], "escalation": [], "guardrail": [], "fallback": [], "denied": []
+    }  # fmt: skip
+    for row in await db.scan(_reasons(filters.named), _parameters(filters, "day")):
+        if row["count"]:
+            found[row["kind"]].append(Reason(row["reason"], row["count"]))
+    return {kind: sorted(each, key=lambda one: (-one.count, one.reason)) for kind, each in found.items()}
 
 
-async def by(db: Database, filters: Filters, what: By) -> Sequence[Group]:
-    """By intent, agent, release or channel, the one with most turns first."""
-    turns, conversations = await _read(db, filters, (what,))
-    names = sorted({*turns, *conversations})
-    groups = [Group(key[0], turns.get(key, Turns()), conversations.get(key, Conversations())) for key in names]
-    return sorted(groups, key=lambda each: -each.turns.turns)
+async def names(db: Database, filters: Filters) -> Mapping[str, Sequence[str]]:
+    """The agents, releases, intents and channels that there were, for somebody to choose from."""
+    within = {"tenant_id": filters.tenant_id, "since": start_of(filters.since, "day"), "until": filters.until}
+    rows = await db.scan(_NAMES, within)
+    return {name: sorted({row[name] for row in rows} - {""}) for name in NARROWS}
 
 
-async def by_intent(db: Database, filters: Filters) -> Sequence[Group]:
-    """By intent, the one with most turns first."""
-    return await by(db, filters, "intent")
-
-
-async def reasons(db: Database, filters: Filters, kind: ReasonKind) -> Sequence[Reason]:
-    """Why turns failed, went to people, tripped or fell back, the most frequent first."""
-    counts: Counter[str] = Counter()
-    for grain, since, until in _pieces(filters):
-        for row in await db.scan(_REASONS, _parameters(filters, grain, since, until) | {"kind": kind}):
-            counts[row["reason"]] += row["count"]
-    return [
-        Reason(reason, count) for reason, count in sorted(counts.items(), key=lambda each: (-each[1], each[0])) if count
-    ]
-
-
-async def minutes(db: Database, filters: Filters) -> Sequence[Minute]:
-    """By the minute, agent and release, oldest first; a minute without a turn is not there. `intent` and `channel` are
-    not told by the minute."""
-    since, until = start_of(filters.since, "minute"), filters.until
-    given = _parameters(filters, "minute", since, until) | {"intent": None, "channel": None}
-    latencies = _by_class(await db.scan(_LATENCIES[_MINUTE], given), _MINUTE, "minute")
-    rows = await db.scan(_TURNS[_MINUTE], given)
-    found = [
-        Minute(*key, Turns(**{name: row[name] for name in _TURN_SUMS}, latencies=latencies.get(key, {})))
-        for row in rows
-        if row["turns"]
-        for key in [(row["starts_at"], row["agent"], row["release_id"])]
-    ]
-    return sorted(found, key=lambda each: (each.starts_at, each.agent, each.release_id))
+async def active_tenants(db: Database, since: int) -> Sequence[str]:
+    """The tenants in which a turn was sent since then, for what a deployment does for all of them."""
+    return [row["tenant_id"] for row in await db.scan(_TENANTS, {"since": since})]
 
 
 _TENANTS = Prepared(
@@ -286,80 +221,141 @@ _TENANTS = Prepared(
     .where(turn_rollup.c.grain == literal_column("'day'"), turn_rollup.c.starts_at >= bindparam("since"))
     .order_by(turn_rollup.c.tenant_id)
 )
+_c = conversation_rollup
+_NAMES = Prepared(
+    scoped(_c, *(_c.c[name] for name in NARROWS))
+    .distinct()
+    .where(
+        _c.c.grain == literal_column("'day'"),
+        _c.c.starts_at >= bindparam("since"),
+        _c.c.starts_at < bindparam("until"),
+    )
+)
 
 
-async def active_tenants(db: Database, since: int) -> Sequence[str]:
-    """The tenants in which a turn was sent since then, for what a deployment does for all of them."""
-    return [row["tenant_id"] for row in await db.scan(_TENANTS, {"since": since})]
+@cache
+def _turns(named: tuple[str, ...]) -> Prepared:
+    by = ("starts_at", "intent", "release_id", "latency_class")
+    # A separator of its own would be a parameter, which PostgreSQL and `Prepared` want the type of.
+    texts = func.aggregate_strings(_LATENCIES, literal_column("','"))  # pyright: ignore[reportArgumentType]
+    return Prepared(_summed(turn_rollup, named, by, _TURN_SUMS, texts))
 
 
-async def principals(db: Database, filters: Filters, *, limit: int = 100) -> Sequence[PrincipalActivity]:
-    """Who did most, by turns: of each, all of the conversations that went on in this time."""
-    given = _parameters(filters, "hour", filters.since, filters.until) | {"limit": limit}
-    rows = await db.scan(_PRINCIPALS, given)
-    return [PrincipalActivity(**{each.name: row[each.name] for each in fields(PrincipalActivity)}) for row in rows]
+@cache
+def _conversations(named: tuple[str, ...]) -> Prepared:
+    return Prepared(_summed(conversation_rollup, named, ("starts_at", "intent", "release_id"), _CONVERSATION_SUMS))
 
 
-_Key = tuple[Any, ...]
+@cache
+def _reasons(named: tuple[str, ...]) -> Prepared:
+    return Prepared(_summed(reason_rollup, named, ("kind", "reason"), ("count",)))
 
 
-async def _read(
-    db: Database, filters: Filters, group: tuple[str, ...], bucket: Bucket | None = None
-) -> tuple[Mapping[_Key, Turns], Mapping[_Key, Conversations]]:
-    """The sums by group, put together from the pieces of the time."""
-    turns: dict[_Key, Counter[str]] = defaultdict(Counter)
-    conversations: dict[_Key, Counter[str]] = defaultdict(Counter)
-    latencies: dict[_Key, dict[str, Counter[int]]] = defaultdict(lambda: defaultdict(Counter))
-    for grain, since, until in _pieces(filters, bucket):
-        given = _parameters(filters, grain, since, until)
-        _collect(turns, await db.scan(_TURNS[group], given), group, _TURN_SUMS, bucket)
-        _collect(conversations, await db.scan(_CONVERSATIONS[group], given), group, _CONVERSATION_SUMS, bucket)
-        for key, classes in _by_class(await db.scan(_LATENCIES[group], given), group, bucket).items():
-            for name, counts in classes.items():
-                latencies[key][name].update(counts)
-    return (
-        {key: Turns(**sums, latencies=latencies.get(key, {})) for key, sums in turns.items()},
-        {key: Conversations(**sums) for key, sums in conversations.items()},
+_LATENCIES: ColumnElement[str] = literal_column("latencies", Text)
+
+
+def _summed(
+    table: Table, named: Sequence[str], by: Sequence[str], sums: Sequence[str], *more: ColumnElement[Any]
+) -> Select[*tuple[Any, ...]]:
+    """The sums of the time, from its three pieces, by these columns."""
+    held = [*by, *sums] + ["latencies" for _ in more]
+    columns = [_bucket(table) if name == "starts_at" else table.c[name] for name in held]
+    pieces = union_all(*(_piece(table, named, columns, *each) for each in _PIECES)).subquery()
+    groups = [pieces.c[name] for name in by]
+    totals = [cast(func.sum(pieces.c[name]), BigInteger).label(name) for name in sums]
+    return select(*groups, *totals, *(each.label("latencies") for each in more)).group_by(*groups)
+
+
+def _bucket(table: Table) -> ColumnElement[int]:
+    starts_at = table.c.starts_at
+    return (starts_at - starts_at % bindparam("size", type_=BigInteger)).label("starts_at")
+
+
+# Whole days, with hours before and after.
+_PIECES = (("hour", "since", "first"), ("day", "first", "last"), ("hour", "last", "until"))
+
+
+def _piece(
+    table: Table, named: Sequence[str], columns: Sequence[ColumnElement[Any]], grain: str, since: str, until: str
+) -> Select[*tuple[Any, ...]]:
+    return scoped(table, *columns).where(
+        table.c.grain == literal_column(f"'{grain}'"),
+        table.c.starts_at >= bindparam(since, type_=BigInteger),
+        table.c.starts_at < bindparam(until, type_=BigInteger),
+        *(table.c[name] == bindparam(name) for name in named),
     )
 
 
-def _collect(
-    into: dict[_Key, Counter[str]], rows: Iterable[Mapping[str, Any]], group: _Key, names: Sequence[str], bucket: Any
-) -> None:
-    for row in rows:
-        sums = into[_key(row, group, bucket)]
-        for name in names:
-            sums[name] += row[name]
-
-
-def _by_class(
-    rows: Iterable[Mapping[str, Any]], group: _Key, bucket: Grain | None
-) -> Mapping[_Key, Mapping[str, Counter[int]]]:
-    found: dict[_Key, dict[str, Counter[int]]] = defaultdict(lambda: defaultdict(Counter))
-    for row in rows:
-        if row["turns"]:
-            found[_key(row, group, bucket)][row["latency_class"]][row["bucket"]] += row["turns"]
-    return found
-
-
-def _key(row: Mapping[str, Any], group: _Key, bucket: Grain | None) -> _Key:
-    if bucket is None:
-        return tuple(row[name] for name in group)
-    return tuple(start_of(row[name], bucket) if name == "starts_at" else row[name] for name in group)
-
-
-def _pieces(filters: Filters, bucket: Bucket | None = None) -> Sequence[tuple[Grain, int, int]]:
-    """The time as whole days with hours before and after; only hours where the answer is by the hour."""
-    since = start_of(filters.since, "hour")
-    until = start_of(filters.until + MICROS["hour"] - 1, "hour")
+def _parameters(filters: Filters, bucket: Bucket) -> dict[str, Any]:
+    """The ends of the pieces; there are no days in between where the answer is by the hour."""
+    since, until = _ends(filters)
     first, last = start_of(since + MICROS["day"] - 1, "day"), start_of(until, "day")
     if bucket == "hour" or first >= last:
-        pieces: Sequence[tuple[Grain, int, int]] = [("hour", since, until)]
-    else:
-        pieces = [("hour", since, first), ("day", first, last), ("hour", last, until)]
-    return [each for each in pieces if each[1] < each[2]]
+        first = last = until
+    ends = {"since": since, "first": first, "last": last, "until": until, "size": MICROS[bucket]}
+    return {**filters.parameters, **ends}
 
 
-def _parameters(filters: Filters, grain: Grain, since: int, until: int) -> dict[str, Any]:
-    matching = {name: getattr(filters, name) for name in NARROWS}
-    return {"tenant_id": filters.tenant_id, "grain": grain, "since": since, "until": until} | matching
+def _ends(filters: Filters) -> tuple[int, int]:
+    return start_of(filters.since, "hour"), start_of(filters.until + MICROS["hour"] - 1, "hour")
+
+
+@dataclass(slots=True)
+class _Cell:
+    """What is added up of one line, group or point."""
+
+    turns: Counter[str] = field(default_factory=Counter[str])
+    conversations: Counter[str] = field(default_factory=Counter[str])
+    latencies: dict[str, Counter[int]] = field(default_factory=lambda: defaultdict(Counter[int]))
+
+    def of_turns(self) -> Turns:
+        return Turns(**self.turns, latencies=dict(self.latencies))
+
+    def of_conversations(self) -> Conversations:
+        return Conversations(**self.conversations)
+
+
+def _overview(filters: Filters, bucket: Bucket, turns: Sequence[Row], conversations: Sequence[Row]) -> Overview:
+    cells: dict[tuple[str, Any], _Cell] = defaultdict(_Cell)
+    for row in turns:
+        latencies, sums = _histogram(row["latencies"]), {name: row[name] for name in _TURN_SUMS if row[name]}
+        for cell in _cells(cells, row):
+            cell.turns.update(sums)
+            if latencies:
+                cell.latencies[row["latency_class"]].update(latencies)
+    for row in conversations:
+        sums = {name: row[name] for name in _CONVERSATION_SUMS if row[name]}
+        for cell in _cells(cells, row):
+            cell.conversations.update(sums)
+    total = cells["", ""]
+    return Overview(
+        Summary(total.of_turns(), total.of_conversations()),
+        _points(cells, filters, bucket),
+        _groups(cells, "intent"),
+        _groups(cells, "release_id"),
+    )
+
+
+def _cells(cells: Mapping[tuple[str, Any], _Cell], row: Row) -> Sequence[_Cell]:
+    own = [cells[name, row[name]] for name in ("starts_at", "intent", "release_id")]
+    return [cells["", ""], *own]
+
+
+def _histogram(texts: str) -> Mapping[int, int]:
+    counts: Counter[int] = Counter()
+    for each in json.loads(f"[{texts}]"):
+        counts.update({int(bucket): count for bucket, count in each.items()})
+    return counts
+
+
+def _points(cells: Mapping[tuple[str, Any], _Cell], filters: Filters, bucket: Grain) -> Sequence[Point]:
+    since, until = _ends(filters)
+    starts = range(start_of(since, bucket), until, MICROS[bucket]) if since < until else ()
+    found = [(at, cells.get(("starts_at", at), _Cell())) for at in starts]
+    return [Point(at, cell.of_turns(), cell.of_conversations()) for at, cell in found]
+
+
+def _groups(cells: Mapping[tuple[str, Any], _Cell], by: str) -> Sequence[Group]:
+    mine = {key: cell for (name, key), cell in cells.items() if name == by and (cell.turns or cell.conversations)}
+    found = [Group(key, cell.of_turns(), cell.of_conversations()) for key, cell in mine.items()]
+    return sorted(found, key=lambda each: (-each.turns.turns, each.name))

@@ -1,12 +1,13 @@
 """What the rules of alerts look at, read from the tables of many rooms; the same on both databases."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import BigInteger, Integer, Text, and_, bindparam, case, func, literal_column, or_, select
+from sqlalchemy import BigInteger, Text, and_, bindparam, case, func, literal_column, or_, select
 from sqlalchemy.sql.elements import ColumnElement
 
+from handrail.core import json
 from handrail.core.clock import as_datetime
 from handrail.db import Database, Prepared
 from handrail.db.jobs.tables import job_run as _j
@@ -19,7 +20,6 @@ from handrail.insight.scorecard.histogram import bucket_of
 from handrail.insight.scorecard.tables import conversation_fact as _f
 from handrail.insight.scorecard.tables import conversation_rollup as _c
 from handrail.insight.scorecard.tables import fact_change as _x
-from handrail.insight.scorecard.tables import latency_rollup as _l
 from handrail.insight.scorecard.tables import reason_rollup as _r
 from handrail.insight.scorecard.tables import turn_rollup as _t
 from handrail.oversight.approvals.tables import approval as _a
@@ -63,10 +63,9 @@ _TURNS = Prepared(
     .group_by(_g.c.tenant_id, _g.c.name)
 )
 _SLOW = Prepared(
-    select(_g.c.tenant_id, _g.c.name, *_windowed(_l.c.turns, _l.c.starts_at))
-    .select_from(_of_agents(_l, "minute", "since"))
-    .where(_l.c.bucket > bindparam("bucket", type_=Integer))
-    .group_by(_g.c.tenant_id, _g.c.name)
+    select(_g.c.tenant_id, _g.c.name, _t.c.starts_at, _t.c.latencies)
+    .select_from(_of_agents(_t, "minute", "since"))
+    .where(_t.c.latencies != literal_column("'{}'"))
 )
 _SAME_HOURS = Prepared(
     select(_g.c.tenant_id, _g.c.name, _t.c.starts_at, func.sum(_t.c.turns).label("turns"))
@@ -202,8 +201,7 @@ async def traffic(db: Database, at: int, *, target_seconds: float, history: Hist
     windows = {f"w{each}": at - each * 1_000_000 for each in WINDOWS}
     since = {"since": at - max(WINDOWS) * 1_000_000, **windows}
     turns = {_key(row): row for row in await db.scan(_TURNS, since)}
-    slow_from = {"bucket": bucket_of(round(target_seconds * 1_000_000)), **since}
-    slow = {_key(row): row for row in await db.scan(_SLOW, slow_from)}
+    slow = _slow(await db.scan(_SLOW, since), at, bucket_of(round(target_seconds * 1_000_000)))
     found: list[AgentTraffic] = []
     for row in await db.scan(_AGENTS, {}):
         key = _key(row)
@@ -211,11 +209,22 @@ async def traffic(db: Database, at: int, *, target_seconds: float, history: Hist
             each: Traffic(
                 _of(turns.get(key), f"turns{each}"),
                 _of(turns.get(key), f"failed{each}"),
-                _of(slow.get(key), f"turns{each}"),
+                slow[key, each],
             )
             for each in WINDOWS
         }
         found.append(AgentTraffic(*key, counted, history.get(key, ())))
+    return found
+
+
+def _slow(rows: Sequence[Mapping[str, Any]], at: int, bucket: int) -> Mapping[tuple[Key, int], int]:
+    """By agent and window, how many turns were slower than the bucket."""
+    found: Counter[tuple[Key, int]] = Counter()
+    for row in rows:
+        count = sum(turns for each, turns in json.loads(row["latencies"]).items() if int(each) > bucket)
+        for window in WINDOWS:
+            if row["starts_at"] >= at - window * 1_000_000:
+                found[_key(row), window] += count
     return found
 
 

@@ -30,15 +30,13 @@ from handrail.flows.dashboard import (
     RANGES,
     dashboard_body,
     filters_of,
-    instructions_body,
     now_body,
     rows_of,
 )
 from handrail.insight.scorecard.wording import said
 from handrail.protection.auth import Scope
 from handrail.reports.filters import NARROWS
-from handrail.reports.instructions import by_instructions
-from handrail.reports.series import by
+from handrail.reports.series import names
 
 MOST_REASONS = 12
 MOST_BUDGETS = 6
@@ -67,7 +65,7 @@ class DashboardPage:
         body = await dashboard_body(services, filters)
         wide = filters_of(tenant_id, now, {"range": chosen["range"]})
         waits = await now_body(services, visitor.principal, alerts=visitor.sees_alerts, budgets=visitor.sees_budgets)
-        choices = {name: [each.name for each in await by(services.db, wide, name) if each.name] for name in NARROWS}
+        choices = await names(services.db, wide)
         return self.renderer.page(
             "dashboard.html",
             current="dashboard",
@@ -82,7 +80,7 @@ class DashboardPage:
             body=body,
             tiles=_tiles(body, chosen),
             charts=_charts(body, chosen),
-            instructions=_by_instructions(instructions_body(await by_instructions(services.db, filters)), chosen),
+            instructions=[_by_instructions(each, chosen) for each in body["instructions"]],
         )
 
     async def csv(self, request: Request, visitor: Visitor) -> Response:
@@ -296,28 +294,28 @@ def _few(each: Body) -> str:
 
 
 def _cost_of(each: Body) -> str:
+    unpriced = each["unpriced_calls"]
     if each["cost_micros"] is None:
-        return "not known"
-    others = f", {counted(each['unpriced_turns'], 'turn')} not known" if each["unpriced_turns"] else ""
+        return "not known" if unpriced else "no model"
+    others = f", {counted(unpriced, 'call')} not known" if unpriced else ""
     return f"{dollars(each['cost_micros'])}{others}"
 
 
-def _by_instructions(found: Body, chosen: Mapping[str, str]) -> Body:
-    rows = [
-        {
-            "hash": each["hash"][:12],
-            "agent": each["agent"],
-            "release_id": each["release_id"],
-            "href": conversations_link(chosen, release_id=each["release_id"]),
-            "turns": f"{each['turns']:,}",
-            "failed": _percent(each["failed"]) or f"{each['failed']['count']} of {each['turns']}",
-            "latency": f"{_time(each['p50_ms']) or 'no data'} / {_time(each['p95_ms']) or 'no data'}",
-            "cost": _cost_of(each),
-            "thumbs": f"{each['thumbs_up']['count']} up, {each['thumbs_down']} down",
-        }
-        for each in found["rows"]
-    ]
-    return {**found, "rows": rows}
+def _by_instructions(each: Body, chosen: Mapping[str, str]) -> Mapping[str, str]:
+    release_id, others = each["releases"][0], len(each["releases"]) - 1
+    return {
+        "hash": each["hash"] or "not stored here",
+        "agent": each["agent"] or "",
+        "release_id": release_id,
+        "href": conversations_link(chosen, release_id=release_id),
+        "others": f"and {others} more" if others else "",
+        "turns": f"{each['turns']:,}",
+        "resolved": _percent(each["resolved"]) or f"{each['pending']:,} pending",
+        "failed": _percent(each["errors"]) or "none yet",
+        "latency": f"{_time(each['p50_ms']) or 'no data'} / {_time(each['p95_ms']) or 'no data'}",
+        "cost": _cost_of(each),
+        "thumbs": f"{each['thumbs_up']['count']} up, {each['thumbs_up']['n'] - each['thumbs_up']['count']} down",
+    }
 
 
 def _reasons(label: str, found: Sequence[Body], chosen: Mapping[str, str], kind: str) -> Markup:

@@ -26,7 +26,7 @@ from handrail.insight.scorecard.measures import (
 )
 from handrail.insight.scorecard.objectives import WINDOWS, Burn, ErrorBudget, burns
 from handrail.insight.scorecard.percentiles import percentile_of
-from handrail.insight.scorecard.rollup import Additions, add, contribution_of, sums_of, whole
+from handrail.insight.scorecard.rollup import Additions, account, contribution_of, whole
 from handrail.insight.scorecard.statistics import (
     FEWEST,
     NOTHING,
@@ -70,7 +70,7 @@ __all__ = [
     "Transcript",
     "TurnRecord",
     "UsageRecord",
-    "add",
+    "account",
     "burns",
     "closed_without_words",
     "contribution_of",
@@ -84,7 +84,6 @@ __all__ = [
     "mean",
     "percentile_of",
     "share",
-    "sums_of",
     "weighted",
     "weighted_share",
     "whole",

@@ -5,9 +5,10 @@ conversation as a whole adds. The sums by hour and day follow from it, so they c
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
+from handrail.core.counts import counts_text
 from handrail.insight.scorecard.facts import (
     HOUR_MICROS,
     PARKED,
@@ -23,12 +24,15 @@ from handrail.insight.scorecard.transcripts import Transcript, TurnRecord
 
 Grain = Literal["minute", "hour", "day"]
 MICROS: Mapping[Grain, int] = {"minute": 60_000_000, "hour": HOUR_MICROS, "day": 24 * HOUR_MICROS}
-Amounts = Counter[str]
+# By column; of a histogram, by `LATENCY` and the bucket.
+Amounts = dict[str, int]
 # By table, then by key in the order of the table's columns.
 Additions = dict[str, dict[tuple[str | int, ...], Amounts]]
 Contribution = dict[str, Any]
 
-TURNS, LATENCIES, CONVERSATIONS, REASONS = "turn_rollup", "latency_rollup", "conversation_rollup", "reason_rollup"
+TURNS, CONVERSATIONS, REASONS = "turn_rollup", "conversation_rollup", "reason_rollup"
+LATENCY = "latency."
+_COARSE: Sequence[Grain] = ("hour", "day")
 
 
 def contribution_of(transcript: Transcript, fact: ConversationFact) -> Contribution:
@@ -60,38 +64,31 @@ def whole(fact: ConversationFact) -> Contribution:
     return {"conversation": [start_of(fact.started_at, "hour"), fact.release_id, fact.intent, _told(_of_whole(fact))]}
 
 
-def sums_of(tenant_id: str, agent: str, channel: str, contribution: Contribution) -> Additions:
-    """All the rows that a contribution adds to."""
-    sums: Additions = {TURNS: {}, LATENCIES: {}, CONVERSATIONS: {}, REASONS: {}}
+def account(
+    total: Additions, tenant_id: str, agent: str, channel: str, contribution: Contribution, sign: int = 1
+) -> None:
+    """Add a contribution to all the rows that it belongs to, or take it off with a sign of -1."""
+    turns, conversations, reasons = (total.setdefault(name, {}) for name in (TURNS, CONVERSATIONS, REASONS))
     for minute, release_id, intent, latency_class, amounts, latencies in contribution["turns"]:
-        for grain in ("minute", "hour", "day"):
-            about = ("", "", "") if grain == "minute" else (intent, channel, latency_class)
-            key = (tenant_id, grain, start_of(minute, grain), agent, release_id, *about)
-            _add(sums[TURNS], key, amounts)
-            for bucket, count in latencies.items():
-                _add(sums[LATENCIES], (*key, int(bucket)), {"turns": count})
-    for grain in ("hour", "day"):
-        for hour, release_id, intent, kind, reason, count in contribution["reasons"]:
-            key = (tenant_id, grain, start_of(hour, grain), agent, release_id, intent, channel, kind, reason)
-            _add(sums[REASONS], key, {"count": count})
-        hour, release_id, intent, amounts = contribution["conversation"]
-        key = (tenant_id, grain, start_of(hour, grain), agent, release_id, intent, channel)
-        _add(sums[CONVERSATIONS], key, amounts)
-    return sums
+        told = amounts | {LATENCY + bucket: count for bucket, count in latencies.items()}
+        _add(turns, (tenant_id, "minute", minute, agent, release_id, "", "", ""), told, sign)
+        for grain in _COARSE:
+            at = start_of(minute, grain)
+            _add(turns, (tenant_id, grain, at, agent, release_id, intent, channel, latency_class), told, sign)
+    hour, release_id, intent, amounts = contribution["conversation"]
+    for grain in _COARSE:
+        at = start_of(hour, grain)
+        _add(conversations, (tenant_id, grain, at, agent, release_id, intent, channel), amounts, sign)
+        for when, own_release, about, kind, reason, count in contribution["reasons"]:
+            key = (tenant_id, grain, start_of(when, grain), agent, own_release, about, channel, kind, reason)
+            _add(reasons, key, {"count": count}, sign)
 
 
-def add(total: Additions, more: Additions, sign: int = 1) -> None:
-    """Add to `total`, or take off with a sign of -1; what comes to nothing is left out."""
-    for table, rows in more.items():
-        into = total.setdefault(table, {})
-        for key, amounts in rows.items():
-            now = into.setdefault(key, Counter())
-            for name, amount in amounts.items():
-                now[name] += sign * amount
-                if not now[name]:
-                    del now[name]
-            if not now:
-                del into[key]
+def stored(amounts: Amounts, column: str) -> int | str:
+    """What a column is given of these amounts."""
+    if column != "latencies":
+        return amounts.get(column, 0)
+    return counts_text({int(name[len(LATENCY) :]): n for name, n in amounts.items() if name.startswith(LATENCY)})
 
 
 def start_of(at: int, grain: Grain) -> int:
@@ -99,8 +96,12 @@ def start_of(at: int, grain: Grain) -> int:
     return at - at % MICROS[grain]
 
 
-def _add(rows: dict[tuple[str | int, ...], Amounts], key: tuple[str | int, ...], amounts: Mapping[str, int]) -> None:
-    rows.setdefault(key, Counter()).update(amounts)
+def _add(rows: dict[tuple[str | int, ...], Amounts], key: tuple[str | int, ...], more: Amounts, sign: int) -> None:
+    now = rows.get(key)
+    if now is None:
+        now = rows[key] = {}
+    for name, amount in more.items():
+        now[name] = now.get(name, 0) + sign * amount
 
 
 def _told(amounts: Amounts) -> dict[str, int]:

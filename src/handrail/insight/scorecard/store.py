@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import (
     JSON,
+    Column,
     Table,
     Text,
     and_,
@@ -29,7 +30,7 @@ from handrail.core.ids import new_id
 from handrail.db import Batch, Database, NotStorable, Prepared, Row, keys_of
 from handrail.insight.scorecard import tables
 from handrail.insight.scorecard.facts import ConversationFact
-from handrail.insight.scorecard.rollup import Additions, Contribution
+from handrail.insight.scorecard.rollup import Additions, Contribution, stored
 
 KEPT_MINUTES_MICROS = 3 * 24 * 3600 * 1_000_000
 FOLDER = "rollups"
@@ -62,10 +63,11 @@ _POSTPONE = Prepared(
     .where(_f.c.conversation_id == bindparam("conversation_id_"), _f.c.closes_at.is_not(None))
     .values(closes_at=bindparam("until"))
 )
-_OLD_MINUTES = [
-    Prepared(delete(each).where(each.c.grain == literal_column("'minute'"), each.c.starts_at < bindparam("before")))
-    for each in (tables.turn_rollup, tables.latency_rollup)
-]
+_OLD_MINUTES = Prepared(
+    delete(tables.turn_rollup).where(
+        tables.turn_rollup.c.grain == literal_column("'minute'"), tables.turn_rollup.c.starts_at < bindparam("before")
+    )
+)
 _DELETE_OLD = Prepared(delete(_f).where(_f.c.subject.is_(None), _f.c.last_at < bindparam("before")))
 _COUNT_OLD = Prepared(
     select(_f.c.tenant_id, func.count().label("count"))
@@ -94,8 +96,13 @@ def _rolled_up(table: Table) -> Prepared:
     """Adds to the sums of a table."""
     key = [column.name for column in table.primary_key]
     sums = [column.name for column in table.c if column.name not in key]
-    added = ", ".join(f"{name} = {table.name}.{name} + excluded.{name}" for name in sums)
+    added = ", ".join(f"{name} = {_sum(table.c[name])}" for name in sums)
     return _insert(table, [*key, *sums], f"ON CONFLICT ({', '.join(key)}) DO UPDATE SET {added}")
+
+
+def _sum(column: Column[Any]) -> str:
+    now, more = f"{column.table.name}.{column.name}", f"excluded.{column.name}"
+    return f"handrail_added({now}, {more})" if isinstance(column.type, Text) else f"{now} + {more}"
 
 
 _STORED = (*_FACT_NAMES, "contribution", "version", "updated_at")
@@ -110,7 +117,7 @@ _ROLLUPS: Mapping[str, tuple[Prepared, Sequence[str]]] = {
         _rolled_up(table),
         [column.name for column in table.c if column.name not in {each.name for each in table.primary_key}],
     )
-    for table in (tables.turn_rollup, tables.latency_rollup, tables.conversation_rollup, tables.reason_rollup)
+    for table in (tables.turn_rollup, tables.conversation_rollup, tables.reason_rollup)
 }
 _LEAD = Prepared(
     text(
@@ -267,8 +274,9 @@ class FactStore:
             batch.add(_SAVE, {"rows": _rows(each.row(at) for each in facts)}, expect=len(facts))
         for table, rows in sorted(added.items()):
             statement, names = _ROLLUPS[table]
-            if rows:
-                given = _rows([*key, *(amounts[name] for name in names)] for key, amounts in sorted(rows.items()))
+            changed = [(key, amounts) for key, amounts in sorted(rows.items()) if any(amounts.values())]
+            if changed:
+                given = _rows([*key, *(stored(amounts, name) for name in names)] for key, amounts in changed)
                 batch.add(statement, {"rows": given})
 
     def done(self, batch: Batch, changes: Sequence[Change]) -> None:
@@ -292,8 +300,7 @@ class FactStore:
 
     def drop_minutes(self, batch: Batch, *, now: int) -> None:
         """Additions by the minute are for alerts, and kept for three days."""
-        for statement in _OLD_MINUTES:
-            batch.add(statement, {"before": now - KEPT_MINUTES_MICROS})
+        batch.add(_OLD_MINUTES, {"before": now - KEPT_MINUTES_MICROS})
 
     async def count_old(self, *, before: int) -> dict[str, int]:
         """By tenant, how many facts of nobody ended before."""

@@ -113,6 +113,8 @@ def _sums(names: str) -> list[Column[int]]:
     return [Column(name, BigInteger, nullable=False) for name in names.split()]
 
 
+# `latencies` is a histogram: by logarithmic bucket (`histogram.py`), how many turns fell into it. It is added to like
+# the sums, by `handrail_added`.
 turn_rollup = Table(
     "turn_rollup",
     metadata,
@@ -121,18 +123,8 @@ turn_rollup = Table(
         "turns completed failed cancelled parked handed_off clarified refused tripped overhead_micros model_calls "
         "input_tokens output_tokens cost_micros unpriced_calls tool_calls tool_failures side_effects approvals"
     ),
+    Column("latencies", Text, nullable=False, server_default="{}"),
     PrimaryKeyConstraint(*_BY_AGENT, "latency_class"),
-    sqlite_with_rowid=False,
-)
-
-# The histogram of latencies: how many turns fell into each logarithmic bucket (`histogram.py`).
-latency_rollup = Table(
-    "latency_rollup",
-    metadata,
-    *_keys("latency_class"),
-    Column("bucket", Integer, nullable=False),
-    *_sums("turns"),
-    PrimaryKeyConstraint(*_BY_AGENT, "latency_class", "bucket"),
     sqlite_with_rowid=False,
 )
 

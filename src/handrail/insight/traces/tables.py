@@ -33,6 +33,7 @@ trace = Table(
     json_text("content"),
     Index("ix_trace_trace_id", "trace_id"),
     Index("ix_trace_turn_id", "turn_id"),
-    Index("ix_trace_conversation_id", "conversation_id", "started_at"),
+    # The tenant is in it, or SQLite would walk through all traces of the tenant for the order's sake.
+    Index("ix_trace_conversation_id", "conversation_id", "tenant_id", "started_at", "id"),
     Index("ix_trace_tenant_id_started_at", "tenant_id", "started_at"),
 )
