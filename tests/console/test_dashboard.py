@@ -89,6 +89,18 @@ class TestDashboard:
         assert sum(int(row["conversations"]) for row in rows) == 1
         body = json.loads((await console.get("/console/dashboard.json?range=24h")).text)
         assert (body["object"], body["conversations"], body["pending"]) == ("dashboard", 1, 1)
+        answer = await console.get("/console/dashboard.csv?range=24h&table=instructions")
+        (row,) = csv.DictReader(io.StringIO(answer.text))
+        (said,) = body["instructions"]
+        assert (row["instructions"], row["agent"], row["turns"], row["resolved"]) == (said["hash"], "echo", "1", "0")
+        assert "instructions.csv" in answer.headers["content-disposition"]
+
+    async def test_names_the_tables_when_a_file_of_another_is_asked_for(self, console: Console) -> None:
+        answer = await console.get("/console/dashboard.csv?table=users")
+        assert answer.status_code == 400
+        assert "use one of time, instructions" in answer.text
+        await console.services.audit.flush()
+        assert not await console.services.audit.store.search(AuditQuery("default", action="insight.exported"))
 
     async def test_tells_what_fires_and_what_is_spent_of_a_budget_to_those_who_may_know(self, console: Console) -> None:
         console.services.budgets = (

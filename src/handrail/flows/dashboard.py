@@ -27,6 +27,7 @@ HOUR, DAY = 3600 * MICROS, 24 * 3600 * MICROS
 RANGES: Mapping[str, int] = {"24h": DAY, "7d": 7 * DAY, "28d": 28 * DAY, "90d": 90 * DAY}
 RANGE_NAMES: Mapping[str, str] = {"24h": "24 hours", "7d": "7 days", "28d": "28 days", "90d": "90 days"}
 DEFAULT_RANGE = "7d"
+TABLES = ("time", "instructions")
 CLASSES = ("simple", "medium", "complex")
 
 
@@ -156,25 +157,28 @@ def _share(x: int, n: int) -> Body:
     }
 
 
-def rows_of(body: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-    """The lines of a dashboard as flat rows, for a table or a file."""
-    return [
-        {
-            "time": each["at"],
-            "turns": each["turns"],
-            "conversations": each["conversations"],
-            "pending": each["pending"],
-            "closed": each["closed"],
-            "resolved": each["resolved"]["count"],
-            "escalated": each["escalated"]["count"],
-            "failed_turns": each["errors"]["count"],
-            "p50_ms": each["p50_ms"],
-            "p95_ms": each["p95_ms"],
-            "cost_micros": each["cost_micros"],
-            "unpriced_calls": each["unpriced_calls"],
-            "value_micros": each["value_micros"],
-            "csat": each["csat"]["value"],
-            "csat_answers": each["csat"]["n"],
-        }
-        for each in body["series"]
-    ]
+def rows_of(body: Mapping[str, Any], table: str) -> Sequence[Body]:
+    """A table of a dashboard as flat rows, for a file: its lines by `time`, or what it says by `instructions`.
+
+    Raises:
+        UsageError: there is no such table.
+    """
+    if table == "time":
+        return [{"time": each["at"]} | _flat(each) for each in body["series"]]
+    if table == "instructions":
+        return [
+            {"instructions": each["hash"], "agent": each["agent"], "releases": " ".join(each["releases"])} | _flat(each)
+            for each in body["instructions"]
+        ]
+    raise UsageError(f"table {table!r} is not known; use one of {', '.join(TABLES)}", param="table")
+
+
+def _flat(each: Body) -> Body:
+    plain = {name: each[name] for name in ("turns", "conversations", "pending", "closed")}
+    counts = {name: each[name]["count"] for name in ("resolved", "escalated")}
+    measured = {name: each[name] for name in ("p50_ms", "p95_ms", "cost_micros", "unpriced_calls", "value_micros")}
+    thumbs = each["thumbs_up"]
+    return {
+        **plain, **counts, "failed_turns": each["errors"]["count"], **measured, "csat": each["csat"]["value"],
+        "csat_answers": each["csat"]["n"], "thumbs_up": thumbs["count"], "thumbs_down": thumbs["n"] - thumbs["count"],
+    }  # fmt: skip

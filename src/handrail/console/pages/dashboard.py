@@ -84,24 +84,32 @@ class DashboardPage:
         )
 
     async def csv(self, request: Request, visitor: Visitor) -> Response:
-        """The lines of the charts as a table for a spreadsheet."""
-        rows = rows_of(await self._exported(request, visitor))
+        """The lines of the charts, or the table by instructions, for a spreadsheet."""
+        table = request.query_params.get("table") or "time"
+        rows = rows_of(await self._body(request, visitor), table)
         text = io.StringIO()
-        writer = csv.DictWriter(text, list(rows[0]) if rows else ["time"], lineterminator="\r\n")
+        writer = csv.DictWriter(text, list(rows[0]) if rows else [table], lineterminator="\r\n")
         writer.writeheader()
         writer.writerows({name: harmless(value) for name, value in row.items()} for row in rows)
-        return as_file(text.getvalue(), "text/csv; charset=utf-8", "dashboard.csv")
+        _note(request, visitor)
+        return as_file(
+            text.getvalue(), "text/csv; charset=utf-8", "dashboard.csv" if table == "time" else f"{table}.csv"
+        )
 
     async def json(self, request: Request, visitor: Visitor) -> Response:
         """All that the page is made of."""
-        return as_file(dumps(await self._exported(request, visitor)), "application/json", "dashboard.json")
+        body = await self._body(request, visitor)
+        _note(request, visitor)
+        return as_file(dumps(body), "application/json", "dashboard.json")
 
-    async def _exported(self, request: Request, visitor: Visitor) -> Body:
+    async def _body(self, request: Request, visitor: Visitor) -> Body:
         services = services_of(request)
         filters = filters_of(visitor.principal.tenant_id, services.clock.micros(), request.query_params)
-        body = await dashboard_body(services, filters)
-        services.audit.note(insight_exported(visitor.principal, "dashboard"))
-        return body
+        return await dashboard_body(services, filters)
+
+
+def _note(request: Request, visitor: Visitor) -> None:
+    services_of(request).audit.note(insight_exported(visitor.principal, "dashboard"))
 
 
 def _now(body: Body) -> Sequence[Mapping[str, str]]:
