@@ -2,11 +2,12 @@
 
 import re
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
 from handrail.core.documents import ProjectError, parse_yaml, validate
-from handrail.insight.alerts import AlertsFile
+from handrail.insight.alerts import AlertsFile, read_alerts
 
 GOOD = """
 rules:
@@ -49,6 +50,7 @@ def test_an_empty_file_is_the_defaults() -> None:
         ("rules:\n  error_rate:\n    for: soon\n", "alerts.yaml:3: rules.error_rate.for"),
         ("routes:\n- match: {rules: [nonsense]}\n  to: []\n", "there is no rule 'nonsense'"),
         ("routes:\n- to: [ops]\n  escalate: {after: 5m, to: []}\n", "alerts.yaml:3"),
+        ("routes:\n- to: []\n  escalate: {after: 5m, to: [boss]}\n", "name who is told before 'escalate'"),
         ("maintenance:\n- {name: x, at: '02:00'}\n", "give 'from' and 'until', or 'days', 'at' and 'lasts'"),
         ("maintenance:\n- {name: x, from: 2026-01-01T00:00:00Z, until: 2025-01-01T00:00:00Z}\n", "is not after"),
         ("rules:\n  latency_slo: {objective: 0.5, fast: 3}\n", "needs more than all turns"),
@@ -79,3 +81,21 @@ def test_a_single_window_ends() -> None:
     window = read(GOOD).maintenance[1]
     assert window.covers(datetime(2026, 11, 28, 23, tzinfo=UTC).timestamp())
     assert not window.covers(datetime(2026, 11, 29, 2, tzinfo=UTC).timestamp())
+
+
+@pytest.mark.parametrize(
+    ("routes", "said"),
+    [
+        (
+            "- to: [ops]\n- match: {severities: [critical]}\n  to: [boss]\n",
+            "alerts.yaml:3: this route is never",
+        ),
+        ("- {match: {rules: [job_failed]}, to: [a]}\n- {match: {rules: [job_failed]}, to: [b]}\n", "matches the same"),
+    ],
+)
+def test_a_route_that_is_never_reached_is_a_mistake(tmp_path: Path, routes: str, said: str) -> None:
+    path = tmp_path / "alerts.yaml"
+    path.write_text(f"routes:\n{routes}")
+    with pytest.raises(ProjectError) as told:
+        read_alerts(path, None)
+    assert said in str(told.value)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from handrail.core.documents import Problem, ProjectError, parse_yaml, validate
 from handrail.core.errors import UsageError
-from handrail.insight.alerts.schema import AlertsFile
+from handrail.insight.alerts.schema import AlertsFile, Match
 
 MOST_BYTES = 1_000_000
 
@@ -32,6 +32,8 @@ def read_alerts(path: Path, channels: Sequence[str] | None) -> AlertsFile:
         raise ProjectError([Problem(str(path), 0, f"this has {len(content)} bytes; up to {MOST_BYTES} are read")])
     document = parse_yaml(str(path), content.decode(errors="replace"))
     file = validate(document, AlertsFile)
+    if unreached := _unreached(file):
+        raise ProjectError([document.problem(("routes", place), said) for place, said in unreached])
     if channels is not None:
         wrong = [
             document.problem(
@@ -45,6 +47,17 @@ def read_alerts(path: Path, channels: Sequence[str] | None) -> AlertsFile:
         if wrong:
             raise ProjectError(wrong)
     return file
+
+
+def _unreached(file: AlertsFile) -> list[tuple[int, str]]:
+    """Routes that never decide, by their places: the first that matches does."""
+    found: list[tuple[int, str]] = []
+    for place, route in enumerate(file.routes):
+        before = next((each for each in file.routes[:place] if each.match in (Match(), route.match)), None)
+        if before is not None:
+            what = "everything" if before.match == Match() else "the same"
+            found.append((place, f"this route is never reached: one before it matches {what}; put it in front"))
+    return found
 
 
 def _channels_in(file: AlertsFile) -> list[tuple[tuple[str | int, ...], str]]:

@@ -245,6 +245,12 @@ class Route(_Strict):
     to: list[Name] = Field(description="Channels; an empty list tells nobody.")
     escalate: Escalate | None = None
 
+    @model_validator(mode="after")
+    def _tells_somebody_first(self) -> Self:
+        if self.escalate is not None and not self.to:
+            raise ValueError("'to' is empty, so nobody can fail to acknowledge; name who is told before 'escalate'")
+        return self
+
 
 class Maintenance(_Strict):
     """A time in which nobody is told: once, or every week."""
