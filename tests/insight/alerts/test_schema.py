@@ -5,8 +5,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from handrail.core.documents import ProjectError, parse_yaml, validate
+from handrail.core.documents import Problem, ProjectError, parse_yaml, validate
 from handrail.insight.alerts import AlertsFile, read_alerts
 
 GOOD = """
@@ -99,3 +101,45 @@ def test_a_route_that_is_never_reached_is_a_mistake(tmp_path: Path, routes: str,
     with pytest.raises(ProjectError) as told:
         read_alerts(path, None)
     assert said in str(told.value)
+
+
+VALUES = re.compile(r"(?<=: )[^,}\n\]]+|(?<=\[)[^\],]+")
+JUNK = [
+    "~",
+    "[]",
+    "{}",
+    "-1",
+    ".nan",
+    ".inf",
+    "1e400",
+    "'0s'",
+    "!!bool x",
+    "2026-02-30",
+    "*x",
+    "''",
+    "x: y",
+    '"\\0"',
+    "@",
+]
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(place=st.integers(0, 10**6), junk=st.sampled_from(JUNK), cut=st.integers(0, 10**6), length=st.integers(0, 3))
+def test_whatever_is_wrong_is_said_with_its_line(tmp_path: Path, place: int, junk: str, cut: int, length: int) -> None:
+    spots = list(VALUES.finditer(GOOD))
+    spot = spots[place % len(spots)]
+    text = GOOD[: spot.start()] + junk + GOOD[spot.end() :]
+    at = cut % len(text)
+    path = tmp_path / "alerts.yaml"
+    path.write_text(text[:at] + text[at + length :])
+    assert all(each.line > 0 for each in problems_in(path))
+
+
+def problems_in(path: Path) -> list[Problem]:
+    try:
+        file = read_alerts(path, ("ops", "oncall", "boss"))
+    except ProjectError as error:
+        return error.problems
+    # What was taken can be used.
+    assert all(isinstance(each.covers(0.0), bool) for each in file.maintenance)
+    return []
