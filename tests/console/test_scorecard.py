@@ -1,8 +1,11 @@
 """The scorecard page, as a browser without scripts sees it."""
 
+from handrail.flows.feedback import VerdictWanted, give_verdict
 from handrail.flows.scorecard import DAY
 from tests.console.console import Console
+from tests.flows.test_feedback import RITA
 from tests.flows.test_objectives import happened
+from tests.reports.test_reviews import trip
 from tests.reports.test_scorecard import fact, keep
 
 
@@ -27,6 +30,22 @@ class TestScorecardPage:
         assert "Baseline 1, measured" in after
         assert "&lt;before&gt;" in after
         assert "<before>" not in after
+
+    async def test_leads_from_no_measure_of_reviews_to_conversations_that_nobody_reviewed(
+        self, console: Console
+    ) -> None:
+        services, conversation = console.services, await console.say("hello there")
+        (turn, *_) = await services.conversations.turns("default", conversation, limit=1)
+        await trip(services.db, turn.id, "grounding")
+        now = services.clock.micros()
+        await keep(services.db, [fact(0, now, conversation_id=conversation, agent="echo")])
+        wanted = VerdictWanted(turn.id, "routine", 1.0, intent_correct=True, hallucination=True)
+        await give_verdict(services, RITA, conversation, wanted)
+        page = (await console.get("/console/scorecard?days=7")).text
+        for title in ("Intent accuracy", "Hallucination rate", "Grounding check was right"):
+            row = page.partition(f"<summary>{title}</summary>")[2].partition("</tr>")[0]
+            assert "1 reviewed turn" in row
+            assert "href" not in row
 
     async def test_shows_error_budgets_burn_rates_and_errors_by_type(self, console: Console) -> None:
         services = console.services

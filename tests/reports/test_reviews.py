@@ -9,7 +9,7 @@ from sqlalchemy import bindparam, update
 
 from handrail.core import json
 from handrail.core.clock import FrozenClock
-from handrail.db import Prepared
+from handrail.db import Database, Prepared
 from handrail.flows.feedback import VerdictWanted, give_verdict
 from handrail.flows.scorecard import scorecards
 from handrail.flows.scorecard_body import scorecard_body
@@ -35,9 +35,9 @@ async def talked(world: World, subject: str, turns: int = 1, **given: Any) -> li
     return ids
 
 
-async def trip(world: World, turn_id: str, guardrail: str) -> None:
+async def trip(db: Database, turn_id: str, guardrail: str) -> None:
     """A turn tripped this guardrail."""
-    async with world.services.db.batch() as batch:
+    async with db.batch() as batch:
         batch.add(_TRIP, {"id_": turn_id, "tripped_": json.dumps([{"guardrail": guardrail}])})
 
 
@@ -98,8 +98,8 @@ class TestReviewed:
         one, two, fine = await talked(any_world, "ana", turns=3)
         three = (await talked(any_world, "bob"))[0]
         for _, turn_id in (one, two, three):
-            await trip(any_world, turn_id, "grounding")
-        await trip(any_world, fine[1], "links")
+            await trip(any_world.services.db, turn_id, "grounding")
+        await trip(any_world.services.db, fine[1], "links")
         await judge(any_world, one, 0.5, hallucination=True)
         await judge(any_world, two, 0.25, hallucination=False)
         await judge(any_world, three, 0.1, hallucination=True)
@@ -113,7 +113,7 @@ class TestReviewed:
         self, any_world: World
     ) -> None:
         turn = (await talked(any_world, "ana"))[0]
-        await trip(any_world, turn[1], "grounding")
+        await trip(any_world.services.db, turn[1], "grounding")
         await judge(any_world, turn, 0.5, intent_correct=True)
         assert (await measured(any_world))["grounding_precision"] == NOTHING
 

@@ -106,11 +106,10 @@ _BEHIND = {
     "thumbs_up_rate": "thumbed",
     "cost_per_resolved": "resolved",
 }
-_REVIEWED = ("intent_accuracy", "hallucination_rate")
 
 
 def _behind(each: dict[str, Any], chosen: Mapping[str, str]) -> str | None:
-    if each["key"] in _REVIEWED or each["kind"] == "seconds":
+    if each["of"] == "reviewed turns" or each["kind"] == "seconds":
         return None
     # What does not count users counts all turns, those of pending conversations too.
     of_closed = {"outcome": _BEHIND.get(each["key"], "closed"), "closed": "1"} if each["users"] is not None else {}
