@@ -17,7 +17,7 @@ from types import FrameType
 
 import orjson
 
-from bench.rails import RAILS, Rail, rail_of
+from bench.rails import RAILS, Rail, rail_of_stack
 from handrail.cli import main
 
 INTERVAL_SECONDS = 0.002
@@ -28,7 +28,6 @@ class Sampler:
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self._rails: dict[str, Rail | None] = {}
         self._reset(0, None)
 
     def start(self) -> None:
@@ -42,6 +41,7 @@ class Sampler:
         self._seconds: dict[Rail, float] = dict.fromkeys(RAILS, 0.0)
         self._seen = time.thread_time()
         self._others_before = _other_threads_seconds()
+        self._readers_before = _readers_seconds()
 
     def _sample(self, number: int, frame: FrameType | None) -> None:
         del number
@@ -50,23 +50,33 @@ class Sampler:
         self._seen = now
 
     def _owner(self, frame: FrameType | None) -> Rail:
+        paths: list[str] = []
         while frame is not None:
-            path = frame.f_code.co_filename
-            if path not in self._rails:
-                self._rails[path] = rail_of(path)
-            rail = self._rails[path]
-            if rail is not None:
-                return rail
+            paths.append(frame.f_code.co_filename)
             frame = frame.f_back
-        return "floor"
+        return rail_of_stack(paths)
 
     def _write(self, number: int, frame: FrameType | None) -> None:
         del number, frame
-        # Beside the loop there are the commits of the database's writer, and tools.
-        seconds = {**self._seconds, "floor": self._seconds["floor"] + _other_threads_seconds() - self._others_before}
+        # Beside the loop there are the commits of the database's writer, and tools; and the threads in which keepers
+        # read, for no turn of these loads is read for there.
+        readers = _readers_seconds() - self._readers_before
+        others = _other_threads_seconds() - self._others_before - readers
+        seconds = {
+            **self._seconds,
+            "floor": self._seconds["floor"] + others,
+            "background": self._seconds["background"] + readers,
+        }
         half = self._file.with_suffix(".half")
         half.write_bytes(orjson.dumps(seconds))
         half.replace(self._file)
+
+
+def _readers_seconds() -> float:
+    """What the threads of `asyncio.to_thread` have used, by the scheduler's own account."""
+    readers = [each for each in threading.enumerate() if each.name.startswith("asyncio_")]
+    texts = [Path(f"/proc/self/task/{each.native_id}/schedstat").read_text() for each in readers]
+    return sum(int(text.split()[0]) for text in texts) / 1e9
 
 
 def _other_threads_seconds() -> float:

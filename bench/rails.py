@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal, get_args
 
-Rail = Literal["floor", "routing", "spine", "durability", "security", "insight"]
+Rail = Literal["floor", "routing", "spine", "durability", "security", "insight", "background"]
 RAILS: tuple[Rail, ...] = get_args(Rail)
 
 BUDGET_MS: Mapping[str, float] = {
-    "floor": 1.2, "routing and spine": 0.8, "durability": 0.2, "security": 0.9, "insight": 0.3,
+    "floor": 1.2, "routing and spine": 0.8, "durability": 0.2, "security": 0.9,
+    "insight and background": 0.3,
 }  # fmt: skip
 """For a whole turn without tools and a message of 60 characters, on the machine where the floor takes 1.2 ms."""
 
@@ -42,6 +43,27 @@ _OWNERS: tuple[tuple[str, Rail], ...] = (
     ("fastapi/", "floor"),
     ("asyncio/runners.py", "floor"),
 )
+
+
+# Keepers whose work is insight's, done beside the turns: whatever they call is theirs, the database too. The two that
+# only hand on to a room are known by `every`, which called them.
+_BACKGROUND = tuple(
+    f"handrail/flows/{name}.py"
+    for name in ("rollup", "indexing", "repricing", "gauges", "alerting", "spending", "signals")
+)
+_KEEPERS = "handrail/flows/keepers.py"
+
+
+def rail_of_stack(paths: Iterable[str]) -> Rail:
+    """The rail of what runs, by the files of its frames, the innermost first."""
+    rail: Rail | None = None
+    for path in paths:
+        if any(part in path for part in _BACKGROUND):
+            return "background"
+        if _KEEPERS in path and rail == "insight":
+            return "background"
+        rail = rail or rail_of(path)
+    return rail or "floor"
 
 
 def rail_of(path: str) -> Rail | None:

@@ -94,7 +94,7 @@ class Traffic:
             names = [column.name for column in metadata.tables[name].c if column.name not in key]
             for given, amounts in rows.items():
                 if given[1] != "minute" or int(given[2]) >= self.until - KEPT_MINUTES_MICROS:
-                    yield name, (*given, *(stored(amounts, each) for each in names))
+                    yield name, (*given, *stored(amounts, names))
 
     def _moment(self, rng: random.Random) -> int:
         day, hour = rng.randrange(self.days), rng.choices(range(24), _HOURS)[0]

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import bindparam, select, text, update
+from sqlalchemy import bindparam, delete, select, text, update
 
 from handrail.core.clock import FrozenClock
 from handrail.core.principal import Principal, Role
@@ -13,9 +13,15 @@ from handrail.db.postgres import PostgresDatabase
 from handrail.flows import rollup
 from handrail.flows.erasure import erase
 from handrail.flows.feedback import FeedbackWanted, give_feedback
-from handrail.flows.rollup import Windows, catch_up, count_page, sweep_minutes
-from handrail.insight.scorecard import DEFAULT_WINDOW_MICROS, StoredFact, Transcript
-from handrail.insight.scorecard.tables import conversation_fact, conversation_rollup, fact_change, turn_rollup
+from handrail.flows.rollup import Windows, catch_up, count_page, leads, sweep_minutes
+from handrail.insight.scorecard import DEFAULT_WINDOW_MICROS, FactStore, StoredFact, Transcript
+from handrail.insight.scorecard.tables import (
+    conversation_fact,
+    conversation_rollup,
+    fact_change,
+    fact_folder,
+    turn_rollup,
+)
 from handrail.reports.filters import Filters
 from handrail.reports.series import summary
 from handrail.serving.conversations.tables import tool_call
@@ -195,13 +201,28 @@ class TestLead:
     ) -> None:
         await written.conversation("ana", ANSWERED)
         services = any_world.services
-        other = replace(services, limits=replace(services.limits, owner="another"))
+        limits = replace(services.limits, owner="another")
+        other = replace(services, limits=limits, facts=FactStore(services.db))
         async with services.db.batch() as batch:
             services.facts.lead(batch, services.limits.owner, seconds=5)
         assert await catch_up(other, window) == 0
         clock.advance(6)
         assert await catch_up(other, window) == 1
         assert await catch_up(services, window) == 0
+
+    async def test_the_lease_is_renewed_in_its_middle_and_not_at_every_look(
+        self, any_world: World, clock: FrozenClock
+    ) -> None:
+        services = any_world.services
+        assert await leads(services)
+        async with services.db.batch() as batch:
+            batch.add(Prepared(delete(fact_folder)), {})
+        async with services.db.batch() as batch:
+            services.facts.lead(batch, "another", seconds=60)
+        clock.advance(2)
+        assert await leads(services)
+        clock.advance(1)
+        assert not await leads(services)
 
 
 class TestForgetting:

@@ -220,7 +220,8 @@ def closed_without_words(fact: ConversationFact, now: int) -> ConversationFact:
 
 def tripped_by(turn: TurnRecord) -> Sequence[str]:
     """The guardrails that this turn tripped: its message, its answer, or what its tools said."""
-    return sorted({*turn.tripped, *(name for call in turn.calls for name in call.tripped)})
+    of_calls = [name for call in turn.calls for name in call.tripped]
+    return sorted({*turn.tripped, *of_calls}) if of_calls or turn.tripped else ()
 
 
 def _said(transcript: Transcript) -> bool | None:

@@ -37,21 +37,22 @@ _COARSE: Sequence[Grain] = ("hour", "day")
 
 def contribution_of(transcript: Transcript, fact: ConversationFact) -> Contribution:
     """What this conversation adds, as it is kept."""
-    turns: dict[tuple[int, str, str, str], tuple[Amounts, Counter[int]]] = {}
+    turns: dict[tuple[int, str, str, str], tuple[Amounts, dict[int, int]]] = {}
     reasons: Counter[tuple[int, str, str, str, str]] = Counter()
     for turn in counted(transcript):
         key = (start_of(turn.created_at, "minute"), turn.release_id, turn.intent or "", turn.latency_class or "")
-        amounts, latencies = turns.setdefault(key, (Counter(), Counter()))
-        amounts.update(_of_turn(turn))
+        amounts, latencies = turns.setdefault(key, ({}, {}))
+        _add_to(amounts, _of_turn(turn))
         latency = latency_of(turn)
         if latency is not None:
-            latencies[bucket_of(latency)] += 1
+            bucket = bucket_of(latency)
+            latencies[bucket] = latencies.get(bucket, 0) + 1
         hour = start_of(turn.created_at, "hour")
         for kind, reason in _reasons(turn):
             reasons[hour, turn.release_id, turn.intent or "", kind, reason] += 1
     return {
         "turns": [
-            [*key, _told(amounts), {str(bucket): count for bucket, count in sorted(latencies.items())}]
+            [*key, amounts, {str(bucket): count for bucket, count in sorted(latencies.items())}]
             for key, (amounts, latencies) in sorted(turns.items())
         ],
         "reasons": [[*key, count] for key, count in sorted(reasons.items())],
@@ -84,11 +85,13 @@ def account(
             _add(reasons, key, {"count": count}, sign)
 
 
-def stored(amounts: Amounts, column: str) -> int | str:
-    """What a column is given of these amounts."""
-    if column != "latencies":
-        return amounts.get(column, 0)
-    return counts_text({int(name[len(LATENCY) :]): n for name, n in amounts.items() if name.startswith(LATENCY)})
+def stored(amounts: Amounts, columns: Sequence[str]) -> list[int | str]:
+    """What the columns are given of these amounts."""
+    values: list[int | str] = [amounts.get(name, 0) for name in columns]
+    if "latencies" in columns:
+        latencies = {int(name[len(LATENCY) :]): n for name, n in amounts.items() if name.startswith(LATENCY)}
+        values[columns.index("latencies")] = counts_text(latencies)
+    return values
 
 
 def start_of(at: int, grain: Grain) -> int:
@@ -100,36 +103,49 @@ def _add(rows: dict[tuple[str | int, ...], Amounts], key: tuple[str | int, ...],
     now = rows.get(key)
     if now is None:
         now = rows[key] = {}
+    _add_to(now, more, sign)
+
+
+def _add_to(now: Amounts, more: Amounts, sign: int = 1) -> None:
     for name, amount in more.items():
-        now[name] = now.get(name, 0) + sign * amount
+        if amount:
+            now[name] = now.get(name, 0) + sign * amount
 
 
 def _told(amounts: Amounts) -> dict[str, int]:
     return {name: int(amount) for name, amount in amounts.items() if amount}
 
 
-def _of_turn(turn: TurnRecord) -> dict[str, int]:
-    return {
+def _of_turn(turn: TurnRecord) -> Amounts:
+    amounts: Amounts = {
         "turns": 1,
-        "completed": turn.status == "completed",
-        "failed": turn.status == "failed",
-        "cancelled": turn.status == "cancelled",
-        "parked": turn.status == PARKED,
-        "handed_off": turn.is_escalated,
-        "clarified": turn.action in ("clarify", "confirm"),
-        "refused": turn.action == "refuse",
-        "tripped": bool(tripped_by(turn)),
+        "completed": int(turn.status == "completed"),
+        "failed": int(turn.status == "failed"),
+        "cancelled": int(turn.status == "cancelled"),
+        "parked": int(turn.status == PARKED),
+        "handed_off": int(turn.is_escalated),
+        "clarified": int(turn.action in ("clarify", "confirm")),
+        "refused": int(turn.action == "refuse"),
+        "tripped": int(bool(tripped_by(turn))),
         "overhead_micros": turn.overhead_micros or 0,
-        "model_calls": len(turn.usage),
-        "input_tokens": sum(each.input_tokens or 0 for each in turn.usage),
-        "output_tokens": sum(each.output_tokens or 0 for each in turn.usage),
-        "cost_micros": sum(each.cost_micros or 0 for each in turn.usage),
-        "unpriced_calls": sum(each.cost_micros is None for each in turn.usage),
-        "tool_calls": len(turn.calls),
-        "tool_failures": sum(has_failed(call) for call in turn.calls),
-        "side_effects": sum(call.effect == "write" for call in turn.calls),
         "approvals": turn.approvals,
     }
+    # Most turns call no model or no tool, and this is done for every one.
+    if turn.usage:
+        amounts |= {
+            "model_calls": len(turn.usage),
+            "input_tokens": sum(each.input_tokens or 0 for each in turn.usage),
+            "output_tokens": sum(each.output_tokens or 0 for each in turn.usage),
+            "cost_micros": sum(each.cost_micros or 0 for each in turn.usage),
+            "unpriced_calls": sum(each.cost_micros is None for each in turn.usage),
+        }
+    if turn.calls:
+        amounts |= {
+            "tool_calls": len(turn.calls),
+            "tool_failures": sum(has_failed(call) for call in turn.calls),
+            "side_effects": sum(call.effect == "write" for call in turn.calls),
+        }
+    return amounts
 
 
 def _reasons(turn: TurnRecord) -> Iterable[tuple[str, str]]:

@@ -41,7 +41,8 @@ _h, _f, _o = tables.fact_change, tables.conversation_fact, tables.fact_folder
 _CHANGED = Prepared(insert(_h))
 _WAITING = Prepared(select(_h).order_by(_h.c.id).limit(bindparam("limit")))
 _NOTED = Prepared(select(_h.c.conversation_id).where(_h.c.conversation_id.in_(keys_of("ids"))).distinct())
-_OLDEST = Prepared(select(func.min(_h.c.created_at).label("created_at")))
+# Ids are in the order of time: after an upgrade a million may wait, which no look should have to read through.
+_OLDEST = Prepared(select(_h.c.created_at).order_by(_h.c.id).limit(literal_column("1")))
 _DUE = Prepared(
     select(_f.c.tenant_id, _f.c.conversation_id)
     .where(_f.c.is_closed == literal_column("0"), _f.c.closes_at <= bindparam("now"))
@@ -223,10 +224,15 @@ class Neighbours:
 
 
 class FactStore:
-    """The tables of the scorecard."""
+    """The tables of the scorecard.
+
+    Attributes:
+        led_at: when this process was last told that it is the one that counts, in microseconds.
+    """
 
     def __init__(self, db: Database) -> None:
         self._db = db
+        self.led_at = 0
 
     def changed(self, batch: Batch, tenant_id: str, conversation_id: str, *, at: int) -> None:
         """Something that is counted about this conversation is in this batch; it is counted anew soon after."""
@@ -276,7 +282,7 @@ class FactStore:
             statement, names = _ROLLUPS[table]
             changed = [(key, amounts) for key, amounts in sorted(rows.items()) if any(amounts.values())]
             if changed:
-                given = _rows([*key, *(stored(amounts, name) for name in names)] for key, amounts in changed)
+                given = _rows([*key, *stored(amounts, names)] for key, amounts in changed)
                 batch.add(statement, {"rows": given})
 
     def done(self, batch: Batch, changes: Sequence[Change]) -> None:
