@@ -284,6 +284,8 @@ class Asked:
             ladder=[],
             trace=TurnTrace(trace_context(), 1),
             principal=Principal("default", "ana"),
+            calls=[],
+            is_call_lost=False,
         )
 
     async def answer(self) -> ModelAnswer | ModelError | DeadlineExceeded:
