@@ -78,6 +78,12 @@ class TestSearch:
         page.get_by_role("button", name="Show").click()
         expect(page.get_by_role("heading", name="Search in conversations")).to_be_visible()
         expect(page.get_by_text("Searched for blanket")).to_be_visible()
+        for _ in range(30):
+            # What was said is read once nothing more was said for ten seconds.
+            if page.locator(".hits a").count():
+                break
+            page.wait_for_timeout(1000)
+            page.reload()
         page.locator(".hits a").first.click()
         expect(page.get_by_role("heading", name="Turn 1", exact=False)).to_be_visible()
         expect(page.get_by_text("blanket").first).to_be_visible()

@@ -1,6 +1,9 @@
 """Conversations are found by what was said in them, by nobody who may not, and never once they are gone."""
 
 import asyncio
+import sqlite3
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 from sqlalchemy import select, text
@@ -8,6 +11,8 @@ from sqlalchemy import select, text
 from handrail.core.clock import FrozenClock
 from handrail.core.principal import Principal, Role
 from handrail.db import Prepared, StoreUnavailable
+from handrail.db.open import open_database
+from handrail.db.postgres_copy import back_up_postgres
 from handrail.flows import rollup
 from handrail.flows import search as flow
 from handrail.flows.erasure import erase
@@ -18,8 +23,9 @@ from handrail.insight.search.tables import search_entry, search_pending
 from handrail.protection.audit import AuditQuery
 from handrail.protection.auth import LOCAL_OPERATOR, PermissionDenied
 from handrail.reports.conversations import InvalidCursor
+from tests.flows.desk import Desk
 from tests.flows.spoken import ADMIN, STAFF, Spoken, ids, shown
-from tests.flows.world import ANA, World, secret_of
+from tests.flows.world import ANA, World, closed, secret_of, world_over
 
 ENTRIES, PENDING = Prepared(select(search_entry)), Prepared(select(search_pending))
 CARD, MAIL = "4111 1111 1111 1111", "ana.moss@example.org"
@@ -323,3 +329,21 @@ class TestReaders:
         with pytest.raises(PermissionDenied, match="conversations:read"):
             await spoken.search("umbrella", reader)
         assert ids(await spoken.search("umbrella", ADMIN)) == []
+
+
+@pytest.mark.postgres
+async def test_a_copy_of_postgresql_has_no_index_and_says_what_is_to_be_read(
+    postgres_url: str, clock: FrozenClock, tmp_path: Path, desk: Desk
+) -> None:
+    db = await open_database(postgres_url, clock)
+    world = await world_over(db, clock)
+    spoken = Spoken(world.services, clock)
+    conversation = await spoken.conversation("ana", "umbrella")
+    await spoken.indexed()
+    assert len(await db.scan(ENTRIES, {})) == 1
+    await back_up_postgres(postgres_url, tmp_path / "copy.db")
+    with closing(sqlite3.connect(tmp_path / "copy.db")) as copy:
+        assert copy.execute("SELECT count(*) FROM search_entry").fetchone() == (0,)
+        assert copy.execute("SELECT conversation_id FROM search_pending").fetchall() == [(conversation,)]
+    await closed(world)
+    await db.close()
