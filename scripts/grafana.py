@@ -80,6 +80,32 @@ ROWS: dict[str, list[tuple[str, str, dict[str, str]]]] = {
 }
 
 
+# By panel, what it tells and when to look twice; Grafana shows it beside the title.
+DESCRIPTIONS: dict[str, str] = {
+    "Turns a second by intent": "What users come for. A fall to nothing at a busy hour is an outage.",
+    "Turns that failed": "The share of turns that ended in an error. The objective that is shipped is 0.5 %.",
+    "Errors by type": "Error codes as in the reference of errors; each has its place in the runbook.",
+    "Whole answer, p95 by class": "Simple turns call no model, medium ones once, complex ones more often.",
+    "First word, p95 by class": "How long users see nothing; of models that think first it is most of the answer.",
+    "Handrail's own share, p95": "What is left of a turn without models, tools and waiting in line.",
+    "Tokens a second": "Read and written by the models. A jump without more turns: longer conversations or loops.",
+    "Model calls, p95": "One call of one model, retries apart.",
+    "Fallbacks": "Calls that another model answered, because the first could not.",
+    "Tool calls that failed": "Failed or unknown, by tool; refusals of permission count with it.",
+    "Breakers (1 is open)": "An open breaker calls no more what kept failing, and tries it again after a while.",
+    "Rungs that answered": "Which step of the ladders of models and tools gave the answer; honest is none.",
+    "Approvals waiting": "Actions that wait for people.",
+    "The oldest of them": "How long the oldest approval has waited; nobody is served meanwhile.",
+    "Escalations": "Conversations that were given to people, by team.",
+    "Guardrails that tripped": "By guardrail and what was done: flagged, masked, withheld or refused.",
+    "Refused for who asked": "Denials by code: keys that did not work, roles and scopes that do not reach.",
+    "Unsupported claims": "Claims of answers that nothing given to the agent holds; a proxy for made-up answers.",
+    "Turns running and waiting": "In all processes; beyond the limit turns are refused before anything is stored.",
+    "Refused": "For lack of place, or for a rate of the caller.",
+    "Counting is behind by": "How old the figures of the console are; some seconds are usual.",
+}
+
+
 def dashboard() -> dict[str, Any]:
     """As Grafana imports it; the data source and the agent are chosen there."""
     return {
@@ -123,6 +149,7 @@ def _panels() -> Any:
                 "id": number,
                 "type": "timeseries",
                 "title": title,
+                "description": DESCRIPTIONS[title],
                 "datasource": {"type": "prometheus", "uid": "${source}"},
                 "gridPos": {"x": x, "y": y, "w": WIDTH, "h": HEIGHT},
                 "fieldConfig": {"defaults": {"unit": unit, "min": 0}, "overrides": []},

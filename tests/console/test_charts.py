@@ -82,7 +82,14 @@ def test_an_axis_ends_at_a_round_number(value: float, top: float) -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0.42, "under 1 ms"), (4.2, "4.2 ms"), (340, "340 ms"), (2400, "2.4 s"), (200_000, "3 min 20 s")],
+    [
+        (0.42, "under 1 ms"),
+        (4.2, "4.2 ms"),
+        (340, "340 ms"),
+        (999.7, "1.0 s"),
+        (2400, "2.4 s"),
+        (200_000, "3 min 20 s"),
+    ],
 )
 def test_a_time_is_said_as_people_say_it(value: float, text: str) -> None:
     assert milliseconds(value) == text

@@ -30,6 +30,8 @@ async def lived(console: Console) -> Console:
         if number % 3 == 0:
             await written.says(made, "csat", 1 + number % 5)
             await written.says(made, "thumb", 1 if number % 2 else -1)
+        if number % 9 == 0:
+            await written.is_judged(made, await written.turn(made), resolved=True)
         if number % 7 == 0:
             await written.says(made, "nps", number % 11)
             await written.is_worth(made, 12_340_000)
@@ -98,6 +100,13 @@ def days(page: str) -> Iterator[Expected]:
         yield link, "conversation", int(many)
 
 
+def instructions(page: str) -> Iterator[Expected]:
+    """By instructions, with the turns of the release that has them."""
+    part = page.partition(">By instructions</h2>")[2].partition("</section>")[0]
+    for link, turns in re.findall(rf'data-label="Release"><a {LINK}>.*?data-label="Turns">([\d,]+)<', part, re.DOTALL):
+        yield link, "turn", number(turns)
+
+
 async def assert_agree(console: Console, expected: list[Expected]) -> None:
     for link, what, many in expected:
         total = await list_of(console, link)
@@ -109,11 +118,15 @@ async def test_every_number_of_the_dashboard_counts_what_its_list_counts(lived: 
         page = (await lived.get(f"/console/dashboard?range=7d{narrowed}")).text
         found = [*tiles(page), *bars(page), *days(page)]
         assert len(found) > least
-        await assert_agree(lived, [each for each in found if each[1]])
+        # By an intent turns are counted there, and conversations by what they were about here.
+        by_release = list(instructions(page))
+        await assert_agree(
+            lived, [*(each for each in found if each[1]), *(by_release if "intent" not in narrowed else ())]
+        )
         # Those slower than 95 of 100 are no number of the page; all other links were walked.
         slower = {link for link in re.findall(LINK, page) if "min_seconds" in link}
         assert len(slower) == 1
-        assert set(re.findall(LINK, page)) == {link for link, _, _ in found} | slower
+        assert set(re.findall(LINK, page)) == {link for link, _, _ in (*found, *by_release)} | slower
         assert says(await list_of(lived, slower.pop()), "conversation") > 0
         (worth,) = [link for link, what, _ in found if not what]
         value = re.search(r'Value events</span><span class="value[^"]*">([^<]*)<', page)

@@ -136,6 +136,33 @@ class TestNames:
             headings = {line[3:].strip() for line in (ROOT / path).read_text().splitlines() if line.startswith("## ")}
             assert heading in headings, rule["alert"]
 
+    def test_every_panel_says_what_it_tells_in_which_unit_from_the_source_that_is_chosen(self) -> None:
+        shown = dashboard()
+        variables = {each["name"]: each for each in shown["templating"]["list"]}
+        assert variables["source"]["type"] == "datasource"
+        assert len({panel["id"] for panel in shown["panels"]}) == len(shown["panels"])
+        for panel in shown["panels"]:
+            assert panel["title"]
+            if panel["type"] == "row":
+                continue
+            assert len(panel["description"]) > 20, panel["title"]
+            assert panel["fieldConfig"]["defaults"]["unit"], panel["title"]
+            assert panel["datasource"] == {"type": "prometheus", "uid": "${source}"}
+            assert panel["targets"], panel["title"]
+            for target in panel["targets"]:
+                used = set(re.findall(r"\$(\w+)", target["expr"])) - {"__rate_interval"}
+                assert used <= variables.keys(), target["expr"]
+            box = panel["gridPos"]
+            assert box["x"] + box["w"] <= 24
+
+    def test_the_dashboard_is_asked_in_promql(self, promtool: str, tmp_path: Path) -> None:
+        texts = [target["expr"] for panel in dashboard()["panels"] for target in panel.get("targets", ())]
+        plain = [each.replace("$__rate_interval", "5m").replace("$agent", ".*") for each in texts]
+        rules = [{"record": f"panel_{number}", "expr": each} for number, each in enumerate(plain)]
+        file = tmp_path / "panels.yaml"
+        file.write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": rules}]}))
+        _run(promtool, "check", "rules", str(file))
+
     def test_the_stored_dashboard_is_the_one_of_the_script(self) -> None:
         assert json.loads(FILE.read_text()) == dashboard()
 

@@ -6,6 +6,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 
 from tests.children import Child, nursery
@@ -19,8 +20,15 @@ STOP_SECONDS = 20.0
 class LiveShop:
     """`handrail serve` over the example project; its data outlive a restart."""
 
-    def __init__(self, data_dir: Path, log: Path, project: Path = ROOT / "examples" / "shop") -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        log: Path,
+        project: Path = ROOT / "examples" / "shop",
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
         self._project = project
+        self._settings = settings or {}
         self.port = free_port()
         self.address = f"http://127.0.0.1:{self.port}"
         self.data_dir = data_dir
@@ -38,6 +46,7 @@ class LiveShop:
             "HANDRAIL_RATE_LIMIT__TURNS_PER_MINUTE": "6000",
             "HANDRAIL_CONSOLE__SIGN_INS_BURST": "1000",
             "HANDRAIL_CONSOLE__SIGN_INS_PER_MINUTE": "6000",
+            **self._settings,
         }
         files = {"stdout": self._log, "stderr": self._log}
         arguments = ("serve", "--project", str(self._project), "--port", str(self.port))

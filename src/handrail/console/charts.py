@@ -318,7 +318,7 @@ def milliseconds(value: float) -> str:
         return "under 1 ms"
     if value < 10:
         return f"{value:.1f} ms"
-    if value < 1000:
+    if value < 999.5:
         return f"{value:.0f} ms"
     seconds = value / 1000
     return f"{seconds:.1f} s" if seconds < 60 else f"{int(seconds // 60)} min {int(seconds % 60)} s"

@@ -29,7 +29,7 @@ PINNED = frozenset(
         "gen_ai.request.stream", "gen_ai.response.finish_reasons", "gen_ai.response.model",
         "gen_ai.response.time_to_first_chunk", "gen_ai.tool.call.arguments", "gen_ai.tool.call.id",
         "gen_ai.tool.call.result", "gen_ai.tool.name", "gen_ai.tool.type", "gen_ai.usage.cache_read.input_tokens",
-        "gen_ai.usage.input_tokens", "gen_ai.usage.output_tokens",
+        "gen_ai.usage.input_tokens", "gen_ai.usage.output_tokens", "session.id",
     }
 )  # fmt: skip
 
@@ -184,6 +184,7 @@ class TestWhatIsSent:
         assert said(chat.attributes) == {
             "gen_ai.operation.name": "chat",
             "gen_ai.conversation.id": "conv_1",
+            "session.id": "conv_1",
             "gen_ai.agent.name": "shop",
             "gen_ai.provider.name": "openai_compatible",
             "gen_ai.request.model": "large",
@@ -222,6 +223,28 @@ class TestWhatIsSent:
         assert [(each.trace_id.hex(), each.span_id.hex()) for each in turn.links] == [("1" * 32, "2" * 16)]
         assert (turn.trace_state, turn.parent_span_id, turn.flags & 0x01) == ("vendor=1", b"", 0)
         assert said(turn.attributes)["handrail.takeover"] == 2
+
+    async def test_has_what_jaeger_langfuse_and_phoenix_need_of_every_span(self, collector: Received) -> None:
+        sender = exporter(collector)
+        sender.offer(a_turn(), None)
+        await sender.flush()
+
+        (resource,) = collector.requests[0].resource_spans
+        # Jaeger lists traces by service; all of them draw by ids, parents and times.
+        assert said(resource.resource.attributes)["service.name"]
+        assert resource.scope_spans[0].scope.name == "handrail"
+        ids = {span.span_id for span in collector.spans.values()}
+        for span in collector.spans.values():
+            assert (len(span.trace_id), len(span.span_id)) == (16, 8)
+            assert span.parent_span_id in ids or span.parent_span_id.hex() == CALLER
+            assert 0 < span.start_time_unix_nano <= span.end_time_unix_nano
+            assert span.kind in (OtlpSpan.SPAN_KIND_CLIENT, OtlpSpan.SPAN_KIND_INTERNAL)
+            assert (span.status.code == 2) == ("error.type" in said(span.attributes))
+        # A conversation is a session of Langfuse and Phoenix; a span with a model is a generation of Langfuse.
+        for name in ("invoke_agent shop", "chat large", "execute_tool refund"):
+            assert said(collector.spans[name].attributes)["session.id"] == "conv_1"
+        of_model = said(collector.spans["chat large"].attributes)
+        assert of_model.keys() >= {"gen_ai.request.model", "gen_ai.usage.input_tokens", "gen_ai.usage.output_tokens"}
 
 
 class TestACollectorThatDoesNotTakeIt:

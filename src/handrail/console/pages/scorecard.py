@@ -99,7 +99,7 @@ def _days(text: str) -> str:
     return text if text in RANGES else "7"
 
 
-# The conversations that a measure looks at, as an outcome of the list; verdicts of reviews are of no list yet.
+# The conversations that a measure looks at, as an outcome of the list.
 _BEHIND = {
     "csat": "rated",
     "nps": "recommended",
@@ -109,6 +109,7 @@ _BEHIND = {
 
 
 def _behind(each: dict[str, Any], chosen: Mapping[str, str]) -> str | None:
+    # Verdicts of reviews are of no list yet, and none tells classes of latency apart.
     if each["of"] == "reviewed turns" or each["kind"] == "seconds":
         return None
     # What does not count users counts all turns, those of pending conversations too.

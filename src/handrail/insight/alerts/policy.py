@@ -112,7 +112,7 @@ def _burn(name: str, rule: Burn, each: AgentTraffic, bad: Callable[[Traffic], in
         rate, now = (_share(bad(window), window.turns) / budget for window in (wide, near))
         if rate >= factor and now >= factor:
             said = (
-                f"{bad(wide)} of {wide.turns} turns {what} in {hours}: the error budget of a {rule.objective:.3%}"
+                f"{bad(wide)} of {wide.turns} turns {what} in {hours}: the error budget of a {rule.objective * 100:g}%"
                 f" objective burns {rate:.1f} times as fast as it may, and {now:.1f} times just now"
             )
             numbers = {"burn_rate": rate, "burn_rate_now": now, "bad": bad(wide), "turns": wide.turns}

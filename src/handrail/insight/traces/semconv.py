@@ -48,6 +48,8 @@ def attributes_of(
     if span.kind in _OPERATIONS:
         yield "gen_ai.operation.name", span.kind
         yield "gen_ai.conversation.id", finished.conversation_id
+        # The general name, by which Langfuse and Phoenix put the turns of a conversation together.
+        yield "session.id", finished.conversation_id
         yield "gen_ai.agent.name", finished.agent
     elif span.name:
         yield f"handrail.{span.kind}.name", span.name
