@@ -122,7 +122,8 @@ class _Machine(RuleBasedStateMachine):
         done = self.write(lambda batch: self.leases.let_go(batch, self.turn_of(name)))
         assert done == self.life.may_write(name)
         if done:
-            self.life.left = -1e-6
+            # Nobody's, so that the process which let go can't renew it any more.
+            self.life.owner, self.life.left = "", -1e-6
 
     @rule(name=OWNERS)
     def write_a_call(self, name: str) -> None:

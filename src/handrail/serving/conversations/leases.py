@@ -154,7 +154,7 @@ class LeaseStore:
         )
 
     def let_go(self, batch: Batch, turn: Turn) -> None:
-        """The lease ends now; `Conflict` when it was not this owner's any more."""
+        """The lease ends now and is nobody's; `Conflict` when it was not this owner's any more."""
         batch.add(_LET_GO, {"tenant_id": turn.tenant_id, "id_": turn.id, "seen_epoch": turn.epoch}, expect=1)
 
     def go_on(self, batch: Batch, turn: Turn, *, owner: str, lease_micros: int) -> None:
