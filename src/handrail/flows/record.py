@@ -2,11 +2,13 @@
 
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from handrail.core import events
 from handrail.core.answers import Outcome
-from handrail.db import StoreUnavailable
+from handrail.core.usage import Used
+from handrail.db import Batch, StoreUnavailable
 from handrail.flows import spans
 from handrail.flows.audit import tool_call_ended
 from handrail.flows.boundary import provenance_of_answer
@@ -17,6 +19,7 @@ from handrail.flows.personal import keep
 from handrail.flows.route import Route
 from handrail.flows.services import ActiveTurn, Services
 from handrail.oversight.escalations import Attempt, Escalation, customer_word, summarise
+from handrail.protection.guardrails import Judgement
 from handrail.serving.conversations import TurnEnd, TurnStatus, stored_turn_body, turn_body
 
 LAST_EVENTS = 2
@@ -73,6 +76,17 @@ async def show_stored_end(services: Services, active: ActiveTurn) -> bool:
     return True
 
 
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """How a turn ended, before it is stored."""
+
+    end: TurnEnd
+    outcome: Outcome
+    escalation: Escalation | None
+    judgement: Judgement
+    at: int
+
+
 async def _record(
     services: Services,
     active: ActiveTurn,
@@ -82,12 +96,10 @@ async def _record(
     error: tuple[str, str] | None,
     parked: Mapping[str, Any] | None = None,
 ) -> None:
-    stream, turn, at = active.stream, active.turn, services.clock.micros()
-    stream.flush()
-    spent = used(active)
-    overhead = int((time.perf_counter() - active.began - active.waits.total) * 1_000_000)
+    turn, at = active.turn, services.clock.micros()
+    active.stream.flush()
+    spent, judgement = used(active), tripped(active)
     escalation = await _escalation(services, active, route, outcome, at)
-    judgement = tripped(active)
     end = TurnEnd(
         status=status,
         intent=route.intent if route else None,
@@ -99,8 +111,8 @@ async def _record(
         error_message=error[1] if error else None,
         usage=spent.usage,
         cost_micros=spent.cost_micros,
-        overhead_micros=overhead,
-        event_seq=stream.seq + LAST_EVENTS,
+        overhead_micros=int((time.perf_counter() - active.began - active.waits.total) * 1_000_000),
+        event_seq=active.stream.seq + LAST_EVENTS,
         awaiting=outcome.awaiting,
         failures=route.failures if route else active.conversation.failures,
         escalation_id=escalation.id if escalation else turn.escalation_id,
@@ -108,50 +120,67 @@ async def _record(
         ladder=active.ladder,
         tripped=[*turn.tripped, *judgement.stored()],
     )
+    ended = _Ended(end, outcome, escalation, judgement, at)
     async with services.db.batch() as batch:
-        services.conversations.end(batch, turn, end, at=at)
-        services.conversations.add_message(
-            batch, turn, active.position + 1, "assistant", stream.text,
-            provenance_of_answer(active, outcome.sources),
-            at=at, message_id=active.message_id, sources=outcome.sources,
-        )  # fmt: skip
-        keep(services, active, batch)
-        if active.begun:
-            services.conversations.end_calls_unknown(batch, turn, at=at)
-            for call_id, name in active.begun.items():
-                tool_call_ended(services, active, batch, call_id, name, "unknown")
-        book(services, active, batch, at)
-        if escalation:
-            services.escalations.open(batch, escalation)
-            case_opened(services, batch, escalation)
-        if judgement.tripped:
-            record_tripped(services, active, batch, judgement)
-        services.facts.changed(batch, turn.tenant_id, turn.conversation_id, at=at)
+        _store(services, active, batch, ended)
     booked(active)
     count_output(services, active, judgement)
-    body = turn_body(
-        turn, status=status.value, message_id=active.message_id, content=stream.text, route=end.route, usage=spent,
-        overhead_micros=overhead, sources=outcome.sources, error=error,
-        awaiting=end.awaiting.kind if end.awaiting else None, escalation_id=end.escalation_id,
-        approvals=parked["approvals"] if parked else (), ladder=end.ladder,
+    _tell(active, ended)
+    _measure(services, active, ended)
+
+
+def _store(services: Services, active: ActiveTurn, batch: Batch, ended: _Ended) -> None:
+    turn, at = active.turn, ended.at
+    services.conversations.end(batch, turn, ended.end, at=at)
+    sources = ended.outcome.sources
+    services.conversations.add_message(
+        batch, turn, active.position + 1, "assistant", active.stream.text, provenance_of_answer(active, sources),
+        at=at, message_id=active.message_id, sources=sources,
     )  # fmt: skip
-    if not stream.is_over:
-        stream.publish(
-            events.MESSAGE_COMPLETED,
-            {"id": active.message_id, "content": stream.text, "sources": list(outcome.sources)},
-        )
-        stream.finish(_ENDINGS[status], body)
+    keep(services, active, batch)
+    if active.begun:
+        services.conversations.end_calls_unknown(batch, turn, at=at)
+        for call_id, name in active.begun.items():
+            tool_call_ended(services, active, batch, call_id, name, "unknown")
+    book(services, active, batch, at)
+    if ended.escalation:
+        services.escalations.open(batch, ended.escalation)
+        case_opened(services, batch, ended.escalation)
+    if ended.judgement.tripped:
+        record_tripped(services, active, batch, ended.judgement)
+    services.facts.changed(batch, turn.tenant_id, turn.conversation_id, at=at)
+
+
+def _tell(active: ActiveTurn, ended: _Ended) -> None:
+    """The last events of the stream."""
+    stream, end, sources = active.stream, ended.end, ended.outcome.sources
+    if stream.is_over:
+        return
+    error = (end.error_code, end.error_message or "") if end.error_code else None
+    body = turn_body(
+        active.turn, status=end.status.value, message_id=active.message_id, content=stream.text, route=end.route,
+        usage=Used(end.usage, end.cost_micros), overhead_micros=end.overhead_micros, sources=sources, error=error,
+        awaiting=end.awaiting.kind if end.awaiting else None, escalation_id=end.escalation_id,
+        approvals=end.parked["approvals"] if end.parked else (), ladder=end.ladder,
+    )  # fmt: skip
+    content = {"id": active.message_id, "content": stream.text, "sources": list(sources)}
+    stream.publish(events.MESSAGE_COMPLETED, content)
+    stream.finish(_ENDINGS[end.status], body)
+
+
+def _measure(services: Services, active: ActiveTurn, ended: _Ended) -> None:
+    end, stream = ended.end, active.stream
     seconds = time.perf_counter() - active.began
     services.metrics.turn(
-        turn.agent,
+        active.turn.agent,
         end.intent,
         end.latency_class,
         seconds,
-        overhead / 1e6,
+        end.overhead_micros / 1e6,
         end.error_code,
         stream.said_at - active.began if stream.said_at is not None else None,
     )
-    spans.finish(services, active, end, seconds=seconds, judgement=judgement, cost=_cost(active))
+    spans.finish(services, active, end, seconds=seconds, judgement=ended.judgement, cost=_cost(active))
 
 
 def _cost(active: ActiveTurn) -> int | None:
