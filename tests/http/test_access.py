@@ -1,12 +1,10 @@
 """Who may do what: every route of the application, walked by everybody who should not get in.
 
-What each route expects is declared here; a route that is not declared fails the test.
+What each route expects is declared in `expectations`; a route that is not declared fails the test.
 """
 
 from base64 import b64encode
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Iterator, Set
 
 import httpx2
 import pytest
@@ -19,251 +17,15 @@ from starlette.routing import BaseRoute, Route
 
 from handrail.core.clock import Clock, FrozenClock
 from handrail.core.principal import Principal, Role
-from handrail.flows.alert_desk import SilenceWanted, desk_of
-from handrail.flows.delegation import delegate
-from handrail.flows.switches import SwitchWanted, switch_off
 from handrail.http.app import create_app
-from handrail.insight.alerts import Finding, RecordingSender, Rules, look
-from handrail.oversight.approvals import Approval, Clause, GuardedCall, Question, Requirement, Risk, opened
 from handrail.protection.auth import Authenticator, Scope
 from handrail.protection.auth.signing_keys import SharedSecret
 from handrail.protection.auth.tokens import TokenVerifier
 from handrail.settings import AuthSettings
 from tests.flows.world import OPERATOR_TOKEN, World
 from tests.http.api import ORIGIN, PORT, Api
-
-Who = Literal[
-    "everybody", "any key", "owner", "staff", "approver", "approvers", "deciding", "reviewers", "operator", "operators",
-    "admin", "local operator", "page", "staff page", "operators page", "writers page",
-    "admins page",
-]  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Expects:
-    """Who is let in by a route, and a request that this one would be granted."""
-
-    who: Who
-    body: Any = None
-    query: str = ""
-
-
-EXPECTATIONS: dict[str, Expects] = {
-    "GET /healthz": Expects("everybody"),
-    "GET /readyz": Expects("everybody"),
-    "GET /metrics": Expects("everybody"),
-    "GET /openapi.json": Expects("everybody"),
-    "GET /docs": Expects("everybody"),
-    "GET /": Expects("everybody"),
-    "GET /console/status": Expects("everybody"),
-    "GET /console/static/{fingerprint}/{name}": Expects("everybody"),
-    "GET /console/chat": Expects("page", query="?conversation={conversation_id}"),
-    "POST /console/chat": Expects("page"),
-    "POST /console/chat/answer": Expects("page"),
-    "POST /console/chat/feedback": Expects("page"),
-    "GET /console/feedback": Expects("staff page"),
-    "POST /console/feedback": Expects("writers page"),
-    "GET /v1/models": Expects("any key"),
-    "GET /v1/agents": Expects("any key"),
-    "POST /v1/conversations": Expects("any key", {}),
-    "GET /v1/conversations": Expects("any key"),
-    "POST /v1/conversations/search": Expects("admin", {"identifier": "ana@example.org"}),
-    "GET /v1/conversations/{conversation_id}": Expects("owner"),
-    "POST /v1/conversations/{conversation_id}/turns": Expects("owner", {"message": "hello"}),
-    "GET /v1/turns/{turn_id}": Expects("owner"),
-    "GET /v1/turns/{turn_id}/events": Expects("owner"),
-    "POST /v1/turns/{turn_id}/cancel": Expects("owner"),
-    "WEBSOCKET /v1/conversations/{conversation_id}/ws": Expects("owner"),
-    "POST /v1/chat/completions": Expects(
-        "any key", {"model": "shop", "messages": [{"role": "user", "content": "hello"}]}
-    ),
-    "GET /console/approvals": Expects("staff page"),
-    "GET /console/approvals/{approval_id}": Expects("staff page"),
-    "POST /console/approvals/together": Expects("staff page"),
-    "POST /console/approvals/{approval_id}": Expects("staff page"),
-    "GET /console/alerts": Expects("staff page"),
-    "GET /console/alerts/{alert_id}": Expects("staff page"),
-    "GET /console/runbook": Expects("staff page"),
-    "POST /console/alerts/silences": Expects("operators page"),
-    "POST /console/alerts/silences/{silence_id}": Expects("operators page"),
-    "POST /console/alerts/channels/{channel}": Expects("operators page"),
-    "POST /console/alerts/{alert_id}": Expects("operators page"),
-    "GET /console/switches": Expects("staff page"),
-    "POST /console/switches": Expects("operators page"),
-    "POST /console/switches/{switch_id}": Expects("operators page"),
-    "GET /console/sign-in": Expects("everybody"),
-    "POST /console/sign-in": Expects("everybody"),
-    "GET /console/sign-in/provider": Expects("everybody"),
-    "GET /console/sign-in/provider/callback": Expects("everybody"),
-    "POST /console/sign-out": Expects("staff page"),
-    "GET /console/account": Expects("staff page"),
-    "POST /console/account/sessions": Expects("staff page"),
-    "GET /v1/alerts": Expects("staff"),
-    "GET /v1/alerts/{alert_id}": Expects("staff"),
-    "POST /v1/alerts/{alert_id}/acknowledgement": Expects("operators", {}),
-    "GET /v1/alert-rules": Expects("staff"),
-    "GET /v1/alert-silences": Expects("staff"),
-    "POST /v1/alert-silences": Expects("operators", {"hours": 1, "reason": "a deployment"}),
-    "DELETE /v1/alert-silences/{silence_id}": Expects("operators"),
-    "POST /v1/alert-channels/{channel}/tests": Expects("operators"),
-    "GET /v1/switches": Expects("staff"),
-    "POST /v1/switches": Expects("operators", {"kind": "tool", "name": "send_mail", "reason": "it mails too much"}),
-    "DELETE /v1/switches/{switch_id}": Expects("operators"),
-    "GET /v1/breakers": Expects("staff"),
-    "GET /v1/approvals": Expects("staff"),
-    "GET /v1/approvals/{approval_id}": Expects("staff"),
-    "POST /v1/approvals/{approval_id}/decision": Expects(
-        "approver", {"decision": "info", "fingerprint": "not what was shown", "reason": "which customer?"}
-    ),
-    "POST /v1/approvals/decisions": Expects(
-        "approvers",
-        {"decision": "approve", "approvals": [{"id": "{approval_id}", "fingerprint": "not what was shown"}]},
-    ),
-    "GET /v1/approvers": Expects("staff"),
-    "GET /v1/turns/{turn_id}/approvals": Expects("owner"),
-    "POST /v1/turns/{turn_id}/answers": Expects("owner", {"question_id": "{question_id}", "answer": "plum"}),
-    "GET /v1/delegations": Expects("staff"),
-    "POST /v1/delegations": Expects("deciding", {"to": "eve", "days": 1}),
-    "DELETE /v1/delegations/{delegation_id}": Expects("operators"),
-    "GET /console/jobs": Expects("staff page"),
-    "POST /console/jobs/{name}": Expects("operators page"),
-    "GET /v1/jobs": Expects("staff"),
-    "GET /v1/jobs/{name}": Expects("staff"),
-    "POST /v1/jobs/{name}/runs": Expects("operators"),
-    "POST /v1/erasures": Expects("admin", {"subject": "nobody"}),
-    "GET /v1/subjects/export": Expects("admin", query="?subject=nobody"),
-    "GET /v1/conversation-log": Expects("admin", query="?k=2"),
-    "POST /v1/conversations/{conversation_id}/feedback": Expects(
-        "owner", {"kind": "thumb", "score": 1, "turn_id": "{turn_id}"}
-    ),
-    "GET /v1/conversations/{conversation_id}/feedback": Expects("owner"),
-    "GET /v1/feedback": Expects("staff"),
-    "POST /v1/conversations/{conversation_id}/events": Expects(
-        "operators", {"name": "order_kept", "idempotency_key": "plum-1"}
-    ),
-    "POST /v1/conversations/{conversation_id}/verdicts": Expects(
-        "reviewers", {"turn_id": "{turn_id}", "sample": "routine", "inclusion_probability": 0.1, "resolved": True}
-    ),
-    "POST /v1/cache/verifications": Expects("reviewers", {"hit": "hit_1", "correct": True}),
-    "GET /v1/usage": Expects("operators"),
-    "GET /v1/budgets": Expects("operators"),
-    "GET /v1/audit": Expects("admin"),
-    "GET /v1/audit/export": Expects("admin"),
-    "GET /v1/audit/checkpoints": Expects("admin"),
-    "GET /console/dashboard": Expects("staff page"),
-    "GET /console/dashboard.csv": Expects("staff page"),
-    "GET /console/dashboard.json": Expects("staff page"),
-    "GET /console/conversations": Expects("staff page"),
-    "GET /console/conversations.csv": Expects("staff page"),
-    "GET /console/conversations.json": Expects("staff page"),
-    "GET /console/conversations/{conversation_id}": Expects("staff page"),
-    "GET /console/conversations/search": Expects("staff page"),
-    "POST /console/conversations/search": Expects("admins page"),
-    "GET /console/scorecard": Expects("staff page"),
-    "POST /console/scorecard": Expects("operators page"),
-    "GET /v1/traces/{trace_id}": Expects("staff"),
-    "GET /v1/turns/{turn_id}/traces": Expects("staff"),
-    "GET /v1/conversations/{conversation_id}/traces": Expects("staff"),
-    "GET /v1/dashboard": Expects("staff"),
-    "GET /v1/scorecard": Expects("staff"),
-    "GET /v1/scorecard/baselines": Expects("staff"),
-    "POST /v1/scorecard/baselines": Expects("operators", {"measures": {"csat": {"value": 4, "n": 10}}}),
-    "GET /v1/releases": Expects("staff"),
-    "GET /v1/releases/{release_id}": Expects("staff"),
-    "GET /v1/releases/{release_id}/diff": Expects("staff", query="?new={release_id}"),
-    "POST /v1/releases": Expects("local operator", {"project": "/nowhere"}),
-    "POST /v1/releases/{release_id}/use": Expects("operator"),
-    "POST /v1/keys": Expects("admin", {"subject": "eve", "role": "admin"}),
-    "GET /v1/keys": Expects("admin"),
-    "DELETE /v1/keys/{key_id}": Expects("admin"),
-    "POST /v1/keys/{key_id}/rotate": Expects("admin", {"grace_seconds": 60}),
-    "POST /v1/sign-in-links": Expects("local operator", {"subject": "eve"}),
-}
-# What a key with scopes needs for each route; a route of the API that is not here fails the test.
-SCOPES: dict[str, set[str]] = {
-    "GET /v1/models": {"agents:read"},
-    "GET /v1/agents": {"agents:read"},
-    "POST /v1/conversations": {"conversations:write"},
-    "GET /v1/conversations": {"conversations:read"},
-    "POST /v1/conversations/search": {"conversations:read", "personal:read"},
-    "GET /v1/conversations/{conversation_id}": {"conversations:read"},
-    "POST /v1/conversations/{conversation_id}/turns": {"turns:write"},
-    "GET /v1/turns/{turn_id}": {"conversations:read"},
-    "GET /v1/turns/{turn_id}/events": {"conversations:read"},
-    "POST /v1/turns/{turn_id}/cancel": {"turns:write"},
-    "POST /v1/chat/completions": {"turns:write"},
-    "GET /v1/turns/{turn_id}/approvals": {"conversations:read"},
-    "POST /v1/turns/{turn_id}/answers": {"turns:write"},
-    "GET /v1/traces/{trace_id}": {"insight:read"},
-    "GET /v1/turns/{turn_id}/traces": {"insight:read"},
-    "GET /v1/conversations/{conversation_id}/traces": {"insight:read"},
-    "GET /v1/dashboard": {"insight:read"},
-    "GET /v1/scorecard": {"insight:read"},
-    "GET /v1/scorecard/baselines": {"insight:read"},
-    "POST /v1/scorecard/baselines": {"insight:write"},
-    "GET /v1/alerts": {"alerts:read"},
-    "GET /v1/alerts/{alert_id}": {"alerts:read"},
-    "POST /v1/alerts/{alert_id}/acknowledgement": {"alerts:write"},
-    "GET /v1/alert-rules": {"alerts:read"},
-    "GET /v1/alert-silences": {"alerts:read"},
-    "POST /v1/alert-silences": {"alerts:write"},
-    "DELETE /v1/alert-silences/{silence_id}": {"alerts:write"},
-    "POST /v1/alert-channels/{channel}/tests": {"alerts:write"},
-    "GET /v1/switches": {"switches:read"},
-    "POST /v1/switches": {"switches:write"},
-    "DELETE /v1/switches/{switch_id}": {"switches:write"},
-    "GET /v1/breakers": {"switches:read"},
-    "GET /v1/approvals": {"approvals:read"},
-    "GET /v1/approvals/{approval_id}": {"approvals:read"},
-    "POST /v1/approvals/{approval_id}/decision": {"approvals:decide"},
-    "POST /v1/approvals/decisions": {"approvals:decide"},
-    "GET /v1/approvers": {"approvals:read"},
-    "GET /v1/delegations": {"approvals:read"},
-    "POST /v1/delegations": {"approvals:decide"},
-    "DELETE /v1/delegations/{delegation_id}": {"approvals:decide"},
-    "GET /v1/jobs": {"jobs:read"},
-    "GET /v1/jobs/{name}": {"jobs:read"},
-    "POST /v1/jobs/{name}/runs": {"jobs:write"},
-    "POST /v1/erasures": {"subjects:erase"},
-    "GET /v1/subjects/export": {"subjects:read"},
-    "GET /v1/conversation-log": {"subjects:read"},
-    "POST /v1/conversations/{conversation_id}/feedback": {"feedback:write"},
-    "GET /v1/conversations/{conversation_id}/feedback": {"feedback:read"},
-    "GET /v1/feedback": {"feedback:read"},
-    "POST /v1/conversations/{conversation_id}/events": {"values:write"},
-    "POST /v1/conversations/{conversation_id}/verdicts": {"reviews:write"},
-    "POST /v1/cache/verifications": {"reviews:write"},
-    "GET /v1/usage": {"usage:read"},
-    "GET /v1/budgets": {"usage:read"},
-    "GET /v1/audit": {"audit:read"},
-    "GET /v1/audit/export": {"audit:read"},
-    "GET /v1/audit/checkpoints": {"audit:read"},
-    "GET /v1/releases": {"releases:read"},
-    "GET /v1/releases/{release_id}": {"releases:read"},
-    "GET /v1/releases/{release_id}/diff": {"releases:read"},
-    "POST /v1/releases/{release_id}/use": {"releases:write"},
-    "POST /v1/keys": {"keys:write"},
-    "GET /v1/keys": {"keys:read"},
-    "DELETE /v1/keys/{key_id}": {"keys:write"},
-    "POST /v1/keys/{key_id}/rotate": {"keys:write"},
-    "WEBSOCKET /v1/conversations/{conversation_id}/ws": {"turns:write", "conversations:read"},
-}
-STAFF = (Role.VIEWER, Role.REVIEWER, Role.APPROVER, Role.OPERATOR, Role.ADMIN)
-APPROVERS = (Role.APPROVER, Role.OPERATOR, Role.ADMIN)
-LET_IN: dict[Who, tuple[Role, ...]] = {
-    "staff": STAFF,
-    "approver": APPROVERS,
-    "approvers": APPROVERS,
-    "deciding": APPROVERS,
-    "operators": (Role.OPERATOR, Role.ADMIN),
-    "reviewers": (Role.REVIEWER, Role.ADMIN),
-    "operator": (Role.OPERATOR,),
-    "admin": (Role.ADMIN,),
-    "staff page": STAFF,
-    "writers page": (Role.REVIEWER, Role.OPERATOR, Role.ADMIN),
-    "operators page": (Role.OPERATOR, Role.ADMIN),
-    "admins page": (Role.ADMIN,),
-}
+from tests.http.building import Building, build
+from tests.http.expectations import EXPECTATIONS, LET_IN, SCOPES, STAFF, Who
 
 
 def routes_of(routes: list[BaseRoute]) -> Iterator[str]:
@@ -279,118 +41,9 @@ def routes_of(routes: list[BaseRoute]) -> Iterator[str]:
             yield from routes_of(inner)
 
 
-@dataclass
-class Building:
-    """The things of one customer, and the keys of everybody else."""
-
-    api: Api
-    names: dict[str, str]
-    owner: str
-    others: dict[str, str]
-    staff: dict[Role, str]
-
-    async def ask(self, route: str, key: str | None) -> httpx2.Response:
-        method, _, path = route.partition(" ")
-        expects = EXPECTATIONS[route]
-        headers = {"authorization": f"Bearer {key}"} if key else {}
-        return await self.api.client.request(
-            method, (path + expects.query).format(**self.names), json=self.filled(expects.body), headers=headers
-        )
-
-    async def look(self, route: str, who: Principal | None) -> httpx2.Response:
-        """The route as the browser of somebody who is signed in asks for it, or of nobody."""
-        method, _, path = route.partition(" ")
-        headers = {"sec-fetch-site": "same-origin"}
-        if who is not None:
-            services = self.api.world.services
-            async with services.db.batch() as batch:
-                _, cookie = services.sessions.begin(batch, who, at=services.clock.micros())
-            headers["cookie"] = f"handrail={cookie}"
-        address = (path + EXPECTATIONS[route].query).format(**self.names)
-        return await self.api.client.request(method, address, headers=headers)
-
-    def filled(self, body: Any) -> Any:
-        """The body with the names of this building."""
-        if isinstance(body, str):
-            return body.format(**self.names)
-        if isinstance(body, list):
-            return [self.filled(each) for each in body]
-        return {name: self.filled(each) for name, each in body.items()} if isinstance(body, dict) else body
-
-
-async def waiting_approval(api: Api, conversation: str, turn: str) -> Approval:
-    """Something that waits for a person, asked for by the owner."""
-    clause = Clause("mails", 1, frozenset({Role.APPROVER}))
-    requirement = Requirement(Risk.HIGH, (clause,), False, 3600, "a mail")
-    call = GuardedCall("default", conversation, turn, "call_x", "shop", "rel_x", "ana", "send_mail", {"text": "plum"})
-    approval = opened(call, requirement, api.world.services.clock.micros())
-    async with api.world.services.db.batch() as batch:
-        api.world.services.approvals.open(batch, approval)
-    return approval
-
-
-async def question_about(api: Api, approval: Approval) -> str:
-    question = Question("vote_x", "default", approval.id, approval.call.turn_id, "olga", "which one?", 1)
-    async with api.world.services.db.batch() as batch:
-        api.world.services.approvals.questions.add(batch, question)
-    return question.id
-
-
-async def delegation_of(api: Api, subject: str) -> str:
-    lender = Principal("default", subject, frozenset({Role.APPROVER}))
-    return (await delegate(api.world.services, lender, "dora", days=1, reason=None)).id
-
-
-async def tool_switch(api: Api) -> str:
-    """Something that the owner's tenant has switched off."""
-    operator = Principal("default", "oscar", frozenset({Role.OPERATOR}))
-    wanted = SwitchWanted("tool", "refund", "plum: it pays twice")
-    return (await switch_off(api.world.services, operator, wanted)).id
-
-
-async def alert_and_silence_of(api: Api, tenant_id: str) -> dict[str, str]:
-    """An alert of the tenant, and a silence that its operator made."""
-    services, said = api.world.services, Finding("job_failed", tenant_id, {"job": "plum"}, "bad", "plum")
-    services.alerts.sender = RecordingSender(("ops",))
-    fired = look([], [said], Rules(), services.clock.micros())[0]
-    async with services.db.batch() as batch:
-        services.alerts.store.apply(batch, fired)
-    operator = Principal(tenant_id, "ozzy", frozenset({Role.OPERATOR}))
-    silence = await desk_of(services, operator).silence(SilenceWanted({}, 1, "plum"))
-    assert fired.after is not None
-    return {"alert_id": fired.after.id, "silence_id": silence["id"], "channel": "ops"}
-
-
 @pytest.fixture
 async def building(api: Api) -> Building:
-    owner = await api.key("ana")
-    others = {
-        "another user": await api.key("bob"),
-        "another tenant": await api.key("ana", tenant="evil"),
-        "another tenant's admin": await api.key("root", tenant="evil", role=Role.ADMIN),
-    }
-    staff = {role: await api.key(role.value, role=role) for role in STAFF}
-    conversation = await api.open(owner)
-    turn = await api.say(conversation, "my secret is plum", key=owner)
-    await api.open(others["another user"])
-    approval = await waiting_approval(api, conversation, turn["id"])
-    (key, *_) = await api.world.services.keys.list("default")
-    await api.world.services.traces.flush()
-    names = {
-        "trace_id": (await api.world.stored(turn["id"])).trace_id or "",
-        "conversation_id": conversation,
-        "turn_id": turn["id"],
-        "release_id": api.world.release.id,
-        "key_id": key.id,
-        "approval_id": approval.id,
-        "question_id": await question_about(api, approval),
-        "delegation_id": await delegation_of(api, "lena"),
-        "switch_id": await tool_switch(api),
-        **await alert_and_silence_of(api, "default"),
-        "fingerprint": "x",
-        "name": "retention",
-    }
-    return Building(api, names, owner, others, staff)
+    return await build(api)
 
 
 @pytest.fixture
@@ -561,7 +214,7 @@ def test_every_route_of_the_api_says_its_scope():
     assert ours == SCOPES.keys()
 
 
-async def scoped_key(building: Building, route: str, scopes: set[str]) -> str:
+async def scoped_key(building: Building, route: str, scopes: Set[str]) -> str:
     """A key of somebody whom the route lets in, narrowed to these."""
     roles = LET_IN.get(EXPECTATIONS[route].who)
     role = Role.END_USER if not roles else Role.APPROVER if Role.APPROVER in roles else roles[-1]
