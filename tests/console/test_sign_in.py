@@ -219,7 +219,7 @@ class TestSession:
 FORMS = [
     "/console/sign-out", "/console/account/sessions", "/console/switches", "/console/switches/swi_1",
     "/console/jobs/retention", "/console/approvals/appr_1", "/console/approvals/together", "/console/sign-in",
-    "/console/feedback",
+    "/console/feedback", "/console/conversations/search",
     "/console/scorecard", "/console/alerts/al_1", "/console/alerts/silences", "/console/alerts/silences/sil_1",
     "/console/alerts/channels/ops",
 ]  # fmt: skip

@@ -70,6 +70,8 @@ class TestFromANumber:
         expect(page.locator("#total")).to_contain_text(f"{number} conversations with")
         page.get_by_role("table").get_by_role("link").first.click()
         expect(page.get_by_role("heading", name="Turn 1", exact=False)).to_be_visible()
+        # Of a conversation of many turns they are closed at first.
+        page.locator("details", has_text="What happened when").first.evaluate("each => each.open = true")
         expect(page.get_by_text("invoke_agent shop").first).to_be_visible()
         assert_accessible(page)
 

@@ -142,7 +142,7 @@ class TestGrounding:
         seen = await events_of(stream)
 
         assert text_of(seen) == await world.answer(stream.turn_id) == "It costs 49.99 euros. [withheld] Bye."
-        assert "812" not in str(seen)
+        assert "812 grams" not in str(seen)
 
     async def test_does_not_judge_what_a_flow_says(self, world: World, desk: Desk) -> None:
         under(world, grounding="withhold")

@@ -100,7 +100,7 @@ class TestCheck:
         ("agent", "said"),
         [
             ("name: &a [*a]", "agent.yaml: this contains itself or is nested too deeply; write it out"),
-            ("name: 2026-13-45", "agent.yaml: this has a value that can't be read: month must be in 1..12"),
+            ("name: 2026-13-45", "agent.yaml:1: '2026-13-45' can't be read as timestamp; quote it"),
         ],
     )
     def test_names_yaml_that_cannot_be_turned_into_data(self, scaffolded: Sources, agent: str, said: str):

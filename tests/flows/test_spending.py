@@ -152,6 +152,7 @@ async def spend(world: World, day: int, micros: int, agent: str = "shop", unpric
         "intent": "",
         "channel": "api",
         "latency_class": "simple",
+        "latencies": "{}",
         "cost_micros": micros,
         "unpriced_calls": unpriced,
     }

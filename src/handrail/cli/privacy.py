@@ -132,7 +132,8 @@ def export_subject(
         return
     with open(os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
         file.write(text)
-    typer.echo(f"{out}: {len(lines)} conversations of {subject!r}")
+    # The first line tells of the user, each other one of a conversation.
+    typer.echo(f"{out}: {len(lines) - 1} conversations of {subject!r}")
 
 
 @app.command("log-export")

@@ -56,7 +56,9 @@ Effects = Mapping[str, Sequence[int]]
 def effects_in(folder: Path) -> Effects:
     """When each tool call took effect in the outside world, in microseconds."""
     return {
-        file.name: [int(line.split()[1]) // 1000 for line in file.read_text().splitlines()] for file in folder.iterdir()
+        file.name: [int(line.split()[1]) // 1000 for line in file.read_text().splitlines()]
+        for file in folder.iterdir()
+        if file.stat().st_size and not file.name.startswith(".")
     }
 
 

@@ -16,9 +16,9 @@ def _file(name: str) -> Path:
     return Path(os.environ["CRASH_EFFECTS"]) / name
 
 
-def _happen(name: str, flags: int = os.O_CREAT | os.O_APPEND) -> None:
+def _happen(name: str) -> None:
     """On the disk when this returns, however the process ends after that."""
-    file = os.open(_file(name), os.O_WRONLY | flags, 0o600)
+    file = os.open(_file(name), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
         os.write(file, f"{os.getpid()} {time.time_ns()}\n".encode())
         os.fsync(file)
@@ -26,9 +26,20 @@ def _happen(name: str, flags: int = os.O_CREAT | os.O_APPEND) -> None:
         os.close(file)
 
 
+def _happen_once(name: str) -> None:
+    """As `_happen`, whole or not at all; `FileExistsError` when it has happened."""
+    draft = f".{name}.{os.getpid()}"
+    _happen(draft)
+    try:
+        os.link(_file(draft), _file(name))
+    finally:
+        os.unlink(_file(draft))
+
+
 def happened(before: int, after: int, ctx: ToolContext) -> dict[str, Any] | None:
-    """What the outside world knows of this call."""
-    return {"done": True} if _file(ctx.tool_call_id).exists() else None
+    """What the outside world knows of this call; a file without its line is what a killed process left of a try."""
+    file = _file(ctx.tool_call_id)
+    return {"done": True} if file.exists() and file.stat().st_size else None
 
 
 @tool(effect="read", timeout_seconds=SECONDS)
@@ -43,7 +54,7 @@ async def put(before: int, after: int, ctx: ToolContext) -> dict[str, Any]:
     """Happens once for every key, because the other side sees to that."""
     await asyncio.sleep(before / 1000)
     try:
-        _happen(ctx.tool_call_id, os.O_CREAT | os.O_EXCL)
+        _happen_once(ctx.tool_call_id)
     except FileExistsError:
         return {"done": True, "again": True}
     await asyncio.sleep(after / 1000)
