@@ -106,6 +106,11 @@ async def test_sums_are_those_of_each_user(db: Database, clock: FrozenClock) -> 
     here = [r for r in rows if r["tenant_id"] == "default" and r["agent"] == "shop" and r["started_at"] >= period.since]
     assert found.closed == sum(r["is_closed"] for r in here)
     assert found.pending == len(here) - found.closed
+    assert found.users == len({r["subject"] or r["conversation_id"] for r in here if r["is_closed"]})
+    pending = some(random.Random(0), 400, now) | {"is_closed": 0, "subject": "somebody new", "agent": "shop"}
+    await keep(db, [pending | {"tenant_id": "default", "started_at": now - DAY}])
+    again = await counted(db, period, human_cost=6.0)
+    assert (again.users, again.pending) == (found.users, found.pending + 1)
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from handrail.reports.filters import Filters
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """The sums by measure; `pending` conversations are left out, for their window has not closed."""
+    """The sums by measure, of closed conversations and their `users`; the window of `pending` ones is still open."""
 
     sums: Mapping[str, Sums]
     closed: int
@@ -83,7 +83,8 @@ def _statement(narrowed: tuple[str, ...]) -> Prepared:
             func.coalesce(func.sum(each), 0).label(f"{key}_{of}") for of, each in zip(_SUMS, sums, strict=True)
         )
     total = [func.coalesce(func.sum(users.c[name]), 0).label(name) for name in ("closed", "pending", "unpriced_calls")]
-    return Prepared(select(*columns, *total, func.count().label("users")).select_from(users))
+    of_closed = func.coalesce(func.sum(case((users.c.closed > 0, 1), else_=0)), 0)
+    return Prepared(select(*columns, *total, of_closed.label("users")).select_from(users))
 
 
 def _is_some(x: ColumnElement[float], n: ColumnElement[float]) -> ColumnElement[int]:
