@@ -28,6 +28,7 @@ EXPECTATIONS: dict[str, Expects] = {
     "GET /openapi.json": Expects("everybody"),
     "GET /docs": Expects("everybody"),
     "GET /": Expects("everybody"),
+    "GET /console": Expects("everybody"),
     "GET /console/status": Expects("everybody"),
     "GET /console/static/{fingerprint}/{name}": Expects("everybody"),
     "GET /console/chat": Expects("page", query="?conversation={conversation_id}"),

@@ -70,10 +70,10 @@ def some(rng: random.Random, number: int, until: int) -> dict[str, Any]:
     )
 
 
-def by_hand(rows: Sequence[dict[str, Any]], period: Filters, x: Any, n: Any) -> Sums:
+def by_hand(rows: Sequence[dict[str, Any]], period: Filters, x: Any, n: Any, *, of_turns: bool) -> Sums:
     users: dict[str, tuple[float, float]] = defaultdict(lambda: (0.0, 0.0))
     for row in rows:
-        here = row["tenant_id"] == "default" and row["agent"] == "shop" and row["is_closed"]
+        here = row["tenant_id"] == "default" and row["agent"] == "shop" and (row["is_closed"] or of_turns)
         if here and period.since <= row["started_at"] < period.until:
             who = row["subject"] or row["conversation_id"]
             users[who] = (users[who][0] + x(row), users[who][1] + n(row))
@@ -100,7 +100,7 @@ async def test_sums_are_those_of_each_user(db: Database, clock: FrozenClock) -> 
         ("cost_per_resolved", lambda r: r["cost_micros"] / 1e6, lambda r: r["is_resolved"]),
         ("saving_per_conversation", lambda r: 6 * r["is_resolved"] - r["cost_micros"] / 1e6, lambda r: 1),
     ):
-        hand = by_hand(rows, period, x, n)
+        hand = by_hand(rows, period, x, n, of_turns=key in ("error_rate", "unsupported_claim_rate"))
         for part in ("clusters", "n", "x", "xx", "xn", "nn"):
             assert getattr(found.sums[key], part) == pytest.approx(getattr(hand, part)), (key, part)
     here = [r for r in rows if r["tenant_id"] == "default" and r["agent"] == "shop" and r["started_at"] >= period.since]

@@ -2,12 +2,14 @@
 
 import io
 import time
+from decimal import Decimal
 from pathlib import Path
 
 from handrail.bootstrap import services_from
 from handrail.core.clock import FrozenClock, as_datetime
 from handrail.core.documents import parse_yaml, validate
 from handrail.core.errors import UsageError
+from handrail.core.prices import Budget
 from handrail.db.open import prepare_database
 from handrail.db.owner import OwnerLock
 from handrail.delivery.releases import Sources
@@ -30,6 +32,8 @@ BEFORE = {
     "cost_per_conversation": {"value": 6.5, "n": 900, "deviation": 2.0},
 }
 _USUAL = {"hello": ("hello", "can you help me"), "question": ("I have a question", "what can you do")}
+# Usual days stay below it, the spike of the last one does not. Where budgets are declared, those are watched instead.
+SPIKES_BREAK = Budget(name="simulated", usd=Decimal("1.50"), period="day")
 
 
 class RealConversations(UsageError):
@@ -80,9 +84,12 @@ def _alone(settings: Settings) -> Settings:
     """No other server, no patience with what is made up, and no limit but those of turns."""
     resilience = settings.resilience.model_copy(update={"backoff_seconds": 0.001})
     rates = RateLimitSettings(turns_per_minute=1000, burst=1000)
+    costs = settings.costs.model_copy(update={"budgets": settings.costs.budgets or (SPIKES_BREAK,)})
     return settings.model_copy(
-        update={"valkey_url": None, "auth": AuthSettings(), "resilience": resilience, "rate_limit": rates}
-    )
+        update={
+            "valkey_url": None, "auth": AuthSettings(), "resilience": resilience, "rate_limit": rates, "costs": costs,
+        }
+    )  # fmt: skip
 
 
 async def _simulate(services: Services, clock: FrozenClock, project: Path, plan: Plan) -> Report:

@@ -193,8 +193,10 @@ class ScorecardDesk:
         agents = await self.releases.agents(self.principal.tenant_id)
         found = next((each for each in agents if agent is None or each.name == agent), None)
         if found is None or found.stable_release_id is None:
-            known = ", ".join(each.name for each in agents) or "none yet"
-            raise NotFound(f"no agent {agent!r} has a release in use; agents: {known}")
+            if not agents:
+                raise NotFound("no agent has a release yet; `handrail serve --project FOLDER` makes the first")
+            known = ", ".join(each.name for each in agents)
+            raise NotFound(f"no agent {'' if agent is None else f'{agent!r} '}has a release in use; agents: {known}")
         return found.name, await self.releases.load(self.principal.tenant_id, found.stable_release_id)
 
     async def _errors(self, period: Filters, turns: int) -> Errors:

@@ -19,7 +19,12 @@ from handrail.reports.filters import Filters
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """The sums by measure, of closed conversations and their `users`; the window of `pending` ones is still open."""
+    """The sums by measure; conversations count when they are closed, their turns at once.
+
+    Attributes:
+        closed: conversations whose window is over, and `users` those who had them.
+        pending: conversations whose window is still open.
+    """
 
     sums: Mapping[str, Sums]
     closed: int
@@ -68,6 +73,8 @@ _RATIOS: Mapping[str, tuple[ColumnElement[float], ColumnElement[float]]] = {
     ),
     "value_per_conversation": (_number(_f.c.value_micros) / 1e6, _ONE),
 }
+# What is a share of turns and their calls is known at once; all else waits until the conversation is closed.
+_OF_TURNS = frozenset({"error_rate", "availability", "action_success", "unsupported_claim_rate"})
 _SUMS = ("clusters", "n", "x", "xx", "xn", "nn")
 
 
@@ -95,8 +102,9 @@ def _per_user(narrowed: Sequence[str]) -> Select[Any]:
     closed = case((_f.c.is_closed == literal_column("1"), 1), else_=0)
     columns: list[ColumnElement[Any]] = []
     for key, (x, n) in _RATIOS.items():
-        columns.append(func.sum(x * closed).label(f"x_{key}"))
-        columns.append(func.sum(n * closed).label(f"n_{key}"))
+        counts = literal_column("1") if key in _OF_TURNS else closed
+        columns.append(func.sum(x * counts).label(f"x_{key}"))
+        columns.append(func.sum(n * counts).label(f"n_{key}"))
     where = and_(
         _f.c.tenant_id == bindparam("tenant_id"),
         _f.c.started_at >= bindparam("since"),

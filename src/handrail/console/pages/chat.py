@@ -156,6 +156,7 @@ class ChatPage:
 def add_routes(app: FastAPI, renderer: Renderer) -> None:
     page = ChatPage(renderer, AgentCards())
     app.add_route("/", page.home, include_in_schema=False)
+    app.add_route("/console", page.home, include_in_schema=False)
     app.add_route("/console/chat", page.show, include_in_schema=False)
     app.add_route("/console/chat", page.post, methods=["POST"], include_in_schema=False)
     app.add_route("/console/chat/answer", page.answer, methods=["POST"], include_in_schema=False)

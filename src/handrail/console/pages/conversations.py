@@ -298,9 +298,10 @@ def _row(each: ConversationFact) -> dict[str, Any]:
         "tool_failures", "tripped", "refused", "side_effects", "approvals", "csat", "nps", "thumbs_up", "thumbs_down",
         "input_tokens", "output_tokens", "cost_micros", "unpriced_calls", "value_micros", "latency_micros",
     )  # fmt: skip
-    return {"started_at": iso(each.started_at), "outcome": _outcome(each)} | {
-        name: getattr(each, name) for name in names
-    }
+    # Nothing of a cost is known where its only calls have no price: that is no zero.
+    cost = None if each.unpriced_calls and not each.cost_micros else each.cost_micros
+    found = {name: getattr(each, name) for name in names} | {"cost_micros": cost}
+    return {"started_at": iso(each.started_at), "outcome": _outcome(each)} | found
 
 
 async def _detail(services: Services, visitor: Visitor, found: Conversation) -> dict[str, Any]:

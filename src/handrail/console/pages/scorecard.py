@@ -112,9 +112,10 @@ def _behind(each: dict[str, Any], chosen: Mapping[str, str]) -> str | None:
     # Verdicts of reviews are of no list yet, and none tells classes of latency apart.
     if each["of"] == "reviewed turns" or each["kind"] == "seconds":
         return None
-    # What does not count users counts all turns, those of pending conversations too.
-    of_closed = {"outcome": _BEHIND.get(each["key"], "closed"), "closed": "1"} if each["users"] is not None else {}
-    return conversations_link(chosen, **of_closed)
+    # Turns count at once, those of pending conversations too.
+    if each["of"] in ("turns", "tool calls"):
+        return conversations_link(chosen)
+    return conversations_link(chosen, outcome=_BEHIND.get(each["key"], "closed"), closed="1")
 
 
 def _slower(each: dict[str, Any], chosen: Mapping[str, str]) -> str | None:
