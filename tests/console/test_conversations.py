@@ -3,9 +3,10 @@
 import csv
 import io
 
-from sqlalchemy import insert
+from sqlalchemy import insert, select, update
 
 from handrail.db import Prepared
+from handrail.insight.scorecard.tables import conversation_fact
 from handrail.protection.audit import AuditQuery
 from handrail.serving.conversations.tables import tool_call
 from tests.console.console import Console
@@ -23,6 +24,23 @@ class TestList:
         assert f'href="/console/conversations/{conversation}"' in page
         assert "secret plan" not in page
         assert "No conversation fits" in (await console.get("/console/conversations?outcome=escalated")).text
+
+    async def test_finds_who_is_behind_a_pseudonym(self, console: Console) -> None:
+        conversation = await console.say("hello there")
+        await count(console)
+        subject = (await console.services.db.fetch_all(Prepared(select(conversation_fact.c.subject)), {}))[0]["subject"]
+        for tenant, is_found in (("default", True), ("evil", False)):
+            pseudonym = console.services.audit.pseudonyms.of(tenant, subject)
+            page = (await console.get(f"/console/conversations?range=24h&subject={pseudonym}")).text
+            assert (f'href="/console/conversations/{conversation}"' in page) is is_found
+
+    async def test_an_unknown_cost_is_none_in_an_export(self, console: Console) -> None:
+        await console.say("hello there")
+        await count(console)
+        async with console.services.db.batch() as batch:
+            batch.add(Prepared(update(conversation_fact).values(unpriced_calls=1)), {})
+        (row,) = csv.DictReader(io.StringIO((await console.get("/console/conversations.csv?range=24h")).text))
+        assert (row["cost_micros"], row["unpriced_calls"]) == ("", "1")
 
     async def test_pages_and_exports(self, console: Console) -> None:
         await console.say("hello there")

@@ -133,6 +133,17 @@ _GIVEN: Mapping[str, Callable[[], ColumnElement[bool]]] = {
     "happened": lambda: _f.c.contribution.like(bindparam("happened"), escape="!"),
 }
 # Without the tenant, by which SQLite would look for all rows of it.
+_SUBJECTS = Prepared(
+    select(_f.c.subject)
+    .distinct()
+    .where(
+        _f.c.tenant_id == bindparam("tenant_id"),
+        _f.c.started_at >= bindparam("since"),
+        _f.c.started_at < bindparam("until"),
+        _f.c.subject.is_not(None),
+    )
+    .limit(bindparam("limit"))
+)
 _THESE = Prepared(select(_f).where(_f.c.conversation_id.in_(keys_of("ids"))))
 
 
@@ -152,6 +163,12 @@ async def conversations(
     rows = await db.scan(statement, given | ({} if after is None else {"at": at, "before": conversation_id}))
     shown = _newest_first(rows)[:limit]
     return Page(shown, _cursor(shown[-1]) if len(rows) > limit else None)
+
+
+async def subjects_of(db: Database, tenant_id: str, since: int, until: int, *, limit: int) -> Sequence[str]:
+    """Whose conversations began in this time."""
+    given = {"tenant_id": tenant_id, "since": since, "until": until, "limit": limit}
+    return [row["subject"] for row in await db.scan(_SUBJECTS, given)]
 
 
 async def these(db: Database, tenant_id: str, conversation_ids: Iterable[str]) -> Sequence[ConversationFact]:

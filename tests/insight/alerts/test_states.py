@@ -276,7 +276,12 @@ class TestOneAlert:
         ("quality_drop", {"agent": "shop", "measure": "thumbs_down"}, "agent=shop&outcome=thumbs_down&since={day}"),
         ("traffic_drop", {"agent": "shop"}, "agent=shop&since={hour}"),
         ("dependency_down", {"kind": "tool", "name": "shop/get_order"}, "agent=shop&outcome=tool_failed&since={hour}"),
-        ("unusual_user", {"principal": "hmac:1", "measure": "tripped"}, "outcome=tripped&since={hour}"),
+        (
+            "unusual_user",
+            {"principal": "hmac:1", "measure": "tripped"},
+            "subject=hmac%3A1&outcome=tripped&since={hour}",
+        ),
+        ("unusual_user", {"principal": "hmac:1", "measure": "turns"}, "subject=hmac%3A1&since={hour}"),
     ],
 )
 def test_an_alert_leads_to_the_conversations_behind_it_at_its_time(

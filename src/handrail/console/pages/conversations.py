@@ -6,6 +6,7 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
@@ -34,7 +35,7 @@ from handrail.insight.scorecard import ConversationFact
 from handrail.insight.traces import StoredTrace, TraceStore
 from handrail.insight.traces import waterfall as rows_of
 from handrail.protection.auth import Scope
-from handrail.reports.conversations import ConversationFilters, Totals, conversations, kind_of, totals
+from handrail.reports.conversations import ConversationFilters, Totals, conversations, kind_of, subjects_of, totals
 from handrail.reports.filters import NARROWS
 from handrail.serving.conversations import Conversation, StoredMessage, StoredToolCall, Turn, TurnStatus
 
@@ -57,6 +58,9 @@ OUTCOMES: Mapping[str, Mapping[str, Any]] = {
     "recommended": {"recommended": True},
     "valued": {"valued": True},
 }
+PSEUDONYM = "hmac:"
+# Looking for one among so many takes a fifth of a second.
+MOST_SUBJECTS = 100_000
 OUTCOME_NAMES = {
     "open": "Going on",
     "pending": "Window still open",
@@ -87,7 +91,7 @@ class ConversationsPage:
             return RedirectResponse(f"/console/conversations/search?{request.url.query}", 303)
         services, tenant_id = services_of(request), visitor.principal.tenant_id
         try:
-            filters = filters_of(tenant_id, services.clock.micros(), given)
+            filters = await _named(services, filters_of(tenant_id, services.clock.micros(), given))
             page = await conversations(services.db, filters, cursor=given.get("cursor"))
         except UsageError as wrong:
             error, given = f"{wrong.message}.", {}
@@ -143,7 +147,7 @@ class ConversationsPage:
 
     async def _exported(self, request: Request, visitor: Visitor) -> Sequence[ConversationFact]:
         services, given = services_of(request), request.query_params
-        filters = filters_of(visitor.principal.tenant_id, services.clock.micros(), given)
+        filters = await _named(services, filters_of(visitor.principal.tenant_id, services.clock.micros(), given))
         page = await conversations(services.db, filters, limit=MOST_EXPORTED)
         services.audit.note(insight_exported(visitor.principal, "conversations"))
         return page.conversations
@@ -182,6 +186,17 @@ def filters_of(tenant_id: str, now: int, given: Mapping[str, str]) -> Conversati
         min_latency_micros=None if seconds is None else int(seconds * 1e6),
         min_cost_micros=None if least is None else int(least * 1e6),
     )
+
+
+async def _named(services: Services, filters: ConversationFilters) -> ConversationFilters:
+    """With the user's name where the address has the pseudonym by which alerts and audit records know them."""
+    pseudonym = filters.subject or ""
+    if not pseudonym.startswith(PSEUDONYM):
+        return filters
+    since, until = filters.since or 0, filters.until or services.clock.micros() + 1
+    there = await subjects_of(services.db, filters.tenant_id, since, until, limit=MOST_SUBJECTS)
+    name = partial(services.audit.pseudonyms.of, filters.tenant_id)
+    return replace(filters, subject=next((each for each in there if name(each) == pseudonym), pseudonym))
 
 
 def _number(given: Mapping[str, str], name: str) -> float | None:

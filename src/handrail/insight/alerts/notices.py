@@ -318,8 +318,10 @@ def _behind(alert: Alert, desk: Desk) -> dict[str, str] | None:
     agent, measure = alert.labels.get("agent"), alert.labels.get("measure")
     if alert.rule == "dependency_down" and alert.labels.get("kind") == "tool":
         return {"agent": alert.labels.get("name", "").partition("/")[0], "outcome": "tool_failed"}
-    if alert.rule == "unusual_user" and measure in _OUTCOMES:
-        return {"outcome": _OUTCOMES[measure]}
+    if alert.rule == "unusual_user" and "principal" in alert.labels:
+        # The list takes a pseudonym for the user; whoever may read it sees there who that is.
+        outcome = {"outcome": _OUTCOMES[measure]} if measure in _OUTCOMES else {}
+        return {"subject": alert.labels["principal"]} | outcome
     if agent is None:
         return None
     if alert.rule in ("error_rate", "availability_slo"):
