@@ -258,8 +258,12 @@ class TestSearch:
         body = (await any_api.get("/v1/conversations?q=umbrella+green")).json()
         assert [each["id"] for each in body["data"]] == [conversation]
         assert [part["text"] for part in body["data"][0]["match"] if part["is_found"]] == ["green", "umbrella"]
-        assert body["search"] == {"opened": 1, "is_cut": False, "waiting": 0}
+        assert body["search"] == {
+            "opened": 1, "is_cut": False, "waiting": 0, "left_out": [], "has_identifier": False,
+        }  # fmt: skip
         assert (await any_api.get("/v1/conversations?q=parasol")).json()["data"] == []
+        looked = (await any_api.get("/v1/conversations?q=the+ann@example.org")).json()["search"]
+        assert (looked["left_out"], looked["has_identifier"]) == (["the"], True)
         assert (await any_api.get("/v1/conversations?q=green&cursor=x")).status_code == 400
 
     async def test_of_a_user_is_among_their_own(self, any_api: Api):

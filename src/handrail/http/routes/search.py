@@ -62,5 +62,11 @@ async def found_body(services: Services, principal: Principal, found: Found) -> 
         veil = veil_of(services, principal, each.tenant_id, each.id, each.subject)
         match = [{"text": part.text, "is_found": part.is_found} for part in hit.parts]
         data.append({**veil.over(conversation_body(each)), "match": match})
-    looked = {"opened": found.opened, "is_cut": found.is_cut, "waiting": found.waiting.count}
+    looked = {
+        "opened": found.opened,
+        "is_cut": found.is_cut,
+        "waiting": found.waiting.count,
+        "left_out": list(found.query.left_out),
+        "has_identifier": found.has_identifier,
+    }
     return {"data": data, "next_cursor": found.next_cursor, "search": looked}

@@ -44,6 +44,10 @@ class Looked(Resource):
     opened: int = Field(ge=0, description="So many conversations were opened to be sure.")
     is_cut: bool = Field(description="There are more to open than one answer does: go on with the cursor.")
     waiting: int = Field(ge=0, description="So many are not in the index yet with all that was said in them.")
+    left_out: list[str] = Field(description="Words too short or too frequent to be searched for.")
+    has_identifier: bool = Field(
+        description="Something in the words is an identifier: send that to `POST /v1/conversations/search`."
+    )
 
 
 class ConversationList(Page[ListedConversation]):
