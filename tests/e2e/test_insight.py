@@ -187,7 +187,8 @@ class TestAlert:
         (live_shop.data_dir / "alerts.yaml").write_text("rules: {error_rate: {clears_after: 1s}}\n")
         over = page.locator("li.over", has_text="2 of 20 turns failed")
         expect(over).to_have_count(0)
-        for _ in range(40):
+        # The server looks every fifteen seconds.
+        for _ in range(160):
             if over.count():
                 break
             page.wait_for_timeout(250)

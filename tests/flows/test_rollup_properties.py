@@ -5,6 +5,7 @@ import itertools
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -191,7 +192,10 @@ class _Machine(RuleBasedStateMachine):
             # What erasure promises is what was known then, neighbours included.
             await self._all_counted()
             await count_of_subject(services, "default", subject)
-            self.erased |= dict((await transcripts(self.database, gone)).items())
+            # Whoever comes again under the name is somebody else to them: nobody knows any more whose they were.
+            nobody = f"erased with {len(self.erased)} before"
+            told = await transcripts(self.database, gone)
+            self.erased |= {key: replace(each, subject=nobody) for key, each in told.items()}
             for key in gone:
                 async with self.database.batch() as batch:
                     services.facts.forget(batch, "default", key)
