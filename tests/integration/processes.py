@@ -70,6 +70,11 @@ class Process:
         """What it wrote to stderr."""
         return self._stderr.read_bytes().decode(errors="replace")
 
+    def pad_log(self, size: int) -> None:
+        """The file it logs to is at least `size` bytes from here on."""
+        with self._stderr.open("a") as stderr:
+            stderr.write(" " * size + "\n")
+
     def _address(self) -> str:
         until = time.monotonic() + STARTS_WITHIN
         # Another process says it, in a file: there is no event to wait for.

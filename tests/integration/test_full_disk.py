@@ -27,7 +27,8 @@ def provider() -> Iterator[Provider]:
 
 @contextmanager
 def full(process: Process) -> Iterator[None]:
-    """No file of the process grows beyond a page: its database, that of its jobs, and with them its audit log."""
+    """No file of the process grows beyond a page: its database, that of its jobs, its audit log, its log lines."""
+    process.pad_log(ROOM)
     before = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)
     resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (ROOM, before[1]))
     try:
@@ -47,6 +48,13 @@ def wait_until_counted(path: Path, *, turns: int) -> None:
         while (seen := connection.execute(sought).fetchone()) != (0, turns, turns, turns):
             assert time.monotonic() < until, seen
             time.sleep(0.1)
+
+
+def wait_until_said(process: Process, words: str) -> None:
+    until = time.monotonic() + 20
+    while words not in process.said():
+        assert time.monotonic() < until, process.said().replace(" " * ROOM, "")
+        time.sleep(0.1)
 
 
 def test_a_full_disk_is_said_loses_nothing_and_is_forgiven_without_a_restart(tmp_path: Path, provider: Provider):
@@ -72,6 +80,7 @@ def test_a_full_disk_is_said_loses_nothing_and_is_forgiven_without_a_restart(tmp
         verified = run("audit", "verify", home=tmp_path)
         assert verified.returncode == 0, verified.stdout + verified.stderr
         assert run("db", "check", home=tmp_path).returncode == 0
+        wait_until_said(server, '"event":"log lines could not be written"')
 
 
 def test_a_turn_that_ends_on_a_full_disk_is_never_said_to_be_complete(tmp_path: Path, provider: Provider):

@@ -15,6 +15,7 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from handrail.core import json
+from handrail.telemetry.lines import Lines
 from handrail.telemetry.noise import Sampled
 from handrail.telemetry.trace import current_trace_id
 from handrail.telemetry.uncaught import warnings_to_log
@@ -65,7 +66,8 @@ def configure(
         structlog.processors.format_exc_info,
     ]
     render = _renderer(as_json, out)
-    written = structlog.WriteLogger(out)
+    lines = cast(TextIO, Lines(out))
+    written = structlog.WriteLogger(lines)
 
     def write(event: EventDict) -> None:
         written.msg(str(render(None, "", event)))
@@ -78,10 +80,10 @@ def configure(
     structlog.configure(
         processors=[*shared, *last],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.WriteLoggerFactory(out),
+        logger_factory=structlog.WriteLoggerFactory(lines),
         cache_logger_on_first_use=False,
     )
-    _bridge([*shared, structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last], number, out)
+    _bridge([*shared, structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last], number, lines)
     logging.setLogRecordFactory(_redacted_records(redact))
     warnings_to_log()
 
@@ -114,9 +116,8 @@ class _Lines(logging.StreamHandler[TextIO]):
             super().emit(record)
 
     def handleError(self, record: logging.LogRecord) -> None:
-        with suppress(OSError, ValueError):  # the stream itself may be what is broken
-            error = type(sys.exception()).__name__
-            self.stream.write(_to_json({"event": "a log line was withheld", "error": error}) + "\n")
+        error = type(sys.exception()).__name__
+        self.stream.write(_to_json({"event": "a log line was withheld", "error": error}) + "\n")
 
 
 def _redacted_records(redact: Redact) -> Callable[..., logging.LogRecord]:
