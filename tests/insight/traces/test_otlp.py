@@ -9,7 +9,13 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from hypothesis import given
+from hypothesis import strategies as st
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTracePartialSuccess,
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as OtlpSpan
 from structlog.testing import capture_logs
 
@@ -17,6 +23,7 @@ from handrail.bootstrap import services_from
 from handrail.egress import Egress
 from handrail.insight.traces import FinishedTrace, SpanLink, TurnTrace, root_span_id, span_id
 from handrail.insight.traces.exporter import Collector, OtlpExporter, headers_of
+from handrail.insight.traces.otlp import rejected_of
 from handrail.settings import Settings
 from handrail.telemetry.trace import TraceContext
 from tests.insight.traces.made import CALLER, TRACE, finished, turn_trace
@@ -42,13 +49,14 @@ class Received:
     requests: list[ExportTraceServiceRequest] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     answers: list[tuple[int, dict[str, str]]] = field(default_factory=list)
+    says: bytes = b""
 
     async def take(self, request: web.Request) -> web.Response:
         self.headers.append({name.lower(): value for name, value in request.headers.items()})
         status, headers = self.answers.pop(0) if self.answers else (200, {})
         if status == 200:
             self.requests.append(ExportTraceServiceRequest.FromString(await request.read()))
-        return web.Response(status=status, headers=headers)
+        return web.Response(status=status, headers=headers, body=self.says)
 
     @property
     def spans(self) -> dict[str, OtlpSpan]:
@@ -304,6 +312,50 @@ class TestACollectorThatDoesNotTakeIt:
         await asyncio.wait_for(sender.flush(), 10)
 
         assert [len(each.resource_spans[0].scope_spans[0].spans) for each in collector.requests] == [200, 50]
+
+
+def left_out(spans: int, why: str = "") -> bytes:
+    partial = ExportTracePartialSuccess(rejected_spans=spans, error_message=why)
+    return ExportTraceServiceResponse(partial_success=partial).SerializeToString()
+
+
+class TestACollectorThatTakesAPart:
+    async def test_has_its_lost_spans_counted_and_said_once_without_its_words(self, collector: Received) -> None:
+        dropped, collector.says = Dropped(), left_out(1, "no span with 'my card is 4111'")
+        sender = exporter(collector, dropped)
+        with capture_logs() as logged:
+            for _ in range(3):
+                sender.offer(a_turn(), None)
+                await sender.flush()
+
+        assert (len(collector.requests), dropped) == (3, {"collector_rejected_spans": 3})
+        (said_once,) = [each for each in logged if "leaves out" in each["event"]]
+        assert (said_once["rejected"], said_once["host"]) == (1, "127.0.0.1")
+        assert "4111" not in repr(logged)
+
+    @pytest.mark.parametrize(
+        ("says", "lost"),
+        [
+            (left_out(0), 0),
+            (left_out(0, "a warning"), 0),
+            (left_out(-5), 0),
+            (left_out(2**62), 1),
+            (b"{}", 0),
+            (b"\xff" * 200_000, 0),
+        ],
+        ids=["none", "warning", "negative", "more than were sent", "JSON", "long and unreadable"],
+    )
+    async def test_is_not_believed_more_than_can_be(self, collector: Received, says: bytes, lost: int) -> None:
+        dropped, collector.says = Dropped(), says
+        sender = exporter(collector, dropped)
+        sender.offer(finished(), None)
+        await sender.flush()
+
+        assert (len(collector.requests), sum(dropped.values())) == (1, lost)
+
+    @given(st.binary(max_size=300))
+    def test_may_answer_with_anything(self, answer: bytes) -> None:
+        assert rejected_of(answer) >= 0
 
 
 class TestHeaders:

@@ -5,7 +5,7 @@ import random
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from handrail.core.errors import UsageError
@@ -16,11 +16,15 @@ from handrail.telemetry.logging import logger
 if TYPE_CHECKING:
     import aiohttp
 
+    from handrail.insight.traces.otlp import Encoded
+
 MOST_WAITING = 5_000
 MOST_A_REQUEST = 200
 TIMEOUT_SECONDS = 10.0
 MOST_ATTEMPTS = 5
 MOST_BACKOFF_SECONDS = 30.0
+# Of what a collector answers; it says little.
+MOST_ANSWER_BYTES = 65_536
 # What may be better in a moment, by the specification of OTLP.
 _AGAIN = frozenset({429, 502, 503, 504})
 
@@ -45,6 +49,14 @@ class Collector:
         return urlsplit(self.url).hostname or ""
 
 
+class _Answer(NamedTuple):
+    """What a collector said: status 0 when nothing, and for how long it wants to be left alone."""
+
+    status: int = 0
+    told: float | None = None
+    body: bytes = b""
+
+
 class OtlpExporter:
     """The line before the collector and who empties it. For one event loop.
 
@@ -62,10 +74,12 @@ class OtlpExporter:
         backoff_seconds: float = 1.0,
     ) -> None:
         try:
-            from handrail.insight.traces.otlp import encode
+            from handrail.insight.traces.otlp import encode, rejected_of
         except ImportError as error:
             raise UsageError("HANDRAIL_TRACES__OTLP_URL needs the extra: install `handrail[otlp]`") from error
         self._encode = encode
+        self._rejected_of = rejected_of
+        self._has_said_rejected = False
         self._collector = collector
         self._egress = egress
         self._on_dropped = on_dropped
@@ -101,38 +115,67 @@ class OtlpExporter:
                 if reason is not None:
                     self._on_dropped(reason, len(some))
 
-    async def _send(self, session: "aiohttp.ClientSession", body: bytes, attempts: int) -> str | None:
-        """Why it is lost; None when it was taken."""
+    async def _send(self, session: "aiohttp.ClientSession", request: "Encoded", attempts: int) -> str | None:
+        """Why it is lost; None when it was taken, if not all of it."""
         for attempt in range(1, attempts + 1):
-            status, told = await self._post(session, body)
-            if 200 <= status < 300:
+            answer = await self._post(session, request.body)
+            if 200 <= answer.status < 300:
+                self._count_rejected(answer.body, request.spans)
                 return None
-            if status and status not in _AGAIN:
-                logger().warning("a collector refuses traces", host=self._collector.host, status=status)
+            if answer.status and answer.status not in _AGAIN:
+                logger().warning("a collector refuses traces", host=self._collector.host, status=answer.status)
                 return "collector_refused"
             if attempt < attempts:
-                await asyncio.sleep(self._backoff(attempt, told))
+                await asyncio.sleep(self._backoff(attempt, answer.told))
         logger().warning("a collector takes no traces", host=self._collector.host, attempts=attempts)
         return "collector_failed"
 
-    async def _post(self, session: "aiohttp.ClientSession", body: bytes) -> tuple[int, float | None]:
-        """The status, 0 when there was no answer; and how long the collector wants to be left alone."""
+    def _count_rejected(self, answer: bytes, sent: int) -> None:
+        """Spans that a collector leaves out of what it takes are lost: they are not to be sent again."""
+        rejected = min(sent, self._rejected_of(answer))
+        if not rejected:
+            return
+        self._on_dropped("collector_rejected_spans", rejected)
+        if not self._has_said_rejected:
+            self._has_said_rejected = True
+            # Its reason may quote what people said.
+            logger().warning(
+                "a collector leaves out some spans of what it takes, and its own log says why; this is said once, and "
+                "counted in traces_dropped_total",
+                host=self._collector.host,
+                spans=sent,
+                rejected=rejected,
+            )
+
+    async def _post(self, session: "aiohttp.ClientSession", body: bytes) -> _Answer:
         import aiohttp
 
         headers = {**self._collector.headers, "content-type": "application/x-protobuf"}
+        answer = _Answer()
         try:
             # A redirect would take the key elsewhere.
             async with session.post(self._collector.url, data=body, headers=headers, allow_redirects=False) as response:
-                return response.status, _seconds(response.headers.get("retry-after"))
+                answer = _Answer(response.status, _seconds(response.headers.get("retry-after")))
+                return answer._replace(body=await _beginning(response.content))
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            logger().info("a collector can't be reached", host=self._collector.host, error=type(error).__name__)
-            return 0, None
+            # What came after a status changes nothing in it.
+            if not answer.status:
+                logger().info("a collector can't be reached", host=self._collector.host, error=type(error).__name__)
+            return answer
 
     def _backoff(self, attempt: int, told: float | None) -> float:
         longest = min(MOST_BACKOFF_SECONDS, self._backoff_seconds * 2 ** (attempt - 1))
         # Not all processes at once.
         own = random.uniform(longest / 2, longest)
         return min(MOST_BACKOFF_SECONDS, max(own, told or 0.0))
+
+
+async def _beginning(content: "aiohttp.StreamReader") -> bytes:
+    """Of an answer, as much as is read."""
+    read = b""
+    while len(read) < MOST_ANSWER_BYTES and (piece := await content.read(MOST_ANSWER_BYTES - len(read))):
+        read += piece
+    return read
 
 
 def _seconds(text: str | None) -> float | None:

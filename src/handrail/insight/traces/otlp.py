@@ -2,8 +2,13 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
+from typing import NamedTuple
 
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from google.protobuf.message import DecodeError
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, InstrumentationScope, KeyValue
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Status
@@ -17,7 +22,14 @@ Content = Mapping[int, Mapping[str, str]]
 _SAMPLED, _HAS_IS_REMOTE, _IS_REMOTE = 0x001, 0x100, 0x200
 
 
-def encode(traces: Sequence[tuple[FinishedTrace, Content | None]], service: str) -> bytes:
+class Encoded(NamedTuple):
+    """A request as it is sent, and how many spans are in it."""
+
+    body: bytes
+    spans: int
+
+
+def encode(traces: Sequence[tuple[FinishedTrace, Content | None]], service: str) -> Encoded:
     """One request with all of them."""
     spans = [span for finished, content in traces for span in _spans(finished, content or {})]
     scope = InstrumentationScope(name="handrail", version=version("handrail"))
@@ -26,7 +38,15 @@ def encode(traces: Sequence[tuple[FinishedTrace, Content | None]], service: str)
     request = ExportTraceServiceRequest(
         resource_spans=[ResourceSpans(resource=resource, scope_spans=[of_scope], schema_url=SCHEMA_URL)]
     )
-    return request.SerializeToString()
+    return Encoded(request.SerializeToString(), len(spans))
+
+
+def rejected_of(answer: bytes) -> int:
+    """How many spans a collector says it did not take, though it took the request; 0 when it says nothing readable."""
+    try:
+        return max(0, ExportTraceServiceResponse.FromString(answer).partial_success.rejected_spans)
+    except DecodeError:
+        return 0
 
 
 def _spans(finished: FinishedTrace, content: Content) -> Iterable[OtlpSpan]:
