@@ -9,6 +9,7 @@ import pytest
 from handrail.core.clock import FrozenClock
 from handrail.core.principal import Role
 from handrail.protection.audit import AuditQuery
+from handrail.reports.conversations import ConversationFilters, conversations
 from tests.console.console import Console
 from tests.console.test_dashboard import count
 from tests.console.test_sign_in import OURS, Browser, key_of
@@ -16,6 +17,7 @@ from tests.flows.spoken import Spoken, read_all
 
 PAGE = "/console/conversations/search"
 MAIL = "ana.moss@example.org"
+OF_ALL = ConversationFilters("default")
 
 
 async def told(console: Console, *messages: str) -> list[str]:
@@ -47,6 +49,15 @@ class TestWords:
         assert 'value="umbrella"' in page
         assert '<option value="24h" selected>' in page
         assert "q=umbrella" not in (await console.get("/console/conversations?q=++&range=24h")).text
+
+    async def test_of_a_user_are_found_by_the_pseudonym_that_an_alert_shows(self, console: Console) -> None:
+        (conversation,) = await told(console, "my umbrella is broken")
+        (subject,) = {each.subject for each in (await conversations(console.services.db, OF_ALL)).conversations}
+        assert subject is not None
+        for name, expected in ((subject, True), ("somebody else", False)):
+            pseudonym = console.services.audit.pseudonyms.of("default", name)
+            page = (await console.get(f"{PAGE}?q=umbrella&subject={pseudonym}")).text
+            assert (f"/console/conversations/{conversation}" in page) == expected
 
     async def test_of_which_none_is_found_are_said_with_what_to_try(self, console: Console) -> None:
         page = text_of((await console.get(f"{PAGE}?q=the+%22not+at+all%22+umbrella")).text)

@@ -8,7 +8,7 @@ from contextlib import closing
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from tests.e2e.browsers import PHONE, Visitor
 from tests.e2e.servers import LiveShop
@@ -40,13 +40,6 @@ def live_shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveShop]:
         yield shop
     finally:
         shop.stop()
-
-
-@pytest.fixture
-def visitor(browser: Browser, live_shop: LiveShop) -> Iterator[Visitor]:
-    visitor = Visitor(browser, live_shop.address)
-    yield visitor
-    visitor.leave()
 
 
 def assert_accessible(page: Page) -> None:

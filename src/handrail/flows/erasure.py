@@ -15,6 +15,7 @@ from handrail.core.errors import NotFound
 from handrail.core.principal import Principal, Role
 from handrail.db import Conflict
 from handrail.flows.cancel import TurnOver, cancel_turn
+from handrail.flows.forgetting import forget_conversation
 from handrail.flows.rollup import count_of_subject
 from handrail.flows.services import Services
 from handrail.protection.audit import AuditEntry
@@ -141,14 +142,7 @@ async def _carry_out(services: Services, erasure: Erasure, subject: str | None, 
     while subject is not None and (found := await _conversations(services, tenant_id, subject, until)):
         for conversation_id in found:
             async with services.db.batch(long=True) as batch:
-                background.approvals.delete_of_conversation(batch, tenant_id, conversation_id)
-                background.escalations.delete_of_conversation(batch, tenant_id, conversation_id)
-                services.facts.forget(batch, tenant_id, conversation_id)
-                services.search.forget(batch, tenant_id, conversation_id)
-                background.vault.delete_of_conversation(batch, tenant_id, conversation_id)
-                background.traces.delete_of_conversation(batch, tenant_id, conversation_id)
-                background.feedback.delete_of_conversation(batch, tenant_id, conversation_id)
-                background.conversations.delete(batch, tenant_id, conversation_id)
+                forget_conversation(services, batch, tenant_id, conversation_id)
         count += len(found)
     details = (("conversations", count), ("key_destroyed", services.encryption.is_on))
     async with services.db.batch(long=True) as batch:

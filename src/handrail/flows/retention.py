@@ -9,6 +9,7 @@ from typing import Any
 from handrail.core.jobs import DEPLOYMENT, Task
 from handrail.db import Conflict, Expiry
 from handrail.flows.background import KeptDays
+from handrail.flows.forgetting import forget_conversation
 from handrail.flows.kept import unbounded
 from handrail.flows.services import Services
 from handrail.insight.costs import OLD_USAGE
@@ -111,14 +112,7 @@ async def _forget_conversations(services: Services, before: int, after: str) -> 
         try:
             async with services.db.batch(long=True) as batch:
                 background.conversations.claim(batch, tenant_id, conversation_id, before=before)
-                background.approvals.delete_of_conversation(batch, tenant_id, conversation_id)
-                background.escalations.delete_of_conversation(batch, tenant_id, conversation_id)
-                services.facts.forget(batch, tenant_id, conversation_id)
-                services.search.forget(batch, tenant_id, conversation_id)
-                background.vault.delete_of_conversation(batch, tenant_id, conversation_id)
-                background.traces.delete_of_conversation(batch, tenant_id, conversation_id)
-                background.feedback.delete_of_conversation(batch, tenant_id, conversation_id)
-                background.conversations.delete(batch, tenant_id, conversation_id)
+                forget_conversation(services, batch, tenant_id, conversation_id)
         except Conflict:
             continue
         deleted[tenant_id] += 1

@@ -1,12 +1,9 @@
 """Conversations for staff: the list by what became of them, and one of them with everything that is known about it."""
 
 import asyncio
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
@@ -17,7 +14,7 @@ from starlette.responses import RedirectResponse, Response
 from handrail.console.access import STAFF, Visitor, services_of
 from handrail.console.charts import Step, milliseconds, waterfall
 from handrail.console.door import Door
-from handrail.console.files import as_file, harmless
+from handrail.console.files import as_csv, as_file
 from handrail.console.pages.feedback import line_of
 from handrail.console.rendering import Renderer
 from handrail.console.transcript import TurnLine, transcript
@@ -28,6 +25,7 @@ from handrail.core.json import dumps
 from handrail.flows.audit import insight_exported, read_by_staff
 from handrail.flows.dashboard import RANGE_NAMES, RANGES
 from handrail.flows.feedback import redacted
+from handrail.flows.pseudonyms import named
 from handrail.flows.services import Services
 from handrail.flows.shown import calls_shown
 from handrail.flows.veil import Veil, veil_of
@@ -35,7 +33,7 @@ from handrail.insight.scorecard import ConversationFact
 from handrail.insight.traces import StoredTrace, TraceStore
 from handrail.insight.traces import waterfall as rows_of
 from handrail.protection.auth import Scope
-from handrail.reports.conversations import ConversationFilters, Totals, conversations, kind_of, subjects_of, totals
+from handrail.reports.conversations import ConversationFilters, Totals, conversations, kind_of, totals
 from handrail.reports.filters import NARROWS
 from handrail.serving.conversations import Conversation, StoredMessage, StoredToolCall, Turn, TurnStatus
 
@@ -58,9 +56,6 @@ OUTCOMES: Mapping[str, Mapping[str, Any]] = {
     "recommended": {"recommended": True},
     "valued": {"valued": True},
 }
-PSEUDONYM = "hmac:"
-# Looking for one among so many takes a fifth of a second.
-MOST_SUBJECTS = 100_000
 OUTCOME_NAMES = {
     "open": "Going on",
     "pending": "Window still open",
@@ -91,7 +86,7 @@ class ConversationsPage:
             return RedirectResponse(f"/console/conversations/search?{request.url.query}", 303)
         services, tenant_id = services_of(request), visitor.principal.tenant_id
         try:
-            filters = await _named(services, filters_of(tenant_id, services.clock.micros(), given))
+            filters = await named(services, filters_of(tenant_id, services.clock.micros(), given))
             page = await conversations(services.db, filters, cursor=given.get("cursor"))
         except UsageError as wrong:
             error, given = f"{wrong.message}.", {}
@@ -117,11 +112,7 @@ class ConversationsPage:
     async def csv(self, request: Request, visitor: Visitor) -> Response:
         """The list for a spreadsheet: no word of what was said."""
         rows = [_row(each) for each in await self._exported(request, visitor)]
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(rows[0]) if rows else ["conversation_id"], lineterminator="\r\n")
-        writer.writeheader()
-        writer.writerows({name: harmless(value) for name, value in row.items()} for row in rows)
-        return as_file(text.getvalue(), "text/csv; charset=utf-8", "conversations.csv")
+        return as_csv(rows, "conversations.csv", empty="conversation_id")
 
     async def json(self, request: Request, visitor: Visitor) -> Response:
         rows = [_row(each) for each in await self._exported(request, visitor)]
@@ -147,7 +138,7 @@ class ConversationsPage:
 
     async def _exported(self, request: Request, visitor: Visitor) -> Sequence[ConversationFact]:
         services, given = services_of(request), request.query_params
-        filters = await _named(services, filters_of(visitor.principal.tenant_id, services.clock.micros(), given))
+        filters = await named(services, filters_of(visitor.principal.tenant_id, services.clock.micros(), given))
         page = await conversations(services.db, filters, limit=MOST_EXPORTED)
         services.audit.note(insight_exported(visitor.principal, "conversations"))
         return page.conversations
@@ -186,17 +177,6 @@ def filters_of(tenant_id: str, now: int, given: Mapping[str, str]) -> Conversati
         min_latency_micros=None if seconds is None else int(seconds * 1e6),
         min_cost_micros=None if least is None else int(least * 1e6),
     )
-
-
-async def _named(services: Services, filters: ConversationFilters) -> ConversationFilters:
-    """With the user's name where the address has the pseudonym by which alerts and audit records know them."""
-    pseudonym = filters.subject or ""
-    if not pseudonym.startswith(PSEUDONYM):
-        return filters
-    since, until = filters.since or 0, filters.until or services.clock.micros() + 1
-    there = await subjects_of(services.db, filters.tenant_id, since, until, limit=MOST_SUBJECTS)
-    name = partial(services.audit.pseudonyms.of, filters.tenant_id)
-    return replace(filters, subject=next((each for each in there if name(each) == pseudonym), pseudonym))
 
 
 def _number(given: Mapping[str, str], name: str) -> float | None:

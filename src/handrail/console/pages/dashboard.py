@@ -1,7 +1,5 @@
 """The dashboard: what the agents did in a time, each number a link to the conversations behind it."""
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,7 +14,7 @@ from starlette.responses import Response
 from handrail.console.access import STAFF, Visitor, services_of
 from handrail.console.charts import Bar, Series, bars, lines, milliseconds
 from handrail.console.door import Door
-from handrail.console.files import as_file, harmless
+from handrail.console.files import as_csv, as_file
 from handrail.console.rendering import Renderer
 from handrail.console.words import conversations_link, counted, dollars
 from handrail.core.ages import in_words
@@ -87,14 +85,8 @@ class DashboardPage:
         """The lines of the charts, or the table by instructions, for a spreadsheet."""
         table = request.query_params.get("table") or "time"
         rows = rows_of(await self._body(request, visitor), table)
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(rows[0]) if rows else [table], lineterminator="\r\n")
-        writer.writeheader()
-        writer.writerows({name: harmless(value) for name, value in row.items()} for row in rows)
         _note(request, visitor)
-        return as_file(
-            text.getvalue(), "text/csv; charset=utf-8", "dashboard.csv" if table == "time" else f"{table}.csv"
-        )
+        return as_csv(rows, "dashboard.csv" if table == "time" else f"{table}.csv", empty=table)
 
     async def json(self, request: Request, visitor: Visitor) -> Response:
         """All that the page is made of."""

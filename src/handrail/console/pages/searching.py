@@ -19,6 +19,7 @@ from handrail.console.rendering import Renderer
 from handrail.core.clock import iso
 from handrail.core.errors import UsageError
 from handrail.flows.dashboard import RANGE_NAMES
+from handrail.flows.pseudonyms import named
 from handrail.flows.search import Found, search_identifier, search_words
 from handrail.flows.services import Services
 from handrail.insight.search import Waiting
@@ -64,7 +65,7 @@ class SearchPage:
         services, error = services_of(request), None
         try:
             filters = filters_of(visitor.principal.tenant_id, services.clock.micros(), given)
-            found = await search(filters, given.get("cursor") or None)
+            found = await search(await named(services, filters), given.get("cursor") or None)
         except PermissionDenied as refused:
             return self._refused(visitor, refused)
         except UsageError as wrong:
