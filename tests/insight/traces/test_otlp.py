@@ -1,6 +1,7 @@
 """What a collector receives: a real one on this machine that reads the protobuf."""
 
 import asyncio
+import json
 import shutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -29,6 +30,7 @@ from handrail.telemetry.trace import TraceContext
 from tests.insight.traces.made import CALLER, TRACE, finished, turn_trace
 
 # The names of semantic-conventions-genai 0.1.0 and of the general conventions that spans of ours may carry.
+# OpenInference's name of the kind is there for Phoenix alone.
 PINNED = frozenset(
     {
         "error.type", "gen_ai.agent.name", "gen_ai.agent.version", "gen_ai.conversation.id", "gen_ai.input.messages",
@@ -36,7 +38,7 @@ PINNED = frozenset(
         "gen_ai.request.stream", "gen_ai.response.finish_reasons", "gen_ai.response.model",
         "gen_ai.response.time_to_first_chunk", "gen_ai.tool.call.arguments", "gen_ai.tool.call.id",
         "gen_ai.tool.call.result", "gen_ai.tool.name", "gen_ai.tool.type", "gen_ai.usage.cache_read.input_tokens",
-        "gen_ai.usage.input_tokens", "gen_ai.usage.output_tokens", "session.id",
+        "gen_ai.usage.input_tokens", "gen_ai.usage.output_tokens", "openinference.span.kind", "session.id",
     }
 )  # fmt: skip
 
@@ -204,6 +206,44 @@ class TestWhatIsSent:
             "gen_ai.response.finish_reasons": ["stop"],
             "handrail.rung": "primary",
             "handrail.cost_micros": 42,
+            "openinference.span.kind": "LLM",
+        }
+
+    async def test_says_why_an_answer_ended_as_readers_of_messages_ask_for(self, collector: Received) -> None:
+        sender = exporter(collector)
+        for answered in (finished(), a_turn()):
+            sender.offer(answered, {0: {"output": "y"}})
+            await sender.flush()
+
+        sent = [
+            said(span.attributes)["gen_ai.output.messages"]
+            for request in collector.requests
+            for span in request.resource_spans[0].scope_spans[0].spans
+            if span.name == "invoke_agent shop"
+        ]
+        assert [json.loads(each) for each in sent] == [
+            [{"role": "assistant", "parts": [{"type": "text", "content": "y"}], "finish_reason": reason}]
+            for reason in ("stop", "error")
+        ]
+
+    async def test_has_a_kind_for_phoenix_of_every_span_and_the_project_it_lists_them_in(
+        self, collector: Received
+    ) -> None:
+        trace = turn_trace()
+        trace.end(trace.begin(), "route", "execute", 100.0, None, {}, ended=100.1)
+        sender = exporter(collector)
+        sender.offer(a_turn(), None)
+        sender.offer(finished(trace), None)
+        await sender.flush()
+
+        (resource,) = collector.requests[0].resource_spans
+        assert said(resource.resource.attributes)["openinference.project.name"] == "shop"
+        assert {name: said(span.attributes)["openinference.span.kind"] for name, span in collector.spans.items()} == {
+            "invoke_agent shop": "AGENT",
+            "chat large": "LLM",
+            "execute_tool refund": "TOOL",
+            "handrail.guardrail": "GUARDRAIL",
+            "handrail.route": "CHAIN",
         }
 
     async def test_marks_what_failed_and_hangs_events_on_their_span(self, collector: Received) -> None:

@@ -15,7 +15,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, St
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as OtlpSpan
 
 from handrail.insight.traces.recording import ROOT, FinishedTrace, Span, span_id
-from handrail.insight.traces.semconv import CLIENT_KINDS, SCHEMA_URL, Value, attributes_of, name_of
+from handrail.insight.traces.semconv import CLIENT_KINDS, SCHEMA_URL, Value, attributes_of, name_of, openinference_kind
 
 Content = Mapping[int, Mapping[str, str]]
 # W3C's sampled bit; then, of the parent, that it is known whether it is another process's, and that it is.
@@ -33,7 +33,13 @@ def encode(traces: Sequence[tuple[FinishedTrace, Content | None]], service: str)
     """One request with all of them."""
     spans = [span for finished, content in traces for span in _spans(finished, content or {})]
     scope = InstrumentationScope(name="handrail", version=version("handrail"))
-    resource = Resource(attributes=_pairs([("service.name", service), ("service.version", version("handrail"))]))
+    # Phoenix has projects, and takes their names from nowhere else.
+    names = [
+        ("service.name", service),
+        ("service.version", version("handrail")),
+        ("openinference.project.name", service),
+    ]
+    resource = Resource(attributes=_pairs(names))
     of_scope = ScopeSpans(scope=scope, spans=spans, schema_url=SCHEMA_URL)
     request = ExportTraceServiceRequest(
         resource_spans=[ResourceSpans(resource=resource, scope_spans=[of_scope], schema_url=SCHEMA_URL)]
@@ -81,7 +87,9 @@ def _span(
         kind=OtlpSpan.SPAN_KIND_CLIENT if span.kind in CLIENT_KINDS else OtlpSpan.SPAN_KIND_INTERNAL,
         start_time_unix_nano=started,
         end_time_unix_nano=started + (span.duration_micros or 0) * 1_000,
-        attributes=_pairs(attributes_of(finished, span, texts)),
+        attributes=_pairs(
+            [*attributes_of(finished, span, texts), ("openinference.span.kind", openinference_kind(span))]
+        ),
         events=events,
         links=[OtlpSpan.Link(trace_id=bytes.fromhex(link.trace_id), span_id=bytes.fromhex(link.span_id))]
         if link

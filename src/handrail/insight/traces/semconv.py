@@ -2,6 +2,7 @@
 `handrail.*`. Pure."""
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from handrail.core import json
 from handrail.insight.traces.recording import ROOT, FinishedTrace, Span
@@ -29,12 +30,24 @@ _ROOT: Mapping[str, str] = {
     "cost_micros": "handrail.cost_micros",
     "action": "handrail.route.action",
 }
+# Phoenix draws and filters spans by kinds of its own, and older ones of it read no others.
+_OPENINFERENCE: Mapping[str, str] = {
+    "invoke_agent": "AGENT",
+    "chat": "LLM",
+    "execute_tool": "TOOL",
+    "guardrail": "GUARDRAIL",
+}
 _TABLES: Mapping[str, Mapping[str, str]] = {"chat": _CHAT, "execute_tool": _TOOL, "invoke_agent": _ROOT}
 
 
 def name_of(span: Span) -> str:
     """`chat gpt-5`, `execute_tool refund`, `handrail.route`."""
     return f"{span.kind} {span.name}" if span.kind in _OPERATIONS else f"handrail.{span.kind}"
+
+
+def openinference_kind(span: Span) -> str:
+    """What OpenInference calls such a span."""
+    return _OPENINFERENCE.get(span.kind, "CHAIN")
 
 
 def attributes_of(
@@ -61,7 +74,7 @@ def attributes_of(
         if name is not None and value is not None:
             yield name, [str(each) for each in value] if isinstance(value, list | tuple) else value
     yield from _own(finished, span)
-    yield from _said(span, texts or {})
+    yield from _said(finished, texts or {})
 
 
 def _own(finished: FinishedTrace, span: Span) -> Iterator[tuple[str, Value]]:
@@ -97,11 +110,20 @@ def _whose(finished: FinishedTrace) -> Iterator[tuple[str, Value]]:
         yield "handrail.takeover", finished.epoch
 
 
-def _said(span: Span, texts: Mapping[str, str]) -> Iterator[tuple[str, Value]]:
-    for name, role in (("input", "user"), ("output", "assistant")):
-        if name in texts:
-            message = {"role": role, "parts": [{"type": "text", "content": texts[name]}]}
-            yield f"gen_ai.{name}.messages", json.dumps([message])
+def _said(finished: FinishedTrace, texts: Mapping[str, str]) -> Iterator[tuple[str, Value]]:
+    if "input" in texts:
+        yield "gen_ai.input.messages", json.dumps([_message("user", texts["input"])])
+    if "output" in texts:
+        # The conventions require a reason of an output message; readers drop one without.
+        reason = "error" if finished.error_code else "stop"
+        yield (
+            "gen_ai.output.messages",
+            json.dumps([{**_message("assistant", texts["output"]), "finish_reason": reason}]),
+        )
     for name in ("arguments", "result"):
         if name in texts:
             yield f"gen_ai.tool.call.{name}", texts[name]
+
+
+def _message(role: str, text: str) -> dict[str, Any]:
+    return {"role": role, "parts": [{"type": "text", "content": text}]}
