@@ -10,11 +10,13 @@ from handrail.core.errors import NotFound, UsageError
 from handrail.core.principal import Principal, Role
 from handrail.flows.alert_desk import AlertConflict, AlertDesk, SilenceWanted, desk_of
 from handrail.flows.alerting import watch
+from handrail.flows.switches import breakers_of
 from handrail.insight.alerts import Alert, AlertState, Finding, Notice, Rules, RuleState, look
 from handrail.insight.alerts.lifecycle import Change
 from handrail.protection.auth import LOCAL_OPERATOR, PermissionDenied
 from handrail.protection.rate_limits import Rate, RateLimited, RateLimiter
-from tests.flows.test_alerting import fail_a_job, mend_the_job, sender_of
+from handrail.serving.resilience import model_key
+from tests.flows.test_alerting import break_calls, fail_a_job, mend_the_job, sender_of
 from tests.flows.test_alerting import look as looked
 from tests.flows.world import World
 
@@ -53,6 +55,19 @@ class TestWhoSeesWhat:
         assert await seen(desk_of(world.services, EVE)) == []
         with pytest.raises(NotFound):
             await desk_of(world.services, EVE).show(alert.id)
+
+    async def test_a_model_that_is_down_is_told_to_those_whose_release_asks_it(
+        self, world: World, clock: FrozenClock
+    ) -> None:
+        client = world.release.models.tiers()[0].client
+        break_calls(world, model_key(client.origin, client.model, "sk-1"))
+        await looked(world, clock, times=2)
+        (alert,) = await world.services.alerts.store.list(None)
+        assert dict(alert.labels) == {"kind": "model", "name": f"{client.origin}/{client.model}"}
+        assert await seen(desk_of(world.services, OSCAR)) == [alert.id]
+        assert await seen(desk_of(world.services, EVE)) == []
+        assert [each["kind"] for each in breakers_of(world.services, OSCAR)] == ["model"]
+        assert breakers_of(world.services, EVE) == []
 
     async def test_nor_by_what_rules_say_and_who_was_told(self, world: World) -> None:
         alert = await fire(world, "*", "dependency_down", kind="tool", name="shop/refund")

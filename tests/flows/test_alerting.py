@@ -60,10 +60,10 @@ async def mend_the_job(world: World, clock: FrozenClock) -> None:
     await world.services.background.runs.end(task, report={})
 
 
-def break_the_tool(world: World) -> None:
+def break_calls(world: World, key: str) -> None:
     for _ in range(100):
         try:
-            world.services.breakers.guard("tool:shop/refund").failure(0.1)
+            world.services.breakers.guard(key).failure(0.1)
         except Exception:
             return
 
@@ -112,7 +112,7 @@ class TestTelling:
         assert [(each.status, each.attempts) for each in told] == [("sent", 1)] * 4
 
     async def test_a_breaker_that_opens_is_told_after_it_held(self, any_world: World, clock: FrozenClock) -> None:
-        break_the_tool(any_world)
+        break_calls(any_world, "tool:shop/refund")
         await look(any_world, clock, times=3)
         assert sender_of(any_world).sent == []
         await look(any_world, clock, times=3)
@@ -176,7 +176,7 @@ class TestOnceInACluster:
     ) -> None:
         other.services.breakers = any_world.services.breakers
         any_world.services.breakers = type(any_world.services.breakers)(clock)
-        break_the_tool(other)
+        break_calls(other, "tool:shop/refund")
         for _ in range(6):
             await look(any_world, clock, seconds=0)
             await look(other, clock)

@@ -17,6 +17,7 @@ from handrail.flows.keepers import every
 from handrail.flows.services import Services
 from handrail.flows.signals import LOOKS_A_REPORT, signals_of
 from handrail.insight.alerts import Alert, AlertState, Change, Delivery, Finding, Notice, RuleState, judge, look, tell
+from handrail.serving.resilience import named
 from handrail.telemetry.logging import logger
 
 ALERTS = "alerts"
@@ -101,10 +102,7 @@ def _seen(services: Services) -> dict[str, Any]:
     for each in services.breakers.states():
         # While it probes it is not back yet.
         if each.state.value != "closed" and each.forced_reason is None:
-            kind, _, name = each.key.partition(":")
-            # The end of a model's key says which credential; nobody is helped by it.
-            thing = name.rpartition("|")[0] or name or kind
-            down.append((kind, thing, f"its breaker opened ({each.reason or 'calls failed'})"))
+            down.append((*named(each.key), f"its breaker opened ({each.reason or 'calls failed'})"))
     if services.valkey is not None and not services.valkey.is_up:
         down.append(("shared_state", "valkey", "it does not answer, so every process counts for itself"))
     jobs = services.background.engine.state

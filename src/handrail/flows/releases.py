@@ -234,10 +234,12 @@ class Releases:
         return [each for each in await self._store.agents(tenant_id) if each.stable_release_id]
 
     def names_of(self, tenant_id: str) -> set[str]:
-        """The tools as `agent/tool`, and the models as `provider/model`, of the tenant's releases that are loaded."""
+        """The tools as `agent/tool`, and the models as `provider/model` and as their breakers have it, `host/model`, of
+        the tenant's releases that are loaded."""
         loaded = self._loaded_of(tenant_id)
-        models = {f"{tier.provider}/{tier.model}" for each in loaded for tier in each.models.describe()}
-        return models.union(*({f"{each.agent}/{tool}" for tool in each.tools} for each in loaded))
+        named = {f"{tier.provider}/{tier.model}" for each in loaded for tier in each.models.describe()}
+        called = {f"{tier.client.origin}/{tier.client.model}" for each in loaded for tier in each.models.tiers()}
+        return named.union(called, *({f"{each.agent}/{tool}" for tool in each.tools} for each in loaded))
 
     def tools_of(self, tenant_id: str | None) -> set[str]:
         """The tools of a tenant's releases that are loaded, or of all tenants'; their secondaries too."""

@@ -18,7 +18,7 @@ from handrail.db import Batch, Conflict
 from handrail.flows.audit import switched
 from handrail.flows.services import Services
 from handrail.protection.auth import LOCAL_OPERATOR, PermissionDenied, require_role
-from handrail.serving.resilience import EVERYWHERE, BreakerStatus, Switch, SwitchKind
+from handrail.serving.resilience import EVERYWHERE, BreakerStatus, Switch, SwitchKind, named
 
 STOPPABLE: tuple[SwitchKind, ...] = ("agent", "tenant", "release")
 
@@ -167,12 +167,11 @@ def breakers_of(services: Services, principal: Principal) -> list[dict[str, Any]
 
 
 def _breaker_body(status: BreakerStatus) -> dict[str, Any]:
-    kind, _, rest = status.key.partition(":")
-    provider, _, model = rest.rpartition("|")[0].partition("|") if kind == "model" else ("", "", "")
+    kind, name = named(status.key)
     return {
         "object": "breaker",
         "kind": kind,
-        "name": f"{provider}/{model}" if kind == "model" else rest,
+        "name": name,
         "key": status.key,
         "state": status.state.value,
         "reason": status.reason or None,

@@ -20,6 +20,7 @@ from handrail.serving.resilience.breaker import (
     Permit,
     is_model_key,
     model_key,
+    named,
     tool_key,
 )
 from handrail.serving.resilience.bulkhead import Bulkhead, Overloaded, Slot
@@ -82,6 +83,7 @@ __all__ = [
     "is_worth_retrying",
     "model_key",
     "model_ladder",
+    "named",
     "outcome_of",
     "tool_key",
     "tool_ladder",

@@ -78,6 +78,13 @@ def model_key(provider: str, model: str, credential: str | None) -> str:
     return f"model:{provider}|{model}|{digest}"
 
 
+def named(key: str) -> tuple[str, str]:
+    """What a key is of, and its name for people: `model` and `host/model`, `tool` and `agent/tool`. Which credential it
+    is helps nobody."""
+    kind, _, name = key.partition(":")
+    return kind, (name.rpartition("|")[0].replace("|", "/", 1) if kind == "model" else name) or kind
+
+
 def is_model_key(key: str) -> bool:
     """Whether `model_key` made it."""
     return key.startswith("model:")
