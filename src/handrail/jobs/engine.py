@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from handrail.core.errors import HandrailError
 from handrail.core.jobs import DEPLOYMENT, Task
 from handrail.db import Conflict
+from handrail.flows.job_runs import at_once
 from handrail.flows.jobs import JOBS, Job
 from handrail.flows.services import Services
 from handrail.jobs.replicas import Heartbeat, Timing
@@ -152,7 +153,7 @@ class JobEngine:
     async def _replicas(self) -> Callable[[], Awaitable[None]]:
         """What a page waits for: that other processes know this one lives. A sole process need not ask."""
         if self._database_url is None:
-            return _at_once
+            return at_once
         from handrail.jobs.durable import PROTOCOL
         from handrail.jobs.sweep_lock import SweepLock
 
@@ -188,10 +189,6 @@ class JobEngine:
 
     async def _apart(self, work: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
-
-
-async def _at_once() -> None:
-    """Nothing to wait for."""
 
 
 async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
