@@ -254,14 +254,16 @@ class _Story:
 
     def _usage(self, turn_id: str, intent: str, price: int, at: int, ended: int) -> UsageRecord:
         used = 300 + self._rng.randrange(900), 40 + self._rng.randrange(200)
+        # The dear intents are the large model's.
+        model = "large" if price > 1000 else "small"
         cost = None if self._rng.random() < 0.01 else price + self._rng.randrange(price)
         self._add(
             "model_usage", id=f"use_{turn_id[5:]}", **self._own, turn_id=turn_id, agent=AGENT,
-            release_id=self._release, intent=intent, provider="p", model="m", input_tokens=used[0],
+            release_id=self._release, intent=intent, provider="p", model=model, input_tokens=used[0],
             output_tokens=used[1], milliseconds=(ended - at) // 1000, finish_reason="stop", cost_micros=cost,
             created_at=ended,
         )  # fmt: skip
-        return UsageRecord(*used, cost)
+        return UsageRecord(*used, cost, None, "p", model)
 
     def _add(self, table: str, **values: Any) -> None:
         self.rows.append((table, _row(table, **values)))

@@ -54,6 +54,8 @@ class Told:
     rungs: tuple[str, ...] = ()
     seconds: float = 1.0
     costs: tuple[int | None, ...] = (100,)
+    model: str = "m"
+    finish_reason: str = "stop"
     calls: tuple[tuple[str, str, str | None], ...] = ()
     approvals: int = 0
 
@@ -163,8 +165,8 @@ class Written:
         for cost in told.costs:
             batch.add(_ADD_USAGE, own | {
                 "id": f"use_{next(self._numbers)}", "agent": self.agent, "release_id": self.release_id,
-                "intent": told.intent, "provider": "p", "model": "m", "input_tokens": 10, "output_tokens": 5,
-                "cached_tokens": None, "milliseconds": 5, "finish_reason": "stop", "cost_micros": cost,
+                "intent": told.intent, "provider": "p", "model": told.model, "input_tokens": 10, "output_tokens": 5,
+                "cached_tokens": None, "milliseconds": 5, "finish_reason": told.finish_reason, "cost_micros": cost,
                 "created_at": at,
             })  # fmt: skip
         for effect, status, code in told.calls:

@@ -243,6 +243,62 @@ async def test_the_rows_of_a_histogram_become_one_text_of_the_sums_they_belong_t
     ]  # fmt: skip
 
 
+async def test_calls_are_summed_by_model_from_the_ledger_where_their_conversation_is_gone(blank_url: str) -> None:
+    await migrate(blank_url, "0031")
+    store, at = Store(blank_url), 26 * 3600 * 1_000_000 + 5
+
+    async def has(table: str, **known: Any) -> None:
+        places = ", ".join("?" * len(known))
+        await store.run(f"INSERT INTO {table} ({', '.join(known)}) VALUES ({places})", list(known.values()))
+
+    own = {"tenant_id": "default", "agent": "shop", "release_id": "rel_1"}
+    times = {"created_at": at, "updated_at": at}
+    await has("conversation", id="here", subject="ana", channel="api", turn_count=1, failures=0, **own, **times)
+    numbers = [
+        "turns",
+        "failed_turns",
+        "is_completed",
+        "is_resolved",
+        "is_escalated",
+        "is_recontacted",
+        "is_closed",
+        "tool_calls",
+        "tool_failures",
+        "tripped",
+        "refused",
+        "side_effects",
+        "approvals",
+        "thumbs_up",
+        "thumbs_down",
+        "model_calls",
+        "input_tokens",
+        "output_tokens",
+        "cost_micros",
+        "unpriced_calls",
+        "value_micros",
+        "version",
+    ]
+    said = {"channel": "api", "intent": "chat", "variant": "", "contribution": "{}", "updated_at": at}
+    for key in ("here", "gone"):
+        counted = {"conversation_id": key, "started_at": at, "last_at": at, **own, **dict.fromkeys(numbers, 1), **said}
+        await has("conversation_fact", **counted)
+        for number, (cost, tokens, ended) in enumerate(
+            ((70, 10, "stop"), (None, 20, "stop"), (None, None, "error"), (None, None, "lost"), (0, 5, "broken_off"))
+        ):
+            used = {"input_tokens": tokens, "output_tokens": tokens, "cost_micros": cost, "finish_reason": ended}
+            called = {"turn_id": "t", "conversation_id": key, "provider": "p", "model": "m", "milliseconds": 1}
+            await has("model_usage", id=f"{key}_{number}", created_at=at, **own, **called, **used)
+    await migrate(blank_url)
+    assert [row["conversation_id"] for row in await store.run("SELECT * FROM fact_change")] == ["here"]
+    rows = await store.run("SELECT * FROM usage_rollup ORDER BY grain")
+    assert [(row["grain"], row["starts_at"], row["intent"], row["channel"], row["model"]) for row in rows] == [
+        ("day", 24 * 3600 * 1_000_000, "", "api", "m"), ("hour", 26 * 3600 * 1_000_000, "", "api", "m"),
+    ]  # fmt: skip
+    for row in rows:
+        sums = ("calls", "input_tokens", "cached_tokens", "cost_micros", "no_price", "no_tokens", "broken_off", "lost")
+        assert [row[name] for name in sums] == [5, 35, 0, 70, 1, 1, 0, 1]
+
+
 async def test_a_newer_database_is_refused_with_a_word_on_what_to_do(blank_url: str, clock: FrozenClock):
     await migrate(blank_url)
     await Store(blank_url).run("UPDATE alembic_version SET version_num = '9999'")

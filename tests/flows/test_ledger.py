@@ -7,12 +7,10 @@ from dataclasses import replace
 import pytest
 
 from handrail.core.clock import FrozenClock
-from handrail.core.usage import Usage, Used
+from handrail.core.usage import BROKEN_OFF, LOST, Usage, Used
 from handrail.db import Database
 from handrail.flows.leases import sweep
-from handrail.flows.ledger import LOST
 from handrail.flows.shutdown import drain
-from handrail.flows.spent import BROKEN_OFF
 from handrail.insight.costs import ModelUsage
 from handrail.serving.conversations import TurnStatus
 from handrail.serving.models import Reply, calls

@@ -39,10 +39,11 @@ from handrail.serving.conversations.tables import conversation
 from tests.flows.world import closed, world_over
 from tests.written import ANSWERED, ASKED, CLARIFIED, DENIED, FAILED, HANDED_OFF, PARKED, REFUND, STOPPED, Told, Written
 
-ROLLUPS = ("turn_rollup", "conversation_rollup", "reason_rollup")
+ROLLUPS = ("turn_rollup", "conversation_rollup", "reason_rollup", "usage_rollup")
 _ALL = {name: Prepared(select(metadata.tables[name])) for name in (*ROLLUPS, "conversation_fact", "fact_change")}
 _IDS = Prepared(select(conversation.c.id))
-_TURNS = st.sampled_from([ANSWERED, ASKED, CLARIFIED, FAILED, HANDED_OFF, STOPPED, PARKED, REFUND, DENIED])
+_TWICE = replace(REFUND, costs=(None, 7), model="other")
+_TURNS = st.sampled_from([ANSWERED, ASKED, CLARIFIED, FAILED, HANDED_OFF, STOPPED, PARKED, REFUND, DENIED, _TWICE])
 Sums = Mapping[str, Mapping[tuple[Any, ...], Mapping[str, int]]]
 
 

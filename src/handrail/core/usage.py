@@ -6,6 +6,10 @@ from dataclasses import dataclass, field
 MOST_TOKENS = 20_000_000
 
 
+# How a call ended whose process died, and one that was stopped, or whose answer nobody wanted to hear any more.
+LOST, BROKEN_OFF = "lost", "broken_off"
+
+
 @dataclass(frozen=True, slots=True)
 class Usage:
     """Token counts; `None` where the provider did not say, never a made-up zero."""

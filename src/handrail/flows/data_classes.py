@@ -132,6 +132,10 @@ DATA_CLASSES: Mapping[str, Columns] = {
         "nps_detractors nps_count thumbs_up thumbs_down"
     ),
     "reason_rollup": Columns(f"{_ROLLED_UP} kind reason count"),
+    "usage_rollup": Columns(
+        f"{_ROLLED_UP} provider model calls input_tokens output_tokens cached_tokens cost_micros no_price no_tokens "
+        "broken_off lost"
+    ),
     "fact_folder": Columns("name owner expires_at"),
     "feedback": Columns(
         "id tenant_id conversation_id turn_id about agent release_id intent kind score source created_at replaced_at",

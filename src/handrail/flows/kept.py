@@ -35,7 +35,9 @@ KEPT: Mapping[str, str] = {
     "search_pending": "own end: once it is read into the index",
     "scorecard_baseline": "for good: a figure by day that people chose",
     "conversation_fact": "facts",
-    **dict.fromkeys(("turn_rollup", "conversation_rollup", "reason_rollup"), "for good: sums by the hour"),
+    **dict.fromkeys(
+        ("turn_rollup", "conversation_rollup", "reason_rollup", "usage_rollup"), "for good: sums by the hour"
+    ),
 }
 ENDS = ("own end: ", "for good: ")
 

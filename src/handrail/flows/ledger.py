@@ -9,15 +9,12 @@ from collections.abc import Iterable, Sequence
 
 from handrail.core.answers import ModelCalled
 from handrail.core.models import ModelClient, ModelRequest
-from handrail.core.usage import Usage, Used
+from handrail.core.usage import LOST, Usage, Used
 from handrail.db import Batch
 from handrail.flows.services import ActiveTurn, Services
 from handrail.flows.spent import estimate_of
 from handrail.insight.costs import ModelUsage
 from handrail.serving.conversations import StoredMessage, StoredToolCall, Turn
-
-# How a call ended whose process died.
-LOST = "lost"
 
 
 def book(services: Services, active: ActiveTurn, batch: Batch, at: int) -> None:

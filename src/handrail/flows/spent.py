@@ -8,13 +8,11 @@ from collections.abc import Iterable
 
 from handrail.core.answers import ModelCalled
 from handrail.core.models import ModelAnswer, ModelClient, ModelEvent, ModelRequest, Restarted
-from handrail.core.usage import Usage
+from handrail.core.usage import BROKEN_OFF, Usage
 from handrail.flows.services import ActiveTurn, Services
 
 # Tokenizers make a token of about four bytes, in most scripts.
 BYTES_A_TOKEN = 4
-# How a call ended that was stopped, or whose answer nobody wanted to hear any more.
-BROKEN_OFF = "broken_off"
 
 
 class Spent:

@@ -59,10 +59,11 @@ _FAILED = _of(
 )  # fmt: skip
 # By its turns: usage has no index by conversation.
 _USAGE = Prepared(
-    select(_u.c.turn_id, _u.c.input_tokens, _u.c.output_tokens, _u.c.cost_micros).where(
-        _u.c.turn_id.in_(keys_of("turn_ids"))
-    )
-)
+    select(
+        _u.c.turn_id, _u.c.input_tokens, _u.c.output_tokens, _u.c.cached_tokens, _u.c.cost_micros, _u.c.provider,
+        _u.c.model, _u.c.finish_reason,
+    ).where(_u.c.turn_id.in_(keys_of("turn_ids")))
+)  # fmt: skip
 # What was replaced holds no more; words are nothing to count.
 _FEEDBACK = _of(
     select(_f.c.conversation_id, _f.c.kind, _f.c.score, _f.c.source, _f.c.created_at)
@@ -175,7 +176,15 @@ def _call(row: Row, codes: Mapping[str, str]) -> CallRecord:
 
 
 def _usage(row: Row) -> UsageRecord:
-    return UsageRecord(row["input_tokens"], row["output_tokens"], row["cost_micros"])
+    return UsageRecord(
+        row["input_tokens"],
+        row["output_tokens"],
+        row["cost_micros"],
+        row["cached_tokens"],
+        row["provider"],
+        row["model"],
+        row["finish_reason"],
+    )
 
 
 def guardrails_of(records: str | None) -> tuple[str, ...]:

@@ -39,7 +39,15 @@ from handrail.insight.scorecard.statistics import (
     weighted_share,
 )
 from handrail.insight.scorecard.store import Change, FactStore, Place, StoredFact
-from handrail.insight.scorecard.transcripts import CallRecord, FeedbackRecord, Transcript, TurnRecord, UsageRecord
+from handrail.insight.scorecard.transcripts import (
+    UNPRICED,
+    CallRecord,
+    FeedbackRecord,
+    Transcript,
+    TurnRecord,
+    Unpriced,
+    UsageRecord,
+)
 
 __all__ = [
     "DEFAULT_WINDOW_MICROS",
@@ -48,6 +56,7 @@ __all__ = [
     "MEASURES",
     "NOTHING",
     "PERCENTILES",
+    "UNPRICED",
     "WINDOWS",
     "Additions",
     "Baseline",
@@ -69,6 +78,7 @@ __all__ = [
     "Sums",
     "Transcript",
     "TurnRecord",
+    "Unpriced",
     "UsageRecord",
     "account",
     "burns",

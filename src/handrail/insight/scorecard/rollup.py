@@ -1,7 +1,7 @@
 """What one conversation adds to the sums, so that it can be taken off again when it is counted anew. Pure.
 
-A contribution is kept with its fact as JSON: `turns` by the minute in which they were sent, `reasons`, and what the
-conversation as a whole adds. The sums by hour and day follow from it, so they can't disagree.
+A contribution is kept with its fact as JSON: `turns` by the minute in which they were sent, `reasons`, the `usage` of
+each model, and what the conversation as a whole adds. The sums by hour and day follow from it, so they can't disagree.
 """
 
 from collections import Counter
@@ -20,7 +20,7 @@ from handrail.insight.scorecard.facts import (
     tripped_by,
 )
 from handrail.insight.scorecard.histogram import bucket_of
-from handrail.insight.scorecard.transcripts import Transcript, TurnRecord
+from handrail.insight.scorecard.transcripts import Transcript, TurnRecord, UsageRecord
 
 Grain = Literal["minute", "hour", "day"]
 MICROS: Mapping[Grain, int] = {"minute": 60_000_000, "hour": HOUR_MICROS, "day": 24 * HOUR_MICROS}
@@ -30,15 +30,18 @@ Amounts = dict[str, int]
 Additions = dict[str, dict[tuple[str | int, ...], Amounts]]
 Contribution = dict[str, Any]
 
-TURNS, CONVERSATIONS, REASONS = "turn_rollup", "conversation_rollup", "reason_rollup"
+TURNS, CONVERSATIONS, REASONS, USAGE = "turn_rollup", "conversation_rollup", "reason_rollup", "usage_rollup"
 LATENCY = "latency."
 _COARSE: Sequence[Grain] = ("hour", "day")
+# What all calls of a model are told under, beside those without a known cost by why.
+MODEL = "model"
 
 
 def contribution_of(transcript: Transcript, fact: ConversationFact) -> Contribution:
     """What this conversation adds, as it is kept."""
     turns: dict[tuple[int, str, str, str], tuple[Amounts, dict[int, int]]] = {}
     reasons: Counter[tuple[int, str, str, str, str]] = Counter()
+    usage: dict[tuple[int, str, str, str, str], Amounts] = {}
     for turn in counted(transcript):
         key = (start_of(turn.created_at, "minute"), turn.release_id, turn.intent or "", turn.latency_class or "")
         amounts, latencies = turns.setdefault(key, ({}, {}))
@@ -50,12 +53,17 @@ def contribution_of(transcript: Transcript, fact: ConversationFact) -> Contribut
         hour = start_of(turn.created_at, "hour")
         for kind, reason in _reasons(turn):
             reasons[hour, turn.release_id, turn.intent or "", kind, reason] += 1
+        for each in turn.usage:
+            for kind, more in _of_call(each):
+                key = (hour, turn.release_id, turn.intent or "", kind, f"{each.provider}/{each.model}")
+                _add_to(usage.setdefault(key, {}), more)
     return {
         "turns": [
             [*key, amounts, {str(bucket): count for bucket, count in sorted(latencies.items())}]
             for key, (amounts, latencies) in sorted(turns.items())
         ],
         "reasons": [[*key, count] for key, count in sorted(reasons.items())],
+        "usage": [[*key, amounts] for key, amounts in sorted(usage.items())],
         **whole(fact),
     }
 
@@ -83,6 +91,19 @@ def account(
         for when, own_release, about, kind, reason, count in contribution["reasons"]:
             key = (tenant_id, grain, start_of(when, grain), agent, own_release, about, channel, kind, reason)
             _add(reasons, key, {"count": count}, sign)
+    _account_usage(total.setdefault(USAGE, {}), (tenant_id, agent, channel), contribution.get("usage", ()), sign)
+
+
+def _account_usage(
+    rows: dict[tuple[str | int, ...], Amounts], whose: tuple[str, str, str], usage: Iterable[Sequence[Any]], sign: int
+) -> None:
+    tenant_id, agent, channel = whose
+    for when, release_id, intent, kind, name, amounts in usage:
+        if kind == MODEL:
+            provider, _, model = name.partition("/")
+            for grain in _COARSE:
+                at = start_of(when, grain)
+                _add(rows, (tenant_id, grain, at, agent, release_id, intent, channel, provider, model), amounts, sign)
 
 
 def stored(amounts: Amounts, columns: Sequence[str]) -> list[int | str]:
@@ -146,6 +167,23 @@ def _of_turn(turn: TurnRecord) -> Amounts:
             "side_effects": sum(call.effect == "write" for call in turn.calls),
         }
     return amounts
+
+
+def _of_call(call: UsageRecord) -> Iterable[tuple[str, Amounts]]:
+    """Under what a model call is told: under its model, and under why its cost is not known."""
+    amounts: Amounts = {
+        "calls": 1,
+        "input_tokens": call.input_tokens or 0,
+        "output_tokens": call.output_tokens or 0,
+        "cached_tokens": call.cached_tokens or 0,
+        "cost_micros": call.cost_micros or 0,
+    }
+    why = call.unpriced
+    if why is None:
+        yield MODEL, amounts
+    else:
+        yield MODEL, amounts | {why: 1}
+        yield why, {"calls": 1}
 
 
 def _reasons(turn: TurnRecord) -> Iterable[tuple[str, str]]:

@@ -118,7 +118,7 @@ _ROLLUPS: Mapping[str, tuple[Prepared, Sequence[str]]] = {
         _rolled_up(table),
         [column.name for column in table.c if column.name not in {each.name for each in table.primary_key}],
     )
-    for table in (tables.turn_rollup, tables.conversation_rollup, tables.reason_rollup)
+    for table in (tables.turn_rollup, tables.conversation_rollup, tables.reason_rollup, tables.usage_rollup)
 }
 _LEAD = Prepared(
     text(

@@ -152,6 +152,16 @@ reason_rollup = Table(
     sqlite_with_rowid=False,
 )
 
+# Model calls, in the hour in which their turn was sent. Those without a known cost are counted by why.
+usage_rollup = Table(
+    "usage_rollup",
+    metadata,
+    *_keys("provider", "model"),
+    *_sums("calls input_tokens output_tokens cached_tokens cost_micros no_price no_tokens broken_off lost"),
+    PrimaryKeyConstraint(*_BY_AGENT, "provider", "model"),
+    sqlite_with_rowid=False,
+)
+
 # Which process counts, so that several do not do the same work. Counting twice is excluded without it.
 fact_folder = Table(
     "fact_folder",

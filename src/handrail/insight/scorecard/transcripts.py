@@ -2,6 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
+
+from handrail.core.usage import BROKEN_OFF, LOST
+
+# Nobody said a price; nobody told tokens; somebody stopped the call; its process died.
+Unpriced = Literal["no_price", "no_tokens", "broken_off", "lost"]
+UNPRICED: tuple[Unpriced, ...] = get_args(Unpriced)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +29,19 @@ class UsageRecord:
     input_tokens: int | None = None
     output_tokens: int | None = None
     cost_micros: int | None = None
+    cached_tokens: int | None = None
+    provider: str = ""
+    model: str = ""
+    finish_reason: str = "stop"
+
+    @property
+    def unpriced(self) -> Unpriced | None:
+        """Why its cost is not known, when it is not."""
+        if self.cost_micros is not None:
+            return None
+        if self.finish_reason in (LOST, BROKEN_OFF):
+            return "lost" if self.finish_reason == LOST else "broken_off"
+        return "no_tokens" if self.input_tokens is None or self.output_tokens is None else "no_price"
 
 
 @dataclass(frozen=True, slots=True)
