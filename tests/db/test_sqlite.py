@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import sqlite3
 import threading
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from sqlalchemy import text
 
 from handrail.core.clock import FrozenClock
 from handrail.db import Conflict, Prepared, StoreUnavailable
+from handrail.db.checkpoints import LONGEST_LOG, ROWS, Checkpoints
 from handrail.db.group_commit import MOST_BATCHES_A_COMMIT
 from handrail.db.sqlite import SqliteDatabase
 from tests.db.tables import ADD, ALL, CREATE, REMOVE, write
@@ -41,6 +43,18 @@ def _limit_pages(db: SqliteDatabase, more: int) -> None:
     connection = db._writer_connection
     pages = connection.execute("PRAGMA page_count").fetchone()[0]
     connection.execute(f"PRAGMA max_page_count = {pages + more}")
+
+
+def _log_size(path: Path) -> int:
+    return path.with_name(f"{path.name}-wal").stat().st_size
+
+
+def _wait_until_larger(path: Path, size: int) -> None:
+    """Another thread makes it so: there is nothing to await."""
+    until = time.monotonic() + 10
+    while path.stat().st_size < size:
+        assert time.monotonic() < until
+        time.sleep(0.01)
 
 
 class TestDiskFull:
@@ -207,3 +221,48 @@ class TestWaiter:
             await _add(things, 2)
 
         assert 2 in [row["id"] for row in await things.fetch_all(ALL, {})]
+
+
+class TestTheLog:
+    """What is committed lies in the log; a thread copies it into the file."""
+
+    async def test_is_copied_without_the_writer(self, things: SqliteDatabase, path: Path) -> None:
+        async with things.batch() as batch:
+            for id in range(ROWS):
+                batch.add(ADD, {"id": id, "text": KILOBYTE})
+
+        await asyncio.to_thread(_wait_until_larger, path, ROWS * len(KILOBYTE))
+
+    async def test_has_a_bound_under_a_load_that_never_pauses(self, things: SqliteDatabase, path: Path) -> None:
+        # Nobody copies meanwhile, so that only the writer's own bound is left.
+        with things._writer._checkpoints.paused():
+            for number in range(12):
+                async with things.batch(long=True) as batch:
+                    for id in range(number * 1000, number * 1000 + 1000):
+                        batch.add(ADD, {"id": id, "text": 3 * KILOBYTE})
+
+        pages = _log_size(path) / 4120
+        assert LONGEST_LOG <= pages < LONGEST_LOG + 2 * 1100
+
+    async def test_stays_where_it_is_when_it_can_not_be_copied(self, path: Path, clock: FrozenClock) -> None:
+        asked = threading.Event()
+
+        def refused() -> sqlite3.Connection:
+            asked.set()
+            raise StoreUnavailable("no file may be opened")
+
+        checkpoints = Checkpoints(refused)
+        for changes in (ROWS, 2 * ROWS):
+            asked.clear()
+            checkpoints.after(changes)
+            await asyncio.to_thread(asked.wait, 10)
+            assert asked.is_set()
+        checkpoints.close()
+
+    async def test_is_emptied_while_it_is_copied(self, things: SqliteDatabase, path: Path) -> None:
+        for round in range(5):
+            async with things.batch() as batch:
+                for id in range(round * ROWS, round * ROWS + ROWS):
+                    batch.add(ADD, {"id": id, "text": KILOBYTE})
+            await things.scrub(log_only=True)
+            assert _log_size(path) == 0

@@ -4,6 +4,9 @@ Statements run on the event loop, the commit with its fsync in a thread. A state
 each batch to a thread costs more than that, because SQLite lets go of the interpreter at every statement and must
 win it back from a busy loop. Batches that may be long, and those that another process keeps waiting, run in the
 thread whole.
+
+What the log of the database (WAL) holds is copied into the file by another thread, `Checkpoints`: SQLite would do it
+within the commit that fills the log, and everybody would wait.
 """
 
 import asyncio
@@ -16,6 +19,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from handrail.db.batch import AFTER_REPAIR_SECONDS, AGAIN_SECONDS, Batch, Conflict, NotStorable, StoreUnavailable
+from handrail.db.checkpoints import Checkpoints
 
 MOST_BATCHES_A_COMMIT = 64
 PATIENCE_MILLISECONDS = 30_000
@@ -36,8 +40,9 @@ class _Group(NamedTuple):
 class GroupCommit:
     """The writer of one file, by a connection of its own."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, checkpoints: Checkpoints) -> None:
         self._connection = connection
+        self._checkpoints = checkpoints
         self._waiting: deque[_Waiting] = deque()
         # Held from a group's first statement to the end of its commit, on the loop and then in the thread.
         self._writing = threading.Lock()
@@ -67,7 +72,8 @@ class GroupCommit:
         with self._writing:
             self._be_patient(PATIENCE_MILLISECONDS)
             try:
-                work(self._connection)
+                with self._checkpoints.paused():
+                    work(self._connection)
             except sqlite3.Error as error:
                 raise _named(error) from error
             finally:
@@ -80,6 +86,7 @@ class GroupCommit:
 
     def wait_closed(self) -> None:
         self._thread.join()
+        self._checkpoints.close()
 
     def _begin(self) -> None:
         """On the loop: run what waits and have it committed, unless a commit is under way; that one begins the next."""
@@ -122,6 +129,7 @@ class GroupCommit:
                 errors = self._apply(group.waiting)
             if connection.in_transaction:
                 connection.execute("COMMIT")
+                self._checkpoints.after(connection.total_changes)
         except sqlite3.Error as error:
             self._undo()
             return [_named(error) for _ in group.waiting]

@@ -13,6 +13,7 @@ from typing import Any
 from handrail.core.clock import Clock
 from handrail.core.counts import added
 from handrail.db.batch import Batch, OpenBatch, Row, StoreUnavailable
+from handrail.db.checkpoints import LONGEST_LOG, Checkpoints
 from handrail.db.group_commit import PATIENCE_MILLISECONDS, GroupCommit
 from handrail.db.prepared import DialectName, Prepared
 
@@ -31,10 +32,11 @@ class SqliteDatabase:
         self._clock = clock
         self._writer_connection = self._connect()
         self._writer_connection.execute("PRAGMA secure_delete=ON")
+        self._writer_connection.execute(f"PRAGMA wal_autocheckpoint={LONGEST_LOG}")
         self._reader = self._connect(read_only=True)
         self._scanner = self._connect(read_only=True)
         self._scanning = threading.Lock()
-        self._writer = GroupCommit(self._writer_connection)
+        self._writer = GroupCommit(self._writer_connection, Checkpoints(self._connect))
         self._closed = False
 
     def batch(self, *, long: bool = False) -> OpenBatch:
