@@ -25,6 +25,7 @@ def ratio(part: str, whole: str) -> str:
 
 
 FAILED_TOOLS = rate("tool_calls_total", "tool", '{agent=~"$agent",status!="completed"}')
+PROMISED = 'max by (agent) (handrail_objective_ratio{agent=~"$agent",objective="availability"})'
 # By row: title, unit, and by legend what is asked for.
 ROWS: dict[str, list[tuple[str, str, dict[str, str]]]] = {
     "What users get": [
@@ -32,7 +33,10 @@ ROWS: dict[str, list[tuple[str, str, dict[str, str]]]] = {
         (
             "Turns that failed",
             "percentunit",
-            {"{{agent}}": ratio(rate("agent_errors_total", "agent"), rate("agent_requests_total", "agent"))},
+            {
+                "{{agent}}": ratio(rate("agent_errors_total", "agent"), rate("agent_requests_total", "agent")),
+                "{{agent}}: may": f"1 - {PROMISED}",
+            },
         ),
         ("Errors by type", "reqps", {"{{error_type}}": rate("agent_errors_total", "error_type")}),
         ("Whole answer, p95 by class", "s", {"{{latency_class}}": p95("agent_latency_seconds", "latency_class")}),
@@ -83,7 +87,7 @@ ROWS: dict[str, list[tuple[str, str, dict[str, str]]]] = {
 # By panel, what it tells and when to look twice; Grafana shows it beside the title.
 DESCRIPTIONS: dict[str, str] = {
     "Turns a second by intent": "What users come for. A fall to nothing at a busy hour is an outage.",
-    "Turns that failed": "The share of turns that ended in an error. The objective that is shipped is 0.5 %.",
+    "Turns that failed": "The share of turns that ended in an error, and what each agent's objective allows.",
     "Errors by type": "Error codes as in the reference of errors; each has its place in the runbook.",
     "Whole answer, p95 by class": "Simple turns call no model, medium ones once, complex ones more often.",
     "First word, p95 by class": "How long users see nothing; of models that think first it is most of the answer.",

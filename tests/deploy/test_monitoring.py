@@ -20,16 +20,24 @@ RULES = ROOT / "deploy" / "prometheus" / "rules.yaml"
 TURNS = 'agent_requests_total{agent="a"}'
 ERRORS = 'agent_errors_total{agent="a",error_type="x"}'
 ATTACKS = 'guardrails_tripped_total{agent="a",guardrail="injection"}'
-SLOW = 'agent_latency_seconds_bucket{agent="a",latency_class="simple"'
+OBJECTIVE = 'handrail_objective_ratio{agent="a",objective="availability"}'
+PROMPT = 'handrail_objective_ratio{agent="a",objective="latency"}'
+SLOW = 'agent_slow_total{agent="a",latency_class="simple"}'
+TIMED = 'agent_latency_seconds_count{agent="a",latency_class="simple",intent="x"}'
 # By alert: what is scraped each minute, when it must fire, and when it must be over.
 SCENARIOS: Mapping[str, tuple[Mapping[str, str], int, int]] = {
-    "HandrailErrorBudgetBurnsFast": ({TURNS: "0+60x120", ERRORS: "0+0x10 30+30x29 900+0x80"}, 35, 110),
-    "HandrailErrorBudgetBurns": ({TURNS: "0+60x600", ERRORS: "0+0x10 4+4x110 444+0x480"}, 100, 590),
-    "HandrailSlow": (
-        {f'{SLOW},le="1"}}': "0+0x40 30+60x60", f'{SLOW},le="5"}}': "0+60x100", f'{SLOW},le="+Inf"}}': "0+60x100"},
-        30,
-        95,
+    "HandrailErrorBudgetBurnsFast": (
+        {OBJECTIVE: "0.995x120", TURNS: "0+60x120", ERRORS: "0+0x10 30+30x29 900+0x80"},
+        35,
+        110,
     ),
+    "HandrailErrorBudgetBurns": (
+        {OBJECTIVE: "0.995x600", TURNS: "0+60x600", ERRORS: "0+0x10 4+4x110 444+0x480"},
+        100,
+        590,
+    ),
+    "HandrailSlow": ({PROMPT: "0.95x120", TIMED: "0+60x120", SLOW: "0+0x10 55+55x29 1650+0x80"}, 35, 110),
+    "HandrailSlowForHours": ({PROMPT: "0.95x600", TIMED: "0+60x600", SLOW: "0+0x10 20+20x110 2220+0x480"}, 110, 590),
     "HandrailBreakerOpen": ({'handrail_breaker_state{breaker="tool:a/refund"}': "0x5 1x10 0x20"}, 10, 25),
     "HandrailDown": ({'up{job="handrail",instance="h"}': "1x5 0x10 1x20"}, 10, 25),
     "HandrailApprovalsWaitLong": ({"approvals_oldest_seconds": "0x5 4000x20 0x20"}, 20, 40),
@@ -51,7 +59,8 @@ SCENARIOS: Mapping[str, tuple[Mapping[str, str], int, int]] = {
     "HandrailGuardrailsTripOften": ({TURNS: "0+60x80", ATTACKS: "0+30x40 1200+0x40"}, 30, 75),
 }
 KEYWORDS = {
-    "sum", "max", "min", "by", "rate", "histogram_quantile", "and", "or", "on", "offset", "le", "up", "label_values",
+    "sum", "max", "min", "rate", "clamp_max", "group_left",
+    "histogram_quantile", "and", "or", "on", "offset", "le", "up", "label_values",
 }  # fmt: skip
 
 
@@ -96,6 +105,30 @@ class TestPrometheus:
         ]
         file = tmp_path / "test.yaml"
         file.write_text(yaml.safe_dump({"rule_files": ["rules.yaml"], "evaluation_interval": "1m", "tests": tests}))
+        _run(promtool, "test", "rules", str(file))
+
+    @pytest.mark.parametrize(("objective", "count"), [("0.9", 0), ("0.995", 1), ("0.5", 0), ("_", 0)])
+    def test_holds_each_agent_to_its_own_objective(
+        self, promtool: str, tmp_path: Path, objective: str, count: int
+    ) -> None:
+        name = "HandrailErrorBudgetBurnsFast"
+        series = {OBJECTIVE: f"{objective}x120", TURNS: "0+60x120", ERRORS: "0+30x120"}
+        series |= {each.replace('"a"', '"b"'): values for each, values in series.items()}
+        series[OBJECTIVE.replace('"a"', '"b"')] = "0.995x120"
+        self._tested(promtool, tmp_path, series, [_firing(name, 40, 1 + count)])
+
+    def test_sees_an_outage_however_little_was_promised(self, promtool: str, tmp_path: Path) -> None:
+        series = {OBJECTIVE: "0.3x120", PROMPT: "0.3x120", TURNS: "0+60x120", ERRORS: "0+60x120"}
+        series |= {TIMED: "0+60x120", SLOW: "0+60x120"}
+        names = ("HandrailErrorBudgetBurnsFast", "HandrailSlow")
+        self._tested(promtool, tmp_path, series, [_firing(name, 40, 1) for name in names])
+
+    def _tested(self, promtool: str, folder: Path, series: Mapping[str, str], expected: list[dict[str, Any]]) -> None:
+        (folder / "rules.yaml").write_text(RULES.read_text())
+        given = [{"series": name, "values": values} for name, values in series.items()]
+        test = {"interval": "1m", "input_series": given, "promql_expr_test": expected}
+        file = folder / "test.yaml"
+        file.write_text(yaml.safe_dump({"rule_files": ["rules.yaml"], "evaluation_interval": "1m", "tests": [test]}))
         _run(promtool, "test", "rules", str(file))
 
     def test_would_notice_an_alert_that_never_fires(self, promtool: str, tmp_path: Path) -> None:
@@ -169,5 +202,5 @@ class TestNames:
 
 def asked(expr: str) -> set[str]:
     """The names of metrics in a PromQL expression."""
-    bare = re.sub(r'"[^"]*"|\{[^}]*\}|\[[^\]]*\]|by \([^)]*\)', " ", expr)
+    bare = re.sub(r'"[^"]*"|\{[^}]*\}|\[[^\]]*\]|(?:by|on) \([^)]*\)', " ", expr)
     return {name for name in re.findall(r"[a-z_][a-z0-9_:]+", bare) if name not in KEYWORDS and not name.isdigit()}

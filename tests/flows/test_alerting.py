@@ -21,7 +21,16 @@ from handrail.flows.feedback import VerdictWanted, give_verdict
 from handrail.flows.leases import sweep
 from handrail.flows.notify import case_opened
 from handrail.flows.signals import signals_of
-from handrail.insight.alerts import AlertConfig, Alerts, AlertState, AlertStore, Notice, RecordingSender, Silence
+from handrail.insight.alerts import (
+    AlertConfig,
+    Alerts,
+    AlertState,
+    AlertStore,
+    Counted,
+    Notice,
+    RecordingSender,
+    Silence,
+)
 from handrail.insight.scorecard.tables import conversation_fact, reason_rollup, turn_rollup
 from handrail.oversight.escalations import Escalation
 from handrail.reports import signals as read
@@ -83,7 +92,7 @@ async def turns(world: World, grain: str, starts_at: int, count: int, *, failed:
         "release_id": "rel_1",
         "intent": "",
         "channel": "",
-        "latency_class": "",
+        "latency_class": "simple",
     }
     of_time = {"grain": grain, "starts_at": starts_at}
     latencies = counts_text({120: slow, 50: count - slow} if slow else {})
@@ -227,14 +236,16 @@ class TestSignals:
         await turns(any_world, "minute", at - 20 * MINUTE, 100, failed=1)
         await turns(any_world, "minute", at - 30 * HOUR, 100, failed=1)
         (agent,) = (await signals_of(any_world.services, at)).agents
-        shown = {seconds: (each.turns, each.failed, each.slow) for seconds, each in agent.windows.items()}
+        shown = {
+            seconds: (each.turns, each.failed, each.timed.get("simple")) for seconds, each in agent.windows.items()
+        }
         assert (agent.tenant_id, agent.agent) == ("default", "shop")
         assert shown == {
-            300: (40, 10, 8),
-            1800: (140, 11, 8),
-            3600: (140, 11, 8),
-            21_600: (140, 11, 8),
-            86_400: (140, 11, 8),
+            300: (40, 10, Counted(40, 8)),
+            1800: (140, 11, Counted(40, 8)),
+            3600: (140, 11, Counted(40, 8)),
+            21_600: (140, 11, Counted(40, 8)),
+            86_400: (140, 11, Counted(40, 8)),
         }
 
     async def test_quality_is_what_reviewers_find_and_what_answers_claim_too(

@@ -3,26 +3,39 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from handrail.cli.scorecard import lines_of
 from handrail.core.clock import FrozenClock
 from handrail.core.principal import Principal
+from handrail.db import Prepared
+from handrail.delivery.releases import Sources
+from handrail.delivery.releases.tables import release_file
 from handrail.flows.digest import digest_of
-from handrail.flows.objectives import DAY, objectives_of
-from handrail.flows.scorecard import Scorecard, ScorecardDesk
+from handrail.flows.gauges import look
+from handrail.flows.objectives import DAY, objectives_of, stated
+from handrail.flows.releases import Releases
+from handrail.flows.scorecard import Scorecard, ScorecardDesk, scorecards
 from handrail.flows.scorecard_body import objectives_body, scorecard_body
 from handrail.flows.services import Services
+from handrail.flows.signals import signals_of
+from handrail.insight.alerts import AlertConfig
+from handrail.insight.alerts import Objective as Stated
 from handrail.insight.scorecard import Additions, account
 from handrail.insight.scorecard.histogram import bucket_of
 from handrail.insight.scorecard.rollup import start_of
 from handrail.insight.scorecard.wording import objectives, said
 from handrail.reports.filters import Filters
 from handrail.serving.agents.success import Objective
-from tests.flows.world import World
+from handrail.serving.models import ModelConnections, ModelRegistry
+from tests.flows.world import PROJECT, World
 
 MINUTE = 60 * 1_000_000
+HOUR_SECONDS = 3600
+ALTERED = Prepared(update(release_file).values(content=b"name: other"))
 OLGA = Principal("default", "olga")
 
 
@@ -166,6 +179,65 @@ class TestReport:
         assert kept.measures["latency_simple_p50"].low is not None
         report = await report_of(any_world, baseline=1)
         assert {line.measure.key: line for line in report.lines}["latency_simple_p50"].gain is not None
+
+
+class TestStated:
+    async def test_is_what_the_stable_release_says_without_running_its_code(
+        self, any_world: World, clock: FrozenClock
+    ) -> None:
+        services = any_world.services
+        agent = PROJECT["agent.yaml"] + "success: {objective: {availability: 0.97, latency_seconds: {medium: 3}}}\n"
+        files = {path: text.encode() for path, text in {**PROJECT, "agent.yaml": agent}.items()}
+        made = await services.releases.create("default", Sources(files), author="olga")
+        await services.releases.use("default", made.id)
+        services.releases = Releases(services.db, ModelRegistry(ModelConnections(), {}), clock)
+        assert await stated(services) == {("default", "shop"): Stated(0.97, 0.95, {"medium": 3.0})}
+        assert services.releases.tools_of(None) == set()
+
+    async def test_is_the_default_where_a_release_can_not_be_read(self, any_world: World) -> None:
+        services = any_world.services
+        services.releases = Releases(services.db, ModelRegistry(ModelConnections(), {}), services.clock)
+        async with services.db.batch() as batch:
+            batch.add(ALTERED, {})
+        assert await stated(services) == {
+            ("default", "shop"): Stated(0.995, 0.95, {"simple": 2.0, "medium": 6.0, "complex": 20.0})
+        }
+
+    async def test_alerts_and_the_scorecard_count_the_same_turns_against_the_same_objective(
+        self, any_world: World, clock: FrozenClock
+    ) -> None:
+        services, now = any_world.services, clock.micros()
+        for name, seconds in (("simple", {0.5: 90, 2.1: 10}), ("medium", {5.9: 40, 6.2: 3})):
+            await happened(services, now, 100, 7, seconds=seconds, latency_class=name)
+        (agent,) = (await signals_of(services, now + 1)).agents
+        found = (await report_of(any_world)).objectives
+        seen = agent.of(HOUR_SECONDS)
+        assert (seen.turns, seen.failed) == (found.availability.total, found.availability.bad) == (200, 14)
+        assert agent.objective.availability == found.availability.objective
+        assert {name: (each.turns, each.bad) for name, each in seen.timed.items()} == {
+            each.latency_class: (each.budget.total, each.budget.bad) for each in found.latencies if each.budget.total
+        }
+        assert agent.objective.latency_seconds == {each.latency_class: each.seconds for each in found.latencies}
+
+    async def test_is_told_to_the_metrics(self, any_world: World) -> None:
+        await look(any_world.services)
+        told = any_world.services.metrics.render().decode()
+        assert 'handrail_objective_ratio{agent="shop",objective="availability"} 0.995' in told
+        assert 'handrail_objective_seconds{agent="shop",latency_class="medium"} 6.0' in told
+
+    async def test_says_where_alerts_hold_the_agent_to_something_else(
+        self, any_world: World, clock: FrozenClock, tmp_path: Path
+    ) -> None:
+        file = tmp_path / "alerts.yaml"
+        file.write_text("rules: {availability_slo: {objective: 0.9}, latency_slo: {target_seconds: 3}}\n")
+        any_world.services.alerts.config = AlertConfig(file, ())
+        report = await scorecards(any_world.services, OLGA).report()
+        body = scorecard_body(report)["objectives"]
+        assert body["differing"] == [
+            "availability_slo: alerts.yaml says 90%, agent.yaml 99.5%",
+            "latency_slo: alerts.yaml says 3 s, agent.yaml simple 2 s, medium 6 s, complex 20 s",
+        ]
+        assert f"Alerts differ: {body['differing'][0]}" in objectives(body)
 
 
 async def test_the_digest_says_how_the_objectives_of_each_agent_stand(any_world: World, clock: FrozenClock) -> None:

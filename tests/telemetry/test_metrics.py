@@ -1,3 +1,4 @@
+import math
 import re
 
 import pytest
@@ -10,6 +11,7 @@ from handrail.serving.resilience import BreakerChange, Retry
 from handrail.serving.resilience.breaker import Became
 from handrail.telemetry.labelled import MOST_SERIES, MOST_VALUES
 from handrail.telemetry.metrics import LATENCY_BUCKETS, OVERHEAD_BUCKETS, Metrics
+from handrail.telemetry.objectives import Promise
 
 
 @pytest.fixture
@@ -23,6 +25,36 @@ def _samples(metrics: Metrics) -> dict[str, float]:
         for family in text_string_to_metric_families(metrics.render().decode())
         for sample in family.samples
     }
+
+
+class TestObjectives:
+    def test_are_told_and_turns_that_are_slower_counted_by_class(self, metrics: Metrics) -> None:
+        metrics.turn("shop", None, "simple", 9.0, 0.003)
+        metrics.objectives.tell({"shop": Promise(0.99, 0.95, {"simple": 2.0, "complex": 20.0})})
+        for seconds in (2.0, 2.1):
+            metrics.turn("shop", None, "simple", seconds, 0.003)
+        metrics.turn("shop", None, None, 50.0, 0.003)
+        samples = _samples(metrics)
+        assert samples["handrail_objective_ratio{agent=shop,objective=availability}"] == 0.99
+        assert samples["handrail_objective_ratio{agent=shop,objective=latency}"] == 0.95
+        assert samples["handrail_objective_seconds{agent=shop,latency_class=simple}"] == 2
+        assert samples["agent_slow_total{agent=shop,latency_class=simple}"] == 1
+        assert samples["agent_slow_total{agent=shop,latency_class=complex}"] == 0
+
+    def test_that_are_no_longer_promised_are_no_number(self, metrics: Metrics) -> None:
+        metrics.objectives.tell({"shop": Promise(0.99, 0.95, {"simple": 2.0})})
+        metrics.objectives.tell({"shop": Promise(0.9, 0.95, {})})
+        metrics.turn("shop", None, "simple", 9.0, 0.003)
+        samples = _samples(metrics)
+        assert samples["handrail_objective_ratio{agent=shop,objective=availability}"] == 0.9
+        assert math.isnan(samples["handrail_objective_seconds{agent=shop,latency_class=simple}"])
+        assert samples["agent_slow_total{agent=shop,latency_class=simple}"] == 0
+
+    def test_of_two_agents_of_one_name_are_the_stricter_ones(self) -> None:
+        one = Promise(0.99, 0.9, {"simple": 2.0, "complex": 9.0})
+        assert Promise(0.9, 0.95, {"simple": 1.0, "medium": 5.0}).stricter(one) == Promise(
+            0.99, 0.95, {"simple": 1.0, "medium": 5.0, "complex": 9.0}
+        )
 
 
 class TestTurn:

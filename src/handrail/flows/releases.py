@@ -15,6 +15,7 @@ from weakref import WeakValueDictionary
 import handrail
 from handrail.core import json
 from handrail.core.clock import Clock
+from handrail.core.documents import parse_yaml, validate
 from handrail.core.errors import UsageError
 from handrail.core.principal import Principal
 from handrail.db import Batch, Conflict, Database
@@ -37,6 +38,8 @@ from handrail.flows.loaded_release import LoadedRelease, Target, offers
 from handrail.flows.project import CheckedProject, check
 from handrail.protection.audit import AuditEntry, AuditTrail
 from handrail.protection.guardrails import Detector, InputGuardrail, judge
+from handrail.serving.agents.schema import AgentConfig
+from handrail.serving.agents.success import Objective
 from handrail.serving.context import Knowledge
 from handrail.serving.models import ModelConfig, ModelRegistry
 from handrail.serving.routing import Intents, train_here
@@ -53,6 +56,8 @@ Train = Callable[["Sequence[Example]", Sequence[str], int], "tuple[bytes, Traini
 OnTrained = Callable[["TrainingReport"], None]
 HEAD = "intent_head"
 SEED = 0
+# A release never changes, so what it promises is read once; more agents than this are read anew now and then.
+MOST_OBJECTIVES = 10_000
 SHORTEST_PREFIX = len("rel_") + 4
 _log = logging.getLogger("handrail.releases")
 
@@ -112,6 +117,7 @@ class Releases:
         self._most_loaded = most_loaded
         self._recent: OrderedDict[tuple[str, str], LoadedRelease] = OrderedDict()
         self._alive: WeakValueDictionary[tuple[str, str], LoadedRelease] = WeakValueDictionary()
+        self._objectives: dict[tuple[str, str], Objective] = {}
         self.on_loaded: Callable[[LoadedRelease], Awaitable[None]] | None = None
         self._loading: dict[tuple[str, str], asyncio.Task[LoadedRelease]] = {}
         # What was made last, until it is loaded, which is mostly the next thing to happen: checking reads every file.
@@ -182,6 +188,24 @@ class Releases:
             loaded = await asyncio.shield(task)
         self._remember(key, loaded)
         return loaded
+
+    async def objective(self, tenant_id: str, release_id: str) -> Objective:
+        """What the agent of a release promises; none of its code is run for it.
+
+        Raises:
+            NotFound: this tenant has no such release.
+            ReleaseAltered: what is stored is not what was released.
+        """
+        key = (tenant_id, release_id)
+        loaded = self._alive.get(key)
+        if loaded is not None:
+            return loaded.config.success.objective
+        if key not in self._objectives:
+            text = (await self.sources(tenant_id, release_id)).text("agent.yaml")
+            self._objectives[key] = await asyncio.to_thread(_objective_in, text)
+            while len(self._objectives) > MOST_OBJECTIVES:
+                del self._objectives[next(iter(self._objectives))]
+        return self._objectives[key]
 
     async def list(self, tenant_id: str, agent: str | None = None, limit: int = 50) -> Sequence[Release]:
         """The newest first."""
@@ -362,3 +386,7 @@ def _embed(texts: Sequence[str]) -> "NDArray[np.float32]":
 
     embedding = shared_embedding()
     return np.stack([embedding.vector(text) for text in texts])
+
+
+def _objective_in(text: str) -> Objective:
+    return validate(parse_yaml("agent.yaml", text), AgentConfig).success.objective

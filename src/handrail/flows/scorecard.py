@@ -9,14 +9,15 @@ from dataclasses import dataclass, replace
 from handrail.core.clock import Clock
 from handrail.core.errors import NotFound, UsageError
 from handrail.core.ids import new_id
+from handrail.core.latency import LATENCY_CLASSES
 from handrail.core.principal import Principal
 from handrail.db import Database
 from handrail.flows.audit import baseline_recorded
 from handrail.flows.objectives import Objectives, objectives_of
 from handrail.flows.releases import LoadedRelease, Releases
 from handrail.flows.services import Services
+from handrail.insight.alerts import Rules
 from handrail.insight.scorecard import (
-    LATENCY_CLASSES,
     MEASURES,
     NOTHING,
     PERCENTILES,
@@ -82,7 +83,11 @@ class Scorecard:
 
 @dataclass(frozen=True, slots=True)
 class ScorecardDesk:
-    """Scorecards and baselines as one principal may see and make them; value events are in `value_currency`."""
+    """Scorecards and baselines as one principal may see and make them; value events are in `value_currency`.
+
+    Attributes:
+        alert_rules: said is where they hold an agent to something else than its own objectives.
+    """
 
     db: Database
     clock: Clock
@@ -90,6 +95,7 @@ class ScorecardDesk:
     audit: AuditTrail
     principal: Principal
     value_currency: str = "USD"
+    alert_rules: Rules | None = None
 
     async def report(
         self,
@@ -127,7 +133,9 @@ class ScorecardDesk:
             Line(measure, estimates[key], earlier[key], kept.get(key), success.target(key))
             for key, measure in MEASURES.items()
         ]
-        objectives = await objectives_of(self.db, period, success.objective, now=self.clock.micros())
+        objectives = await objectives_of(
+            self.db, period, success.objective, now=self.clock.micros(), rules=self.alert_rules
+        )
         errors = await self._errors(period, turns.turns)
         return Scorecard(
             name, stable.id, period, now, before, lines, against, success, _shown_in(success), objectives, errors
@@ -222,7 +230,15 @@ class ScorecardDesk:
 def scorecards(services: Services, principal: Principal) -> ScorecardDesk:
     """A desk for one principal; values are in the currency that feedback takes."""
     currency = services.feedback_rules.currency
-    return ScorecardDesk(services.db, services.clock, services.releases, services.audit, principal, currency)
+    return ScorecardDesk(
+        services.db,
+        services.clock,
+        services.releases,
+        services.audit,
+        principal,
+        currency,
+        services.alerts.config.file.rules,
+    )
 
 
 def estimates_of(counted: Counted, success: Success, value_currency: str) -> Mapping[str, Estimate]:

@@ -60,6 +60,7 @@ def objectives_body(found: Objectives) -> Body:
             {"latency_class": each.latency_class, "seconds": each.seconds, **_budget_body(each.budget)}
             for each in found.latencies
         ],
+        "differing": list(found.differing),
     }
 
 

@@ -6,9 +6,19 @@ from functools import partial
 from typing import Any
 
 from handrail.core.errors import HandrailError
+from handrail.flows.objectives import stated
 from handrail.flows.services import Services
 from handrail.flows.spending import BUDGET_SECONDS, statuses
-from handrail.insight.alerts import Budget, ChannelHealth, Dependency, Gauge, PrincipalActivity, Signals
+from handrail.insight.alerts import (
+    AgentTraffic,
+    Budget,
+    ChannelHealth,
+    Dependency,
+    Gauge,
+    PrincipalActivity,
+    Signals,
+    limits,
+)
 from handrail.insight.alerts.signals import MEASURES, Measure
 from handrail.insight.costs import BudgetStatus
 from handrail.reports import signals as read
@@ -39,8 +49,11 @@ async def _traffic(services: Services, at: int) -> dict[str, Any]:
     # A clock that was put back must not leave them old until it is as late again.
     if abs(at - alerts.history_at) >= HISTORY_SECONDS * 1_000_000:
         alerts.history, alerts.history_at = await read.same_hours(services.db, at), at
-    target = alerts.config.file.rules.latency_slo.target_seconds
-    return {"agents": await read.traffic(services.db, at, target_seconds=target, history=alerts.history)}
+    rule, own = alerts.config.file.rules.latency_slo, await stated(services)
+    seen = await read.traffic(services.db, at, limits={key: limits(rule, each) for key, each in own.items()})
+    return {
+        "agents": [AgentTraffic(*key, own[key], windows, alerts.history.get(key, ())) for key, windows in seen.items()]
+    }
 
 
 async def _principals(services: Services, at: int) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """What the rules of alerts look at, read from the tables of many rooms; the same on both databases."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,11 +12,11 @@ from handrail.core.clock import as_datetime
 from handrail.db import Database, Prepared
 from handrail.db.jobs.tables import job_run as _j
 from handrail.delivery.releases.tables import agent as _g
-from handrail.insight.alerts import WINDOWS, AgentTraffic, ApprovalQueue, FailedJob, PrincipalActivity, Quality, Traffic
+from handrail.insight.alerts import WINDOWS, ApprovalQueue, Counted, FailedJob, PrincipalActivity, Quality, Traffic
 from handrail.insight.alerts.signals import MEASURES, Measure
 from handrail.insight.feedback.tables import review_verdict as _v
 from handrail.insight.scorecard.facts import GROUNDING
-from handrail.insight.scorecard.histogram import bucket_of
+from handrail.insight.scorecard.histogram import slower_than
 from handrail.insight.scorecard.tables import conversation_fact as _f
 from handrail.insight.scorecard.tables import conversation_rollup as _c
 from handrail.insight.scorecard.tables import fact_change as _x
@@ -56,16 +56,16 @@ def _of_agents(table: Any, grain: str, since: str) -> Any:
     )
 
 
-_AGENTS = Prepared(select(_g.c.tenant_id, _g.c.name))
+_AGENTS = Prepared(select(_g.c.tenant_id, _g.c.name, _g.c.stable_release_id))
 _TURNS = Prepared(
     select(_g.c.tenant_id, _g.c.name, *_windowed(_t.c.turns, _t.c.starts_at), *_windowed(_t.c.failed, _t.c.starts_at))
     .select_from(_of_agents(_t, "minute", "since"))
     .group_by(_g.c.tenant_id, _g.c.name)
 )
-_SLOW = Prepared(
-    select(_g.c.tenant_id, _g.c.name, _t.c.starts_at, _t.c.latencies)
+_TIMED = Prepared(
+    select(_g.c.tenant_id, _g.c.name, _t.c.starts_at, _t.c.latency_class, _t.c.latencies)
     .select_from(_of_agents(_t, "minute", "since"))
-    .where(_t.c.latencies != literal_column("'{}'"))
+    .where(_t.c.latencies != literal_column("'{}'"), _t.c.latency_class != "")
 )
 _SAME_HOURS = Prepared(
     select(_g.c.tenant_id, _g.c.name, _t.c.starts_at, func.sum(_t.c.turns).label("turns"))
@@ -196,35 +196,48 @@ Key = tuple[str, str]
 History = Mapping[Key, Sequence[float]]
 
 
-async def traffic(db: Database, at: int, *, target_seconds: float, history: History) -> list[AgentTraffic]:
-    """Every agent's turns by window, with what the same hour had on earlier days."""
+async def agents(db: Database) -> Mapping[Key, str | None]:
+    """Every agent with the release that answers for it."""
+    return {_key(row): row["stable_release_id"] for row in await db.scan(_AGENTS, {})}
+
+
+async def traffic(
+    db: Database, at: int, *, limits: Mapping[Key, Mapping[str, float]]
+) -> Mapping[Key, Mapping[int, Traffic]]:
+    """The turns of each of these agents by window; slow are those beyond its limits by latency class, in seconds."""
     windows = {f"w{each}": at - each * 1_000_000 for each in WINDOWS}
     since = {"since": at - max(WINDOWS) * 1_000_000, **windows}
     turns = {_key(row): row for row in await db.scan(_TURNS, since)}
-    slow = _slow(await db.scan(_SLOW, since), at, bucket_of(round(target_seconds * 1_000_000)))
-    found: list[AgentTraffic] = []
-    for row in await db.scan(_AGENTS, {}):
-        key = _key(row)
-        counted = {
+    timed = _timed(await db.scan(_TIMED, since), at, limits)
+    return {
+        key: {
             each: Traffic(
                 _of(turns.get(key), f"turns{each}"),
                 _of(turns.get(key), f"failed{each}"),
-                slow[key, each],
+                timed.get((key, each), {}),
             )
             for each in WINDOWS
         }
-        found.append(AgentTraffic(*key, counted, history.get(key, ())))
-    return found
+        for key in limits
+    }
 
 
-def _slow(rows: Sequence[Mapping[str, Any]], at: int, bucket: int) -> Mapping[tuple[Key, int], int]:
-    """By agent and window, how many turns were slower than the bucket."""
-    found: Counter[tuple[Key, int]] = Counter()
+def _timed(
+    rows: Sequence[Mapping[str, Any]], at: int, limits: Mapping[Key, Mapping[str, float]]
+) -> Mapping[tuple[Key, int], Mapping[str, Counted]]:
+    """By agent and window, the turns of each class that has a limit; slower than its bucket is slow."""
+    found: dict[tuple[Key, int], dict[str, Counted]] = defaultdict(dict)
     for row in rows:
-        count = sum(turns for each, turns in json.loads(row["latencies"]).items() if int(each) > bucket)
+        key, name = _key(row), row["latency_class"]
+        limit = limits.get(key, {}).get(name)
+        if limit is None:
+            continue
+        buckets = {int(each): turns for each, turns in json.loads(row["latencies"]).items()}
+        slow = slower_than(limit, buckets)
         for window in WINDOWS:
             if row["starts_at"] >= at - window * 1_000_000:
-                found[_key(row), window] += count
+                known = found[key, window].get(name, Counted())
+                found[key, window][name] = Counted(known.turns + sum(buckets.values()), known.bad + slow)
     return found
 
 
@@ -250,7 +263,7 @@ async def same_hours(db: Database, at: int) -> History:
 
 async def tenants(db: Database) -> set[str]:
     """All that have an agent."""
-    return {row["tenant_id"] for row in await db.scan(_AGENTS, {})}
+    return {tenant_id for tenant_id, _ in await agents(db)}
 
 
 async def quality(db: Database, at: int) -> list[Quality]:

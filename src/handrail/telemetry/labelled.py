@@ -56,8 +56,17 @@ class Counters(_Labelled):
 
 
 class Gauges(_Labelled):
-    def __init__(self, registry: CollectorRegistry, name: str, help: str, labels: Sequence[str]) -> None:
-        super().__init__(Gauge(name, help, labels, registry=registry, multiprocess_mode="max"))
+    """`together` is what a child is of all workers, those that are gone included."""
+
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        name: str,
+        help: str,
+        labels: Sequence[str],
+        together: Literal["max", "mostrecent"] = "max",
+    ) -> None:
+        super().__init__(Gauge(name, help, labels, registry=registry, multiprocess_mode=together))
 
 
 class Histograms(_Labelled):

@@ -14,6 +14,7 @@ from handrail.core.errors import HandrailError
 from handrail.core.usage import Usage
 from handrail.telemetry.insight import InsightMetrics
 from handrail.telemetry.labelled import Counters, Gauges, Histograms, gauge
+from handrail.telemetry.objectives import ObjectiveMetrics
 
 NONE = "none"
 
@@ -78,6 +79,7 @@ class Metrics:
         self._count_machinery()
         self._count_alerts()
         self.insight = InsightMetrics(self._registry)
+        self.objectives = ObjectiveMetrics(self._registry)
 
     def _count_turns(self) -> None:
         self._requests = Counters(self._registry, "agent_requests", "Turns that ended.", ("agent", "intent"))
@@ -270,11 +272,12 @@ class Metrics:
         first_text_seconds: float | None = None,
     ) -> None:
         """A turn has ended; called once for each. One that said nothing has no first word."""
-        intent = intent or NONE
+        intent, latency_class = intent or NONE, latency_class or NONE
         if first_text_seconds is not None:
-            self._first_text.of(agent, latency_class or NONE).observe(first_text_seconds)
+            self._first_text.of(agent, latency_class).observe(first_text_seconds)
         self._requests.of(agent, intent).inc()
-        self._latency.of(agent, intent, latency_class or NONE).observe(seconds)
+        self._latency.of(agent, intent, latency_class).observe(seconds)
+        self.objectives.took(agent, latency_class, seconds)
         self._overhead.of(agent).observe(overhead_seconds)
         if error_code is not None:
             self._errors.of(agent, error_code).inc()

@@ -14,10 +14,12 @@ from handrail.insight.alerts import (
     ApprovalQueue,
     Budget,
     ChannelHealth,
+    Counted,
     Dependency,
     FailedJob,
     Finding,
     Gauge,
+    Objective,
     PrincipalActivity,
     Quality,
     Rules,
@@ -26,14 +28,21 @@ from handrail.insight.alerts import (
     judge,
 )
 from handrail.insight.alerts.policy import DECISIONS, MOST_FINDINGS, MOST_OF_ALL
+from handrail.insight.alerts.schema import AvailabilitySlo, LatencySlo
 from handrail.insight.alerts.statistics import robust_limit
 
 FIVE, HALF, HOUR, SIX, DAY = 300, 1800, 3600, 21_600, 86_400
+OWN = Objective(0.99, 0.95, {"simple": 5.0, "medium": 20.0})
 
 
 def agent(same_hour: tuple[float, ...] = (), **windows: tuple[int, int, int]) -> AgentTraffic:
     names = {"five": FIVE, "half": HALF, "hour": HOUR, "six": SIX, "day": DAY}
-    return AgentTraffic("acme", "shop", {names[name]: Traffic(*each) for name, each in windows.items()}, same_hour)
+    counted = {names[name]: traffic(*each) for name, each in windows.items()}
+    return AgentTraffic("acme", "shop", OWN, counted, same_hour)
+
+
+def traffic(turns: int, failed: int, slow: int) -> Traffic:
+    return Traffic(turns, failed, {"simple": Counted(turns, slow)} if turns else {})
 
 
 def said_by(rule: str, signals: Signals, rules: Rules | None = None) -> list[Finding]:
@@ -67,11 +76,12 @@ def test_every_rule_has_its_decision() -> None:
 
 @given(turns=st.integers(0, 3), failed=st.integers(0, 3), history=st.integers(0, 400))
 def test_three_conversations_never_fire(turns: int, failed: int, history: int) -> None:
-    few = Traffic(turns, min(failed, turns), min(failed, turns))
-    traffic = AgentTraffic("acme", "shop", dict.fromkeys((FIVE, HALF, HOUR, SIX, DAY), few), [float(turns)] * history)
+    few = traffic(turns, min(failed, turns), min(failed, turns))
+    windows = dict.fromkeys((FIVE, HALF, HOUR, SIX, DAY), few)
+    agents = [AgentTraffic("acme", "shop", OWN, windows, [float(turns)] * history)]
     activity = [PrincipalActivity("acme", "hmac:1", {"turns": turns, "refusals": min(turns, 1)})]
     quality = [Quality("acme", "shop", "thumbs_down", turns, turns, 0, history)]
-    signals = Signals(agents=[traffic], principals=activity, quality=quality)
+    signals = Signals(agents=agents, principals=activity, quality=quality)
     assert [each for each in judge(Rules(), signals) if each.state == "bad"] == []
 
 
@@ -113,7 +123,46 @@ class TestBurnRates:
         signals = Signals(agents=[agent(five=(50, 0, 40), hour=(600, 0, 400), half=(300, 0, 9), six=(3600, 0, 9))])
         (found,) = said_by("latency_slo", signals)
         assert found.state == "bad"
-        assert "400 of 600 turns took over 5 s in 1 h" in found.said
+        assert "400 of 600 turns of class simple took over 5 s in 1 h" in found.said
+
+    def test_each_class_has_its_own_budget(self) -> None:
+        busy, slow = Counted(600, 0), Counted(60, 60)
+        windows = {each: Traffic(660, 0, {"simple": busy, "medium": slow}) for each in (FIVE, HALF, HOUR, SIX)}
+        found = said_by("latency_slo", Signals(agents=[AgentTraffic("acme", "shop", OWN, windows)]))
+        assert {each.labels["latency_class"]: each.state for each in found} == {"simple": "fine", "medium": "bad"}
+        assert [each.numbers["limit_seconds"] for each in found] == [20, 5]
+
+    def test_a_stricter_promise_of_the_agent_fires_sooner(self) -> None:
+        windows = agent(five=(500, 10, 0), hour=(6000, 100, 0)).windows
+        strict = [AgentTraffic("acme", "shop", Objective(0.999, 0.95, {}), windows)]
+        assert states("availability_slo", Signals(agents=strict)) == ["bad"]
+        assert states("availability_slo", Signals(agents=[agent(five=(500, 10, 0), hour=(6000, 100, 0))])) == ["fine"]
+
+    def test_the_objective_of_the_file_goes_before_and_the_difference_is_said(self) -> None:
+        rules = Rules(
+            availability_slo=AvailabilitySlo(objective=0.999), latency_slo=LatencySlo(objective=0.9, target_seconds=3)
+        )
+        signals = Signals(agents=[agent(five=(500, 10, 0), hour=(6000, 100, 0), six=(6000, 100, 0))])
+        (found,) = said_by("availability_slo", signals, rules)
+        assert found.state == "bad"
+        assert found.said.endswith("; alerts.yaml says 99.9%, agent.yaml 99%")
+        (found,) = said_by("latency_slo", signals, rules)
+        assert found.numbers["limit_seconds"] == 3
+        assert "alerts.yaml says 90%, agent.yaml 95%" in found.said
+        assert "alerts.yaml says 3 s, agent.yaml simple 5 s, medium 20 s" in found.said
+
+    def test_a_file_that_says_the_same_is_no_difference(self) -> None:
+        rules = Rules(availability_slo=AvailabilitySlo(objective=0.99))
+        (found,) = said_by("availability_slo", Signals(agents=[agent(hour=(600, 0, 0), five=(50, 0, 0))]), rules)
+        assert "alerts.yaml" not in found.said
+
+    @given(objective=st.floats(0.01, 0.9999))
+    def test_an_outage_fires_however_little_was_promised(self, objective: float) -> None:
+        windows = agent(five=(50, 50, 50), hour=(600, 600, 600)).windows
+        signals = Signals(
+            agents=[AgentTraffic("acme", "shop", Objective(objective, objective, {"simple": 1}), windows)]
+        )
+        assert states("availability_slo", signals) == states("latency_slo", signals) == ["bad"]
 
     def test_too_few_turns_say_nothing(self) -> None:
         signals = Signals(agents=[agent(hour=(49, 0, 49), five=(5, 0, 5), six=(49, 0, 49))])

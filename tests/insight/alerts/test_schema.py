@@ -55,7 +55,6 @@ def test_an_empty_file_is_the_defaults() -> None:
         ("routes:\n- to: []\n  escalate: {after: 5m, to: [boss]}\n", "name who is told before 'escalate'"),
         ("maintenance:\n- {name: x, at: '02:00'}\n", "give 'from' and 'until', or 'days', 'at' and 'lasts'"),
         ("maintenance:\n- {name: x, from: 2026-01-01T00:00:00Z, until: 2025-01-01T00:00:00Z}\n", "is not after"),
-        ("rules:\n  latency_slo: {objective: 0.5, fast: 3}\n", "needs more than all turns"),
         ("rules: {error_rate: {enabled: yes}, error_rate: {}}\n", "is given twice"),
     ],
 )

@@ -287,7 +287,8 @@ class TestOneAlert:
 def test_an_alert_leads_to_the_conversations_behind_it_at_its_time(
     rule: str, labels: dict[str, str], filters: str
 ) -> None:
-    alert = look([], [Finding(rule, "acme", labels, "bad", "it is bad")], FILE.rules, START)[0].after
+    numbers = {"limit_seconds": 5.0} if rule == "latency_slo" else {}
+    alert = look([], [Finding(rule, "acme", labels, "bad", "it is bad", numbers)], FILE.rules, START)[0].after
     assert alert is not None
     desk = Desk(FILE, ("ops",), (), START, Places("https://agents.example.com"))
     before = {"hour": 1, "hours": 6, "day": 24}

@@ -58,7 +58,8 @@ async def simulated(migrated_file: Path, folder: Path, plan: Plan) -> tuple[Repo
     shutil.copy(migrated_file, file)
     clock = FrozenClock(as_datetime(plan.starts_at))
     intents = PROJECT["intents.yaml"].replace("name: chat,", "name: product_advice,")
-    project = PROJECT | {"policies.yaml": APPROVALS, "intents.yaml": intents}
+    agent = PROJECT["agent.yaml"] + "success: {objective: {latency_seconds: {complex: 4}}}\n"
+    project = PROJECT | {"agent.yaml": agent, "policies.yaml": APPROVALS, "intents.yaml": intents}
     world = await world_over(SqliteDatabase(file, clock), clock, project=project, sole_owner=True)
     world.release.head = ExampleHead()  # pyright: ignore[reportAttributeAccessIssue] - one of a test
     return await Simulation(world.services, clock, world.release, plan, EXAMPLES).run(), world

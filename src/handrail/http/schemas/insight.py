@@ -135,6 +135,7 @@ class Objectives(Resource):
     availability: Budget
     burn: list[BurnWindows]
     latency: list[LatencyBudget]
+    differing: list[str] = Field(description="Where `alerts.yaml` holds the agent to something else.")
 
 
 class ErrorType(Part):

@@ -10,6 +10,7 @@ from handrail.insight.alerts.config import AlertConfig, NoAlertsFile, read_alert
 from handrail.insight.alerts.delivery import ChildSender, Outcome, RecordingSender, Sender
 from handrail.insight.alerts.lifecycle import Alert, AlertState, Change, look
 from handrail.insight.alerts.notices import SEVERAL, Delivery, Desk, Notice, Places, Silence, tell
+from handrail.insight.alerts.objectives import differing, limits
 from handrail.insight.alerts.policy import judge
 from handrail.insight.alerts.schema import RULES, AlertsFile, Rules
 from handrail.insight.alerts.signals import (
@@ -18,10 +19,12 @@ from handrail.insight.alerts.signals import (
     ApprovalQueue,
     Budget,
     ChannelHealth,
+    Counted,
     Dependency,
     FailedJob,
     Finding,
     Gauge,
+    Objective,
     PrincipalActivity,
     Quality,
     Signals,
@@ -46,6 +49,7 @@ __all__ = [
     "Change",
     "ChannelHealth",
     "ChildSender",
+    "Counted",
     "Delivery",
     "Dependency",
     "Desk",
@@ -55,6 +59,7 @@ __all__ = [
     "Message",
     "NoAlertsFile",
     "Notice",
+    "Objective",
     "Outcome",
     "Places",
     "PrincipalActivity",
@@ -66,7 +71,9 @@ __all__ = [
     "Signals",
     "Silence",
     "Traffic",
+    "differing",
     "judge",
+    "limits",
     "look",
     "read_alerts",
     "tell",

@@ -305,7 +305,7 @@ def runbook_link(alert: Alert, desk: Desk) -> str:
 
 def trace_link(alert: Alert, desk: Desk) -> str | None:
     """The conversations behind an alert, by the filters of the console's own list: what, and from when until when."""
-    kind = _behind(alert, desk)
+    kind = _behind(alert)
     if kind is None:
         return None
     times = {"since": _minute(alert.started_at - LOOKS_BACK.get(alert.rule, HOUR))}
@@ -314,7 +314,7 @@ def trace_link(alert: Alert, desk: Desk) -> str | None:
     return f"{desk.places.console}/console/conversations?{urlencode(kind | times)}"
 
 
-def _behind(alert: Alert, desk: Desk) -> dict[str, str] | None:
+def _behind(alert: Alert) -> dict[str, str] | None:
     agent, measure = alert.labels.get("agent"), alert.labels.get("measure")
     if alert.rule == "dependency_down" and alert.labels.get("kind") == "tool":
         return {"agent": alert.labels.get("name", "").partition("/")[0], "outcome": "tool_failed"}
@@ -327,7 +327,8 @@ def _behind(alert: Alert, desk: Desk) -> dict[str, str] | None:
     if alert.rule in ("error_rate", "availability_slo"):
         return {"agent": agent, "happened": "error"}
     if alert.rule == "latency_slo":
-        return {"agent": agent, "min_seconds": f"{desk.file.rules.latency_slo.target_seconds:g}"}
+        limit = alert.numbers.get("limit_seconds")
+        return {"agent": agent} | ({} if limit is None else {"min_seconds": f"{limit:g}"})
     return {"agent": agent} | ({"outcome": _OUTCOMES[measure]} if measure in _OUTCOMES else {})
 
 

@@ -2,11 +2,13 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import groupby
 from operator import itemgetter
 from statistics import median
 
 from handrail.core.share import wilson
+from handrail.insight.alerts.objectives import differing, limits
 from handrail.insight.alerts.schema import Above, Burn, Rules, seconds
 from handrail.insight.alerts.signals import (
     DAY,
@@ -16,19 +18,21 @@ from handrail.insight.alerts.signals import (
     MEASURES,
     SIX_HOURS,
     AgentTraffic,
+    Counted,
     Finding,
     Measure,
     PrincipalActivity,
     Quality,
     Signals,
     State,
-    Traffic,
 )
 from handrail.insight.alerts.statistics import robust_limit
 
 # More at once tell no more, and each would be stored: of a rule and a tenant, and of a rule in all.
 MOST_FINDINGS = 50
 MOST_OF_ALL = 500
+# However loose an objective is: when four of five turns are bad the budget burns too fast.
+MOST_NEEDED = 0.8
 _NEEDED = {"turns": "turns", "refusals": "refused turns", "tripped": "guardrail trips", "side_effects": "actions"}
 _GAUGES = {
     "audit_lag": "the oldest audit record waits for {value:.0f} s to be sealed",
@@ -87,43 +91,73 @@ def _error_rate(rules: Rules, signals: Signals) -> Iterator[Finding]:
 
 
 def _availability(rules: Rules, signals: Signals) -> Iterator[Finding]:
+    rule = rules.availability_slo
     for each in signals.agents:
-        yield _burn("availability_slo", rules.availability_slo, each, lambda window: window.failed, "failed")
+        counted = {window: Counted(found.turns, found.failed) for window, found in each.windows.items()}
+        burn = _Burning("availability_slo", rule, rule.objective or each.objective.availability, "failed")
+        yield _told(rules, each, burn.finding(each, {"agent": each.agent}, counted))
 
 
 def _latency(rules: Rules, signals: Signals) -> Iterator[Finding]:
-    what = f"took over {rules.latency_slo.target_seconds:g} s"
+    rule = rules.latency_slo
     for each in signals.agents:
-        yield _burn("latency_slo", rules.latency_slo, each, lambda window: window.slow, what)
+        timed = each.of(SIX_HOURS).timed
+        for name, limit in limits(rule, each.objective).items():
+            # What nobody asks for needs no word, unless there is no other.
+            if name not in timed and timed:
+                continue
+            counted = {window: found.timed.get(name, Counted()) for window, found in each.windows.items()}
+            said = f"of class {name} took over {limit:g} s"
+            burn = _Burning("latency_slo", rule, rule.objective or each.objective.latency_share, said)
+            labels = {"agent": each.agent, "latency_class": name}
+            found = burn.finding(each, labels, counted)
+            yield _told(rules, each, replace(found, numbers={**found.numbers, "limit_seconds": limit}))
 
 
-def _burn(name: str, rule: Burn, each: AgentTraffic, bad: Callable[[Traffic], int], what: str) -> Finding:
-    """The faster pair of windows that burns, else the slower one."""
-    labels, budget = {"agent": each.agent}, 1 - rule.objective
-    enough = False
-    for factor, long, short, hours in (
-        (rule.fast, HOUR, FIVE_MINUTES, "1 h"),
-        (rule.slow, SIX_HOURS, HALF_HOUR, "6 h"),
-    ):
-        wide, near = each.of(long), each.of(short)
-        if wide.turns < rule.minimum_turns or near.turns < rule.minimum_turns / 10:
-            continue
-        enough = True
-        rate, now = (_share(bad(window), window.turns) / budget for window in (wide, near))
-        if rate >= factor and now >= factor:
-            said = (
-                f"{bad(wide)} of {wide.turns} turns {what} in {hours}: the error budget of a {rule.objective * 100:g}%"
-                f" objective burns {rate:.1f} times as fast as it may, and {now:.1f} times just now"
-            )
-            numbers = {"burn_rate": rate, "burn_rate_now": now, "bad": bad(wide), "turns": wide.turns}
-            return Finding(name, each.tenant_id, labels, "bad", said, numbers)
-    if not enough:
-        turns = each.of(SIX_HOURS).turns
-        said = f"{turns} turns in 6 h, {rule.minimum_turns} are needed to judge"
-        return Finding(name, each.tenant_id, labels, "quiet", said, {"turns": turns})
-    rate = _share(bad(each.of(HOUR)), each.of(HOUR).turns) / budget
-    said = f"the error budget burns {rate:.1f} times as fast as it may over 1 h"
-    return Finding(name, each.tenant_id, labels, "fine", said, {"burn_rate": rate})
+def _told(rules: Rules, each: AgentTraffic, found: Finding) -> Finding:
+    """With a word where the rules hold the agent to another objective than its own."""
+    others = differing(rules, each.objective).get(found.rule, ())
+    return replace(found, said="; ".join((found.said, *others)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Burning:
+    """One error budget; `what` a bad turn did."""
+
+    name: str
+    rule: Burn
+    objective: float
+    what: str
+
+    def finding(self, each: AgentTraffic, labels: Mapping[str, str], counted: Mapping[int, Counted]) -> Finding:
+        """The faster pair of windows that burns, else the slower one."""
+        enough, least, budget = False, self.rule.minimum_turns, 1 - self.objective
+        for factor, long, short, hours in (
+            (self.rule.fast, HOUR, FIVE_MINUTES, "1 h"),
+            (self.rule.slow, SIX_HOURS, HALF_HOUR, "6 h"),
+        ):
+            wide, near = counted.get(long, Counted()), counted.get(short, Counted())
+            if wide.turns < least or near.turns < least / 10:
+                continue
+            enough, needed = True, min(factor * budget, MOST_NEEDED)
+            if min(_share(window.bad, window.turns) for window in (wide, near)) >= needed:
+                return Finding(self.name, each.tenant_id, labels, "bad", *self._burns(wide, near, hours))
+        if not enough:
+            turns = counted.get(SIX_HOURS, Counted()).turns
+            said = f"{turns} turns in 6 h, {least} are needed to judge"
+            return Finding(self.name, each.tenant_id, labels, "quiet", said, {"turns": turns})
+        hour = counted.get(HOUR, Counted())
+        rate = _share(hour.bad, hour.turns) / budget
+        said = f"the error budget of a {self.objective * 100:g}% objective burns {rate:.1f} times as fast as it may"
+        return Finding(self.name, each.tenant_id, labels, "fine", f"{said} over 1 h", {"burn_rate": rate})
+
+    def _burns(self, wide: Counted, near: Counted, hours: str) -> tuple[str, dict[str, float]]:
+        rate, now = (_share(window.bad, window.turns) / (1 - self.objective) for window in (wide, near))
+        said = (
+            f"{wide.bad} of {wide.turns} turns {self.what} in {hours}: the error budget of a {self.objective * 100:g}%"
+            f" objective burns {rate:.1f} times as fast as it may, and {now:.1f} times just now"
+        )
+        return said, {"burn_rate": rate, "burn_rate_now": now, "bad": wide.bad, "turns": wide.turns}
 
 
 def _traffic_drop(rules: Rules, signals: Signals) -> Iterator[Finding]:

@@ -53,19 +53,14 @@ class ErrorRate(Rule):
 
 
 class Burn(Rule):
-    """Multi-window burn rate: both a long and a short window use up the error budget too fast."""
+    """Multi-window burn rate: a long and a short window use up the error budget too fast, or four of five are bad."""
 
-    objective: Share = Field(default=0.99, description="The share of turns that must be good.")
+    objective: Share | None = Field(
+        default=None, description="The share of turns that must be good; left out, the objective of each agent."
+    )
     fast: float = Field(default=14.4, gt=1, description="Burn rate over 1 h and 5 min.")
     slow: float = Field(default=6.0, gt=1, description="Burn rate over 6 h and 30 min.")
     minimum_turns: int = Field(default=50, ge=10, description="Turns in the long window, and a tenth in the short.")
-
-    @model_validator(mode="after")
-    def _can_fire(self) -> Self:
-        for name, factor in (("fast", self.fast), ("slow", self.slow)):
-            if factor * (1 - self.objective) >= 1:
-                raise ValueError(f"{name} {factor} at an objective of {self.objective} needs more than all turns")
-        return self
 
 
 class AvailabilitySlo(Burn):
@@ -77,10 +72,14 @@ class AvailabilitySlo(Burn):
 class LatencySlo(Burn):
     """Turns are slow faster than the error budget allows."""
 
-    objective: Share = 0.95
     fast: float = Field(default=10.0, gt=1)
     slow: float = Field(default=4.0, gt=1)
-    target_seconds: float = Field(default=5.0, gt=0, le=600, description="A turn that takes longer is slow.")
+    target_seconds: float | None = Field(
+        default=None,
+        gt=0,
+        le=600,
+        description="A turn of any class that takes longer is slow; left out, the objectives of each agent's classes.",
+    )
 
 
 class TrafficDrop(Rule):

@@ -14,12 +14,29 @@ MEASURES: tuple[Measure, ...] = ("turns", "refusals", "tripped", "side_effects")
 
 
 @dataclass(frozen=True, slots=True)
+class Objective:
+    """What an agent promises in its `agent.yaml`: shares of turns between 0 and 1, and seconds by latency class."""
+
+    availability: float
+    latency_share: float
+    latency_seconds: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """Turns, and how many of them used up error budget."""
+
+    turns: int = 0
+    bad: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Traffic:
-    """Turns of one window that ends now; `slow` took longer than the target of the latency rule."""
+    """Turns of one window that ends now; `timed` by latency class, those that were slow as the bad ones."""
 
     turns: int = 0
     failed: int = 0
-    slow: int = 0
+    timed: Mapping[str, Counted] = field(default_factory=dict[str, Counted])
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +44,14 @@ class AgentTraffic:
     """One agent's turns.
 
     Attributes:
+        objective: what its `agent.yaml` says.
         windows: by length in seconds, one for each of `WINDOWS`.
         same_hour: turns in the hour that ended at this time of day, one a day before today.
     """
 
     tenant_id: str
     agent: str
+    objective: Objective
     windows: Mapping[int, Traffic]
     same_hour: Sequence[float] = ()
 

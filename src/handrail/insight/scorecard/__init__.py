@@ -16,7 +16,6 @@ from handrail.insight.scorecard.facts import (
     intent_of,
 )
 from handrail.insight.scorecard.measures import (
-    LATENCY_CLASSES,
     MEASURES,
     PERCENTILES,
     Line,
@@ -52,7 +51,6 @@ from handrail.insight.scorecard.transcripts import (
 __all__ = [
     "DEFAULT_WINDOW_MICROS",
     "FEWEST",
-    "LATENCY_CLASSES",
     "MEASURES",
     "NOTHING",
     "PERCENTILES",

@@ -27,6 +27,11 @@ def value_of(bucket: int) -> int:
     return round(_UNIT_MICROS * 2 * _GROWTH**bucket / (1 + _GROWTH))
 
 
+def slower_than(seconds: float, counts: Mapping[int, int]) -> int:
+    """So many took longer, each as long as stands for its bucket."""
+    return sum(count for bucket, count in counts.items() if value_of(bucket) > seconds * 1_000_000)
+
+
 def edges_of(bucket: int) -> tuple[float, float]:
     """What a bucket's times are above, and at most."""
     if bucket <= 0:

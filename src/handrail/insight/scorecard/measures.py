@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from handrail.core.latency import LATENCY_CLASSES
 from handrail.insight.scorecard.percentiles import distance
 from handrail.insight.scorecard.statistics import Estimate, difference
 
@@ -34,7 +35,6 @@ class Measure:
     says: str
 
 
-LATENCY_CLASSES = ("simple", "medium", "complex")
 PERCENTILES = (0.5, 0.95, 0.99)
 
 

@@ -80,7 +80,7 @@ def account(
     turns, conversations, reasons = (total.setdefault(name, {}) for name in (TURNS, CONVERSATIONS, REASONS))
     for minute, release_id, intent, latency_class, amounts, latencies in contribution["turns"]:
         told = amounts | {LATENCY + bucket: count for bucket, count in latencies.items()}
-        _add(turns, (tenant_id, "minute", minute, agent, release_id, "", "", ""), told, sign)
+        _add(turns, (tenant_id, "minute", minute, agent, release_id, "", "", latency_class), told, sign)
         for grain in _COARSE:
             at = start_of(minute, grain)
             _add(turns, (tenant_id, grain, at, agent, release_id, intent, channel, latency_class), told, sign)

@@ -101,7 +101,7 @@ conversation_fact = Table(
 )
 
 # The amounts of these tables are sums, so a change is added and what it replaces is taken off. `grain` is `minute`,
-# `hour` or `day` (UTC), and `starts_at` the beginning of that time. Minutes tell no intent, channel or class.
+# `hour` or `day` (UTC), and `starts_at` the beginning of that time. Minutes tell no intent or channel.
 _BY_AGENT = ("tenant_id", "grain", "starts_at", "agent", "release_id", "intent", "channel")
 
 

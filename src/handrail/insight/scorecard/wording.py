@@ -57,7 +57,8 @@ def objectives(body: Mapping[str, Any]) -> list[str]:
     for each in body["latency"]:
         name = f"Latency of {each['latency_class']} turns"
         found.append(_budget(name, f"took at most {each['seconds']:g} s", each, body["window_days"]))
-    return [*found, *(line for each in body["burn"] if (line := burn(each)))]
+    burning = [line for each in body["burn"] if (line := burn(each))]
+    return [*found, *burning, *(f"Alerts differ: {each}" for each in body["differing"])]
 
 
 def burn(each: Mapping[str, Any]) -> str:

@@ -1,11 +1,12 @@
 """What success means for an agent, under `success` in `agent.yaml`: measures, targets, and what people would cost."""
 
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
+from handrail.core.latency import LATENCY_CLASSES, LatencyClass
+
 Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
-LatencyClass = Literal["simple", "medium", "complex"]
 # Which way each measure is better; the scorecard computes exactly these.
 BETTER: dict[str, Literal["higher", "lower"]] = {
     "task_completion": "higher",
@@ -13,7 +14,7 @@ BETTER: dict[str, Literal["higher", "lower"]] = {
     "escalation_rate": "lower",
     "error_rate": "lower",
     "availability": "higher",
-    **{f"latency_{name}_p{part}": "lower" for name in get_args(LatencyClass) for part in (50, 95, 99)},
+    **{f"latency_{name}_p{part}": "lower" for name in LATENCY_CLASSES for part in (50, 95, 99)},
     "action_success": "higher",
     "intent_accuracy": "higher",
     "hallucination_rate": "lower",
