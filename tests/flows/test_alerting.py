@@ -152,6 +152,24 @@ class TestTelling:
         assert ("ops", "[warning] job failed of retention") in [(channel, each.title) for channel, each in sender.sent]
         assert ("boss", "Resolved: channel failing of ops") in [(channel, each.title) for channel, each in sender.sent]
 
+    async def test_what_a_channel_refused_waits_for_the_end_of_a_silence_that_began_meanwhile(
+        self, any_world: World, clock: FrozenClock
+    ) -> None:
+        store, sender = any_world.services.alerts.store, sender_of(any_world)
+        sender.failing = {"ops", "boss"}
+        await fail_a_job(any_world)
+        await look(any_world, clock, times=4)
+        at = clock.micros()
+        silence = Silence("slc_1", "*", {"rule": "job_failed"}, at, at + HOUR // 2, "known", "oscar", at)
+        async with any_world.services.db.batch() as batch:
+            store.add_silence(batch, silence)
+        sender.failing = set()
+        await look(any_world, clock, times=20, seconds=80)
+        assert "job failed of retention" not in str(sender.sent)
+        await look(any_world, clock, times=10, seconds=80)
+        told = [(channel, each.title) for channel, each in sender.sent if "job failed" in each.title]
+        assert sorted(told) == [(channel, "[warning] job failed of retention") for channel in ("boss", "ops")]
+
     async def test_a_notice_that_nobody_takes_is_given_up_after_an_hour(self) -> None:
         waits = [alerting.wait_after(attempts) for attempts in range(alerting.MOST_ATTEMPTS)]
         assert waits[:3] == [15.0, 30.0, 60.0]

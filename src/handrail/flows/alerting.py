@@ -179,13 +179,17 @@ def _count(services: Services, changes: Sequence[Change], told: Sequence[Alert])
 
 
 async def send(services: Services) -> int:
-    """Send what is due, every channel by itself, and note what became of it; how many were taken."""
+    """Send what is due, every channel by itself, and note what became of it; how many were taken.
+
+    What somebody has silenced meanwhile waits for the end of that, however often a channel has refused it before.
+    """
     alerts, lease = services.alerts, services.alerts.lease
     if lease is None:
         return 0
     due = await alerts.store.due()
     if not due:
         return 0
+    silenced = await _silenced(services, due)
     try:
         async with services.db.batch() as batch:
             alerts.store.fence(batch, lease)
@@ -193,9 +197,23 @@ async def send(services: Services) -> int:
                 alerts.store.claim(batch, each, seconds=CLAIM_SECONDS)
     except Conflict:
         return 0
+    due = [each for each in due if each.notice.id not in silenced]
     by_channel = groupby(sorted(due, key=lambda each: each.notice.channel), key=lambda each: each.notice.channel)
     taken = await asyncio.gather(*(_send(services, channel, list(group)) for channel, group in by_channel))
     return sum(taken)
+
+
+async def _silenced(services: Services, due: Sequence[Delivery]) -> set[str]:
+    """Notices of alerts that fire, and that nobody is to be told of now."""
+    alerts = services.alerts
+    asked = [each.notice for each in due if each.notice.kind in ("firing", "escalated", "repeated")]
+    if not asked:
+        return set()
+    desk = alerts.desk(await alerts.store.silences(), services.clock.micros())
+    firing = {each.id: each for each in await alerts.store.known() if each.state is AlertState.FIRING}
+    quiet = {key for key, alert in firing.items() if desk.is_silenced(alert)}
+    open_ids = {notice.id: [key for key in notice.alert_ids if key in firing] for notice in asked}
+    return {notice_id for notice_id, keys in open_ids.items() if keys and quiet.issuperset(keys)}
 
 
 async def _send(services: Services, channel: str, due: Sequence[Delivery]) -> int:
