@@ -26,14 +26,14 @@ _THERE = Prepared(select(conversation.c.id, conversation.c.tenant_id))
 
 async def read_all(services: Services) -> None:
     """All that is there is counted and goes into the index now, however short ago it was said."""
-    await catch_up(services, _window)
+    await catch_up(services, window)
     rows = await services.db.scan(_THERE, {})
     async with services.db.batch() as batch:
         services.search.changed(batch, {row["id"]: row["tenant_id"] for row in rows}, at=0)
     await Indexer(services).catch_up()
 
 
-async def _window(_: Transcript) -> int:
+async def window(_: Transcript) -> int:
     return DEFAULT_WINDOW_MICROS
 
 
@@ -81,13 +81,13 @@ class Spoken:
 
     async def indexed(self) -> int:
         """Count and read all that waits, once it was quiet for long enough."""
-        await catch_up(self.services, _window)
+        await catch_up(self.services, window)
         self.clock.advance(QUIET_MICROS / 1e6 + 1)
         return await self.indexed_now()
 
     async def indexed_now(self) -> int:
         """Count, and read what may be read by now."""
-        await catch_up(self.services, _window)
+        await catch_up(self.services, window)
         indexer, total = Indexer(self.services), 0
         while found := await indexer.catch_up():
             total += found

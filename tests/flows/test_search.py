@@ -1,9 +1,12 @@
 """Conversations are found by what was said in them, by nobody who may not, and never once they are gone."""
 
 import asyncio
+import random
 import sqlite3
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import select, text
@@ -18,17 +21,24 @@ from handrail.flows import search as flow
 from handrail.flows.erasure import erase
 from handrail.flows.indexing import Indexer
 from handrail.flows.search import search_words
+from handrail.insight.scorecard import ConversationFact
 from handrail.insight.search import SearchKeys
 from handrail.insight.search.tables import search_entry, search_pending
 from handrail.protection.audit import AuditQuery
 from handrail.protection.auth import LOCAL_OPERATOR, PermissionDenied
-from handrail.reports.conversations import InvalidCursor
+from handrail.reports import search as reports
+from handrail.reports.conversations import InvalidCursor, conversations
 from tests.flows.desk import Desk
-from tests.flows.spoken import ADMIN, STAFF, Spoken, ids, shown
+from tests.flows.spoken import ADMIN, STAFF, Spoken, ids, shown, window
 from tests.flows.world import ANA, World, closed, secret_of, world_over
 
 ENTRIES, PENDING = Prepared(select(search_entry)), Prepared(select(search_pending))
 CARD, MAIL = "4111 1111 1111 1111", "ana.moss@example.org"
+
+
+async def listed(spoken: Spoken, **filters: Any) -> Sequence[ConversationFact]:
+    page = await conversations(spoken.services.db, spoken.filters(**filters), limit=100)
+    return page.conversations
 
 
 @pytest.fixture
@@ -86,6 +96,24 @@ class TestWords:
         assert ids(await spoken.search("broken", filters=spoken.filters(escalated=False))) == [other, mine]
         assert ids(await spoken.search("broken", filters=spoken.filters(since=1, until=2))) == []
 
+    async def test_are_not_found_by_a_filter_that_fits_no_more_and_are_by_the_new_one_once_that_is_read(
+        self, spoken: Spoken, any_world: World
+    ) -> None:
+        """An intent changes later, without a word being said."""
+        conversation = await spoken.conversation("ana", "a broken cup")
+        await spoken.indexed()
+        corrected = Prepared(text("UPDATE turn SET intent = 'complaint'"))
+        async with any_world.db.batch() as batch:
+            batch.add(corrected, {})
+            any_world.services.facts.changed(batch, "default", conversation, at=1)
+        of_old, of_new = spoken.filters(intent="refund"), spoken.filters(intent="complaint")
+        assert ids(await spoken.search("broken", filters=of_old)) == [conversation]
+        await rollup.catch_up(any_world.services, window)
+        assert ids(await spoken.search("broken", filters=of_old)) == []
+        await spoken.indexed()
+        assert ids(await spoken.search("broken", filters=of_new)) == [conversation]
+        assert (await spoken.search("broken", filters=of_old)).opened == 0
+
     async def test_come_page_by_page(self, spoken: Spoken) -> None:
         said = [await spoken.conversation("ana", f"umbrella {number}") for number in range(5)]
         await spoken.indexed()
@@ -128,6 +156,47 @@ class TestWords:
         assert ids(await spoken.search("PLAIT ou abc12")) == [accents]
         assert ids(await spoken.search("🙂 plait")) == [accents]
         assert ids(await spoken.search("word " * 2000 + "plait")) == []
+
+
+class TestWaysOfLooking:
+    """Both that PostgreSQL has, its newest entries and its index, and SQLite's."""
+
+    @pytest.fixture(autouse=True)
+    def with_few_newest(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+        monkeypatch.setattr(reports, "NEWEST", 3)
+        reports._statements.cache_clear()  # pyright: ignore[reportPrivateUsage]
+        yield
+        reports._statements.cache_clear()  # pyright: ignore[reportPrivateUsage]
+
+    async def test_name_what_looking_at_each_entry_would(self, spoken: Spoken, any_world: World) -> None:
+        rng, said = random.Random(7), ("cup", "plate", "kettle", "spoon")
+        for number in range(24):
+            spoke = " ".join(rng.sample(said[: 2 + number % 3], k=2))
+            place = {"agent": rng.choice("ab"), "channel": rng.choice(("api", "chat"))}
+            release = f"rel_{number // 8}"
+            await spoken.conversation(rng.choice(("ana", "bo")), spoke, release_id=release, **place)
+        await spoken.indexed()
+        there = await listed(spoken)
+        places = [each.started_at for each in there]
+        entries = {row["conversation_id"]: row["words"] for row in await any_world.db.scan(ENTRIES, {})}
+        key = await any_world.services.search.keys.of("default")
+        for _ in range(40):
+            words = [key.word(each) for each in rng.sample((*said, "fork"), k=rng.choice((1, 1, 2)))]
+            more = {
+                "agent": rng.choice((None, None, "a", "b", "c")), "channel": rng.choice((None, None, "api", "chat")),
+                "release_id": rng.choice((None, None, "rel_0", "rel_2")), "subject": rng.choice((None, None, "ana")),
+                "intent": rng.choice((None, None, "refund", "chat")), "until": rng.choice((None, None, *places)),
+                "since": rng.choice((None, *places)), "failed": rng.choice((None, None, False)),
+                "escalated": rng.choice((None, None, None, True)), "status": rng.choice((None, None, "pending")),
+            }  # fmt: skip
+            filters, limit = spoken.filters(**more), rng.choice((1, 3, 50))
+            has = {name for name, words_of in entries.items() if all(word in words_of.split() for word in words)}
+            right = [each.conversation_id for each in await listed(spoken, **more) if each.conversation_id in has]
+            found = await reports.candidates(any_world.db, filters, words, cursor=None, limit=limit)
+            assert [each.conversation_id for each in found] == right[:limit], (more, limit)
+            for each in found[-1:]:
+                behind = await reports.candidates(any_world.db, filters, words, cursor=each.cursor, limit=limit)
+                assert [one.conversation_id for one in behind] == right[limit : 2 * limit], (more, limit)
 
 
 class TestIdentifiers:

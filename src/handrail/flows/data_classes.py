@@ -119,7 +119,9 @@ DATA_CLASSES: Mapping[str, Columns] = {
         subject="subject",
     ),
     # Hashes of words under a key of the tenant. They go with their conversation, and are in no backup.
-    "search_entry": Columns("tenant_id started_at conversation_id key read_to indexed_at", derived="words"),
+    "search_entry": Columns(
+        "tenant_id started_at conversation_id key read_to indexed_at agent release_id intent channel", derived="words"
+    ),
     "search_pending": Columns("conversation_id tenant_id since changed_at changes"),
     "turn_rollup": Columns(
         f"{_ROLLED_UP} latency_class turns completed failed cancelled parked handed_off clarified refused tripped "

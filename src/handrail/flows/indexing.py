@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from handrail.db import Conflict
 from handrail.flows.services import Services
-from handrail.insight.search import Entry, Pending, SearchKey, form_of, is_told, words_in
+from handrail.insight.search import Entry, Known, Pending, SearchKey, form_of, is_told, words_in
 from handrail.protection.encryption import ContentUnreadable
 from handrail.protection.privacy import LOOK_ALIKE, without_handles
 from handrail.reports.search import Unread, texts, unread
@@ -80,7 +80,11 @@ class Indexer:
         there = await unread(services.db, [each.conversation_id for each in pending])
         known = await services.search.known([each.conversation_id for each in there])
         keys = {tenant_id: await self._key(tenant_id) for tenant_id in {each.tenant_id for each in there}}
-        new = [each for each in there if known.get(each.conversation_id) != (keys[each.tenant_id].name, each.read_to)]
+        new = [
+            each
+            for each in there
+            if known.get(each.conversation_id) != Known(keys[each.tenant_id].name, each.read_to, each.filters)
+        ]
         if not new:
             return []
         said = await texts(services.db, [each.conversation_id for each in new])
@@ -114,4 +118,4 @@ def _entry(services: Services, of: Unread, said: Sequence[str], key: SearchKey) 
     words = (word.text for text in reversed(shown) for word in words_in(without_handles(text)) if is_told(word.text))
     forms = (form_of(each.value) for each in tokens.take_fresh() if each.kind != LOOK_ALIKE)
     entry = key.entry(words, (each for each in forms if each))
-    return Entry(of.tenant_id, of.started_at, of.conversation_id, key.name, of.read_to, entry)
+    return Entry(of.tenant_id, of.started_at, of.conversation_id, key.name, of.read_to, entry, of.filters)

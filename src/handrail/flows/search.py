@@ -16,7 +16,7 @@ from handrail.insight.search import Part, Query, Waiting, around, first_match, f
 from handrail.protection.auth import PermissionDenied, Scope, reads_personal_data, require_scope
 from handrail.protection.privacy import LOOK_ALIKE, Token
 from handrail.reports.conversations import ConversationFilters
-from handrail.reports.search import candidates, texts
+from handrail.reports.search import candidates, fitting, texts
 
 # So many conversations are opened for one answer. Nearly all that the index names are right, but for phrases.
 MOST_OPENED = 200
@@ -139,12 +139,12 @@ async def _search(
     while goes_on and len(hits) < limit and opened < MOST_OPENED:
         page = await candidates(services.db, filters, words, cursor=cursor, limit=limit + 1)
         goes_on, page = len(page) > limit, page[:limit]
-        said = await texts(services.db, [each.conversation_id for each in page])
+        said = await texts(services.db, await fitting(services.db, filters, page))
         # So many texts take a while, and turns go on meanwhile.
         seen = await asyncio.to_thread(_looked_at, said, look)
         for number, each in enumerate(page):
             opened, cursor = opened + 1, each.cursor
-            if (parts := seen[each.conversation_id]) is not None:
+            if (parts := seen.get(each.conversation_id)) is not None:
                 hits.append(Hit(each.conversation_id, parts))
             if len(hits) == limit:
                 goes_on = goes_on or number < len(page) - 1

@@ -1,5 +1,7 @@
 """What lies in the index tells nothing without the key, and of identifiers little with it."""
 
+import re
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -30,6 +32,8 @@ def test_an_entry_has_each_of_its_words_between_blanks_in_an_order_of_its_own(
     assert all(f" {KEY.word(word)} " in entry for word in words)
     assert all(f" {KEY.identifier(form)} " in entry for form in forms)
     assert entry == KEY.entry(words[::-1], forms[::-1])
+    # So that one is found by its characters alone, and never across two.
+    assert all(re.fullmatch("~[0-9a-f]{4}|[A-Za-z0-9_-]{5}", each) for each in entry.split())
 
 
 def test_an_entry_is_bounded() -> None:

@@ -11,11 +11,13 @@ no turn; it is counted, and who searches is told how much is not in it yet.
 from handrail.insight.search.blind import SearchKey, SearchKeys
 from handrail.insight.search.matching import Part, around, first_match
 from handrail.insight.search.query import Query, form_of, is_same, query_of
-from handrail.insight.search.store import Entry, Pending, SearchStore, Waiting
+from handrail.insight.search.store import Entry, Filters, Known, Pending, SearchStore, Waiting
 from handrail.insight.search.words import is_told, words_in
 
 __all__ = [
     "Entry",
+    "Filters",
+    "Known",
     "Part",
     "Pending",
     "Query",

@@ -1,13 +1,14 @@
 """SQL for the index: entries are written a page at a time, by rows that are given as one JSON parameter."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 from sqlalchemy import JSON, BigInteger, Integer, bindparam, cast, delete, func, literal_column, or_, select, text
 
 from handrail.core import json
 from handrail.db import Batch, Database, Prepared, keys_of
 from handrail.insight.search.blind import SearchKeys
+from handrail.insight.search.tables import FILTERS
 from handrail.insight.search.tables import search_entry as _e
 from handrail.insight.search.tables import search_pending as _p
 
@@ -27,7 +28,11 @@ _LAG_OF = Prepared(
     .select_from(_p)
     .where(_p.c.tenant_id == bindparam("tenant_id"))
 )
-_KNOWN = Prepared(select(_e.c.conversation_id, _e.c.key, _e.c.read_to).where(_e.c.conversation_id.in_(keys_of("ids"))))
+_KNOWN = Prepared(
+    select(_e.c.conversation_id, _e.c.key, _e.c.read_to, *(_e.c[name] for name in FILTERS)).where(
+        _e.c.conversation_id.in_(keys_of("ids"))
+    )
+)
 _TENANTS = Prepared(select(_e.c.tenant_id).distinct())
 _OTHER_KEY = Prepared(
     select(_e.c.conversation_id)
@@ -52,14 +57,14 @@ _READ_AGAIN = Prepared(
 )
 _ENTRY_ROW = _GIVEN.format(
     "given.value ->> 0, CAST(given.value ->> 1 AS BIGINT), given.key, given.value ->> 2, "
-    "CAST(given.value ->> 3 AS INTEGER), given.value ->> 4, CAST(given.value ->> 5 AS BIGINT)"
+    "CAST(given.value ->> 3 AS INTEGER), given.value ->> 4, CAST(given.value ->> 5 AS BIGINT), "
+    + ", ".join(f"given.value ->> {place}" for place, _ in enumerate(FILTERS, 6))
 )
+_NEW = ", ".join(f"{name} = excluded.{name}" for name in ("key", "read_to", "words", "indexed_at", *FILTERS))
 _SAVE = Prepared(
     text(
-        "INSERT INTO search_entry (tenant_id, started_at, conversation_id, key, read_to, words, indexed_at) "
-        f"{_ENTRY_ROW} "
-        "ON CONFLICT (conversation_id) DO UPDATE SET key = excluded.key, read_to = excluded.read_to, "
-        "words = excluded.words, indexed_at = excluded.indexed_at"
+        "INSERT INTO search_entry (tenant_id, started_at, conversation_id, key, read_to, words, indexed_at, "
+        f"{', '.join(FILTERS)}) {_ENTRY_ROW} ON CONFLICT (conversation_id) DO UPDATE SET {_NEW}"
     ).bindparams(bindparam("rows", type_=JSON))
 )
 _DONE = Prepared(
@@ -100,6 +105,16 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
+class Filters:
+    """By what a conversation is filtered, as it is counted; '' for none."""
+
+    agent: str = ""
+    release_id: str = ""
+    intent: str = ""
+    channel: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """What the index has of one conversation."""
 
@@ -109,6 +124,16 @@ class Entry:
     key: str
     read_to: int
     words: str
+    filters: Filters = Filters()
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What an entry was made of."""
+
+    key: str
+    read_to: int
+    filters: Filters
 
 
 class SearchStore:
@@ -134,10 +159,13 @@ class SearchStore:
         row = await self._db.fetch_one(*((_LAG, {}) if tenant_id is None else (_LAG_OF, {"tenant_id": tenant_id})))
         return Waiting() if row is None else Waiting(row["count"], row["since"])
 
-    async def known(self, conversation_ids: Iterable[str]) -> Mapping[str, tuple[str, int]]:
-        """By conversation, under which key it was read and up to where."""
+    async def known(self, conversation_ids: Iterable[str]) -> Mapping[str, Known]:
+        """By conversation, under which key it was read, up to where, and by what it is filtered."""
         rows = await self._db.scan(_KNOWN, {"ids": json.dumps(dict.fromkeys(conversation_ids, 1))})
-        return {row["conversation_id"]: (row["key"], row["read_to"]) for row in rows}
+        return {
+            row["conversation_id"]: Known(row["key"], row["read_to"], Filters(*(row[name] for name in FILTERS)))
+            for row in rows
+        }
 
     async def tenants(self) -> Sequence[str]:
         """Whose conversations are in the index."""
@@ -154,9 +182,11 @@ class SearchStore:
     def save(self, batch: Batch, entries: Sequence[Entry], *, at: int) -> None:
         """Put these in; `Conflict` when one of their conversations is gone."""
         rows = {
-            each.conversation_id: [each.tenant_id, each.started_at, each.key, each.read_to, each.words, at]
+            each.conversation_id: [
+                each.tenant_id, each.started_at, each.key, each.read_to, each.words, at, *astuple(each.filters),
+            ]
             for each in entries
-        }
+        }  # fmt: skip
         if rows:
             batch.add(_SAVE, {"rows": json.dumps(rows)})
 
