@@ -147,7 +147,11 @@ SCENES: Mapping[str, tuple[Step, Step, str]] = {
     "audit_lag": (nobody_seals, somebody_seals, "s to be sealed"),
     "traces_dropped": (traces_are_lost, none_is_lost_any_more, "7 traces were lost in five minutes"),
     "insight_lag": (nobody_counts, somebody_counts, "s behind what happens"),
-    "channel_failing": (a_channel_takes_nothing, the_channel_is_back, "messages could not be delivered"),
+    "channel_failing": (
+        a_channel_takes_nothing,
+        the_channel_is_back,
+        "to deliver failed, the oldest message waits for",
+    ),
 }
 
 

@@ -8,7 +8,7 @@ from handrail.core.clock import FrozenClock
 from handrail.core.jobs import DEPLOYMENT, Task
 from handrail.flows.digest import MOST_TENANTS_APART, digest_of, digest_page
 from handrail.flows.rollup import Windows, catch_up
-from handrail.insight.alerts import RecordingSender
+from handrail.insight.alerts import Places, RecordingSender
 from tests.flows.desk import Desk
 from tests.flows.world import World
 from tests.written import FAILED, Written
@@ -33,6 +33,14 @@ async def test_says_counts_and_no_share_of_a_few(any_world: World, clock: Frozen
     assert "%" not in message.body
     assert "Satisfaction: not measured yet" in message.body
     assert "secret plan" not in message.body
+
+
+async def test_leads_to_the_dashboard_where_people_reach_it(any_world: World, clock: FrozenClock, desk: Desk) -> None:
+    await talked(any_world, clock)
+    any_world.services.alerts.places = Places("https://agents.example.com")
+    now = clock.micros()
+    message = await digest_of(any_world.services, "default", now - now % (DAY_SECONDS * MICROS), 1)
+    assert "Dashboard: https://agents.example.com/console/dashboard?range=24h" in message.body.splitlines()
 
 
 async def test_is_told_once_to_each_channel_however_often_the_page_runs(

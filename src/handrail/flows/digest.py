@@ -49,8 +49,9 @@ async def digest_of(services: Services, tenant_id: str, until: int, days: int) -
     before = await dashboard_body(services, Filters(tenant_id, since - days * DAY, since))
     first, last = as_datetime(since).date(), as_datetime(until - 1).date()
     title = f"Agents of {tenant_id}, {first}" + (f" to {last}" if days > 1 else "")
+    console = services.alerts.places.console
     standing = [objectives_body(each) for each in await objectives_of_tenant(services, tenant_id, until)]
-    return Message("digest", tenant_id, f"digest:{first}:{days}", title, text_of(now, before, days, standing))
+    return Message("digest", tenant_id, f"digest:{first}:{days}", title, text_of(now, before, days, standing, console))
 
 
 async def digest_of_many(services: Services, tenants: Sequence[str], until: int, days: int) -> Message:
@@ -71,7 +72,11 @@ async def digest_of_many(services: Services, tenants: Sequence[str], until: int,
 
 
 def text_of(
-    now: Mapping[str, Any], before: Mapping[str, Any], days: int, standing: Sequence[Mapping[str, Any]] = ()
+    now: Mapping[str, Any],
+    before: Mapping[str, Any],
+    days: int,
+    standing: Sequence[Mapping[str, Any]] = (),
+    console: str = "",
 ) -> str:
     """The digest as plain text, a line a figure, each with what it rests on."""
     name = "week" if days == WEEK_DAYS else "day" if days == 1 else f"{days} days"
@@ -90,7 +95,7 @@ def text_of(
         else f"Satisfaction: {now['csat']['value']:.2f} of 5 from {now['csat']['n']} answers",
         _reasons("Escalated because", now["escalation_reasons"]),
         _reasons("Errors", now["error_types"]),
-        f"Dashboard: /console/dashboard?range={'24h' if days == 1 else '7d'}",
+        f"Dashboard: {console}/console/dashboard?range={'24h' if days == 1 else '7d'}",
         "Shares count conversations one by one, the scorecard counts users. Before and after is not cause and effect.",
     ]
     return "\n".join(line for line in lines if line)

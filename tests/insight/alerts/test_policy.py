@@ -258,6 +258,23 @@ class TestTheRest:
         assert states("approval_sla", Signals(approvals=[ApprovalQueue("acme", "shop", 2, seconds)])) == [state]
 
     @pytest.mark.parametrize(
+        ("waiting", "seconds", "said"),
+        [
+            (1, 12, "1 approval waits, the oldest for a minute"),
+            (1, 61, "1 approval waits, the oldest for 2 minutes"),
+            (2, 7200, "2 approvals wait, the oldest for 2 hours"),
+        ],
+    )
+    def test_how_long_an_approval_waits_is_told_in_words(self, waiting: int, seconds: int, said: str) -> None:
+        signals = Signals(approvals=[ApprovalQueue("acme", "shop", waiting, seconds)])
+        assert said_by("approval_sla", signals)[0].said == said
+
+    def test_a_channel_that_fails_is_told_by_its_attempts(self) -> None:
+        signals = Signals(channels=[ChannelHealth("ops", 2, 21, "error 500")])
+        (found,) = said_by("channel_failing", signals)
+        assert found.said == "2 attempts to deliver failed, the oldest message waits for a minute: error 500"
+
+    @pytest.mark.parametrize(
         ("bad", "count", "state"), [(30, 60, "bad"), (8, 60, "fine"), (19, 19, "quiet"), (5, 20, "fine")]
     )
     def test_quality_drops_when_it_is_certainly_worse(self, bad: int, count: int, state: str) -> None:

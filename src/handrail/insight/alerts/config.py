@@ -38,8 +38,8 @@ def read_alerts(path: Path, channels: Sequence[str] | None) -> AlertsFile:
         wrong = [
             document.problem(
                 place,
-                f"there is no channel {name!r}; set HANDRAIL_ALERTS__CHANNELS__{name.upper()}, or name one of "
-                f"{', '.join(channels) or 'none that is set'}",
+                f"there is no channel {name!r}; set HANDRAIL_ALERTS__CHANNELS__{name.upper()} where this runs"
+                + (f", or name one of {', '.join(channels)}" if channels else ""),
             )
             for place, name in _channels_in(file)
             if name not in channels

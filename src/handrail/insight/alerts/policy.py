@@ -7,6 +7,7 @@ from itertools import groupby
 from operator import itemgetter
 from statistics import median
 
+from handrail.core.ages import in_words
 from handrail.core.share import wilson
 from handrail.insight.alerts.objectives import differing, limits
 from handrail.insight.alerts.schema import Above, Burn, Rules, seconds
@@ -244,7 +245,7 @@ def _approval_sla(rules: Rules, signals: Signals) -> Iterator[Finding]:
     limit = seconds(rules.approval_sla.waiting)
     for each in signals.approvals:
         waiting = "1 approval waits" if each.waiting == 1 else f"{each.waiting} approvals wait"
-        said = f"{waiting}, the oldest for {each.oldest_seconds / 60:.0f} minutes"
+        said = f"{waiting}, the oldest for {in_words(each.oldest_seconds)}"
         state: State = "bad" if each.oldest_seconds > limit else "fine"
         numbers = {"waiting": each.waiting, "oldest_seconds": each.oldest_seconds}
         yield Finding("approval_sla", each.tenant_id, {"agent": each.agent}, state, said, numbers)
@@ -294,8 +295,9 @@ def _gauge(name: str) -> Callable[[Rules, Signals], Iterator[Finding]]:
 def _channel_failing(rules: Rules, signals: Signals) -> Iterator[Finding]:
     for each in signals.channels:
         state: State = "bad" if each.failures >= rules.channel_failing.failures else "fine"
+        attempts = "1 attempt" if each.failures == 1 else f"{each.failures} attempts"
         said = (
-            f"{each.failures} messages could not be delivered, the oldest for {each.oldest_seconds:.0f} s: {each.error}"
+            f"{attempts} to deliver failed, the oldest message waits for {in_words(each.oldest_seconds)}: {each.error}"
         )
         yield Finding("channel_failing", "*", {"channel": each.channel}, state, said, {"failures": each.failures})
 
