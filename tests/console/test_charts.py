@@ -1,5 +1,7 @@
 """Charts say the same to the eye, to a screen reader and in the table."""
 
+import re
+from itertools import pairwise
 from xml.etree import ElementTree
 
 import pytest
@@ -33,6 +35,14 @@ class TestLines:
     def test_escapes_what_it_is_given(self) -> None:
         drawn = lines("<b>", ["<i>"], [Series("<s>", [1]), Series("x", [2])], lambda _: "<u>")
         assert not any(tag in drawn for tag in ("<b>", "<i>", "<s>", "<u>"))
+
+    @pytest.mark.parametrize("count", [1, 2, 3, 5, 7, 8, 24, 25, 29, 91])
+    def test_writes_times_below_where_none_sticks_out_on_a_phone(self, count: int) -> None:
+        drawn = str(lines("n", [f"t{place}" for place in range(count)], [Series("n", [1.0] * count)], str))
+        places = [float(each) for each in re.findall(r'<text x="([0-9.]+)%"', drawn)]
+        assert 1 <= len(places) <= 4
+        assert all(10 <= each <= 90 for each in places)
+        assert all(after - before >= 20 for before, after in pairwise(places))
 
     def test_carries_no_style_that_the_policy_of_the_pages_forbids(self) -> None:
         drawn = lines("Turns", ["a", "b"], [Series("turns", [3, 4], [1, 2], [5, 6])], str)

@@ -2,17 +2,23 @@
 
 import csv
 import io
+from datetime import timedelta
 from decimal import Decimal
 
 from handrail.console.access import Visitor
 from handrail.core import json
+from handrail.core.clock import FrozenClock, as_datetime
 from handrail.core.prices import Budget
 from handrail.core.principal import Principal, Role
 from handrail.flows.feedback import verify_hit
 from handrail.flows.rollup import Windows, catch_up
+from handrail.flows.scorecard import scorecards
 from handrail.protection.audit import AuditQuery
 from tests.console.console import Console
 from tests.flows.test_feedback import RITA
+from tests.written import ANSWERED, FAILED, Written
+
+OLGA = Principal("default", "olga", frozenset({Role.OPERATOR}))
 
 
 async def count(console: Console) -> None:
@@ -54,7 +60,7 @@ class TestDashboard:
         await verify_hit(console.services, RITA, "hit_24", correct=True)
         shown = tile((await console.get("/console/dashboard")).text)
         assert "20.0 %" in shown
-        assert "5 of 25 that reviewers looked at, all agents" in shown
+        assert "5 of 25 of all agents that reviewers looked at, 8.9 to 39.1 %" in shown
         assert sorted(metric()) == [
             'cache_verifications_total{correct="no"} 5.0',
             'cache_verifications_total{correct="yes"} 21.0',
@@ -68,8 +74,45 @@ class TestDashboard:
         await count(console)
         part = (await console.get("/console/dashboard?range=24h")).text.partition("By instructions</h2>")[2]
         table = part.partition("</section>")[0]
-        assert 'Turns">2</td><td data-label="Resolved">2 pending</td><td data-label="Failed">0 of 2</td>' in table
-        assert "0 up, 0 down" in table
+        assert 'Turns">2</td><td data-label="Resolved">2 pending</td>' in table
+        for shown, narrowed in (
+            ("0 of 2", "happened=error"),
+            ("0 up, 0 down", "thumbed"),
+        ):
+            (link,) = [each for each in table.split("<a ") if f">{shown}</a>" in each]
+            assert narrowed in link
+
+    async def test_shows_a_share_with_its_interval_and_what_it_is_of(self, console: Console) -> None:
+        days_ago = FrozenClock(as_datetime(console.services.clock.micros()) - timedelta(days=2))
+        written = Written(console.services.db, days_ago, agent="echo")
+        for number in range(40):
+            await written.conversation(f"user-{number}", FAILED if number < 10 else ANSWERED)
+        await count(console)
+        page = (await console.get("/console/dashboard?range=7d")).text
+        assert "10 of 40 turns, 14.2 to 40.2\u00a0%" in page.partition("Turns that failed")[2].partition("</a>")[0]
+        table = page.partition("By instructions</h2>")[2].partition("</section>")[0]
+        assert (
+            '<span class="quiet under">10 of 40 turns</span><span class="quiet under">14.2 to 40.2\u00a0%</span>'
+            in table
+        )
+
+    async def test_stands_beside_the_newest_baseline_of_all_of_the_agent(self, console: Console) -> None:
+        await console.say("hello there")
+        await count(console)
+        assert "baseline" not in (await console.get("/console/dashboard")).text
+        desk = scorecards(console.services, OLGA)
+        for share in (0.1, 0.25):
+            measures = {"error_rate": {"value": share, "n": 400}, "csat": {"value": 4.1, "n": 300, "deviation": 0.9}}
+            await desk.record_baseline("echo", measures=measures, note="by people <alone>")
+        page = (await console.get("/console/dashboard?agent=echo")).text
+        assert "baseline 25.0 %" in page.partition("Turns that failed")[2].partition("</a>")[0]
+        assert "baseline 4.10" in page.partition("Satisfaction")[2].partition("</a>")[0]
+        assert "Baseline 2 of echo (by people &lt;alone&gt;): before and after is not cause and effect." in page
+        body = json.loads((await console.get("/console/dashboard.json")).text)
+        assert (body["baseline"]["version"], body["baseline"]["currency"]) == (2, "USD")
+        for narrowed in ("intent=greeting", "channel=chat", "release_id=rel_1", "agent=nobody"):
+            body = json.loads((await console.get(f"/console/dashboard.json?{narrowed}")).text)
+            assert body["baseline"] is None
 
     async def test_keeps_its_choices_in_its_address_and_says_when_one_is_unknown(self, console: Console) -> None:
         page = (await console.get("/console/dashboard?range=28d&agent=echo")).text

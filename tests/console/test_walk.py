@@ -105,6 +105,11 @@ def instructions(page: str) -> Iterator[Expected]:
     part = page.partition(">By instructions</h2>")[2].partition("</section>")[0]
     for link, turns in re.findall(rf'data-label="Release"><a {LINK}>.*?data-label="Turns">([\d,]+)<', part, re.DOTALL):
         yield link, "turn", number(turns)
+    for column, what in (("Resolved", "conversation"), ("Failed", "time"), ("Thumbs", "thumb")):
+        cell = rf'data-label="{column}"><a {LINK}>([^<]*)</a>(?:<span class="quiet under">([^<]*)</span>)?'
+        for link, value, more in re.findall(cell, part):
+            many = sum(map(int, re.findall(r"\d+", value))) if what == "thumb" else number(more or value)
+            yield link, what, many
 
 
 async def assert_agree(console: Console, expected: list[Expected]) -> None:

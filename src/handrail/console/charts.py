@@ -15,6 +15,8 @@ MOST_POINTS = 300
 _WIDTH, _HEIGHT = 1000, 100
 _PLOT_TOP, _PLOT_HEIGHT, _LABEL_HEIGHT = 18, 150, 24
 _MOST_LABELS = 4
+# Half of a label is a tenth of the plot there.
+_ROOM = 0.1
 _NOUGHT = 1e-9
 
 
@@ -219,17 +221,24 @@ def _words(times: Sequence[str], top: float, show: Callable[[float], str]) -> Ma
         )
         for share in (0.0, 0.5)
     ]
-    # In the middle of each part, so that the first and the last label have room on a phone, too.
-    every = max(1, ceil(len(times) / _MOST_LABELS))
     below = [
         Markup('<text x="{x}%" y="{y}" text-anchor="middle">{t}</text>').format(
             x=round(_x(place, len(times)) / _WIDTH * 100, 2),
             y=_PLOT_TOP + _PLOT_HEIGHT + _LABEL_HEIGHT - 7,
             t=times[place],
         )
-        for place in range(every // 2, len(times), every)
+        for place in _labelled(len(times))
     ]
     return Markup("").join([*upright, *below])
+
+
+def _labelled(count: int) -> Sequence[int]:
+    """The places whose time is written below: as many as fit, none so near an end that a phone would cut it."""
+    for parts in range(_MOST_LABELS, 0, -1):
+        places = sorted({(2 * part + 1) * count // (2 * parts) for part in range(parts)})
+        if all(_ROOM <= _x(place, count) / _WIDTH <= 1 - _ROOM for place in places):
+            return places
+    return ()
 
 
 def _legend(series: Sequence[Series]) -> Markup:

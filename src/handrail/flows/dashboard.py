@@ -9,13 +9,15 @@ from dataclasses import asdict
 from typing import Any
 
 from handrail.core.clock import iso
-from handrail.core.errors import UsageError
+from handrail.core.errors import HandrailError, UsageError
 from handrail.core.principal import Principal
 from handrail.flows.alert_desk import desk_of
+from handrail.flows.scorecard import shown_in
+from handrail.flows.scorecard_body import measures_body
 from handrail.flows.services import Services
 from handrail.flows.spending import budgets_of
 from handrail.flows.switches import breakers_of
-from handrail.insight.scorecard import FEWEST, NOTHING, Estimate, Sums, share
+from handrail.insight.scorecard import FEWEST, NOTHING, BaselineStore, Estimate, Sums, share
 from handrail.reports.filters import NARROWS, Filters
 from handrail.reports.instructions import Instructions, by_instructions
 from handrail.reports.reviews import verified_hits
@@ -48,8 +50,8 @@ async def dashboard_body(services: Services, filters: Filters) -> Body:
     """Sums, shares and lines of a time; by the hour up to three days, else by the day."""
     db = services.db
     bucket: Bucket = "hour" if filters.until - filters.since <= 3 * DAY else "day"
-    found, why, (wrong, verified) = await asyncio.gather(
-        overview(db, filters, bucket), reasons(db, filters), verified_hits(db, filters)
+    found, why, (wrong, verified), baseline = await asyncio.gather(
+        overview(db, filters, bucket), reasons(db, filters), verified_hits(db, filters), _baseline(services, filters)
     )
     instructions = await by_instructions(db, filters.tenant_id, found.releases)
     return {
@@ -63,6 +65,7 @@ async def dashboard_body(services: Services, filters: Filters) -> Body:
         **_sums(found.summary.turns, found.summary.conversations),
         "false_cache_hits": _share(wrong, verified),
         "value_currency": services.feedback_rules.currency,
+        "baseline": baseline,
         "latency": {name: _latency(found.summary.turns, name) for name in CLASSES},
         "series": [_point(each) for each in found.series],
         "intents": [_group(each) for each in found.intents],
@@ -70,6 +73,29 @@ async def dashboard_body(services: Services, filters: Filters) -> Body:
         "escalation_reasons": [asdict(each) for each in why["escalation"]],
         "error_types": [asdict(each) for each in why["error"]],
         "guardrails": [asdict(each) for each in why["guardrail"]],
+    }
+
+
+async def _baseline(services: Services, filters: Filters) -> Body | None:
+    """What was before, of the agent that is asked for or the only one; a part of its conversations has no baseline."""
+    if filters.release_id or filters.intent or filters.channel:
+        return None
+    answering = await services.releases.agents(filters.tenant_id)
+    agents = [each for each in answering if filters.agent in (None, each.name)]
+    if len(agents) != 1 or not (kept := await BaselineStore(services.db).list(filters.tenant_id, agents[0].name)):
+        return None
+    try:
+        release = await services.releases.load(filters.tenant_id, agents[0].stable_release_id or "")
+    except HandrailError:
+        # The dashboard is looked at most when something is broken; the scorecard says what.
+        return None
+    newest = kept[0]
+    return {
+        "agent": newest.agent,
+        "version": newest.version,
+        "note": newest.note,
+        "currency": shown_in(release.config.success),
+        "measures": measures_body(newest),
     }
 
 

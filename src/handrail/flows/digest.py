@@ -83,9 +83,9 @@ def text_of(
     earlier = before["conversations"]
     lines = [
         f"Conversations: {now['conversations']} ({now['pending']} pending; the {name} before: {earlier})",
-        _share("Resolved by the agent", now["resolved"], before["resolved"], "closed"),
-        _share("Escalated", now["escalated"], before["escalated"], "closed"),
-        _share("Turns that failed", now["errors"], before["errors"], "turns"),
+        _share("Resolved by the agent", now, before, "resolved", "autonomous_resolution"),
+        _share("Escalated", now, before, "escalated", "escalation_rate"),
+        _share("Turns that failed", now, before, "errors", "error_rate", of="turns"),
         f"Whole answer: {_seconds(now['p50_ms'])} for half of the turns, {_seconds(now['p95_ms'])} for 95 of 100",
         *(_latency(name, each) for name, each in now["latency"].items()),
         *(f"{each['agent']}: {line}" for each in standing for line in objectives(each)),
@@ -101,13 +101,19 @@ def text_of(
     return "\n".join(line for line in lines if line)
 
 
-def _share(name: str, now: Mapping[str, Any], before: Mapping[str, Any], of: str) -> str:
-    if now["value"] is None:
+def _share(
+    name: str, now: Mapping[str, Any], before: Mapping[str, Any], key: str, measure: str, of: str = "closed"
+) -> str:
+    found, earlier = now[key], before[key]
+    if found["value"] is None:
         return f"{name}: not measured yet"
-    if not now["is_enough"]:
-        return f"{name}: {now['count']} of {now['n']} {of}"
-    earlier = f"; before: {before['value'] * 100:.1f} %" if before["is_enough"] else ""
-    return f"{name}: {said(now, 'share', '')} of {now['n']} {of}{earlier}"
+    if not found["is_enough"]:
+        return f"{name}: {found['count']} of {found['n']} {of}"
+    compared = f"; before: {earlier['value'] * 100:.1f} %" if earlier["is_enough"] else ""
+    kept = ((now["baseline"] or {}).get("measures") or {}).get(measure)
+    if kept is not None and kept["value"] is not None:
+        compared += f"; baseline: {kept['value'] * 100:.1f} %"
+    return f"{name}: {said(found, 'share', '')} of {found['n']} {of}{compared}"
 
 
 def _latency(name: str, each: Mapping[str, Any]) -> str:

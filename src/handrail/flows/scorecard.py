@@ -138,7 +138,7 @@ class ScorecardDesk:
         )
         errors = await self._errors(period, turns.turns)
         return Scorecard(
-            name, stable.id, period, now, before, lines, against, success, _shown_in(success), objectives, errors
+            name, stable.id, period, now, before, lines, against, success, shown_in(success), objectives, errors
         )
 
     async def baselines(self, agent: str | None = None) -> Sequence[Baseline]:
@@ -278,13 +278,14 @@ def latencies(turns: Turns) -> Mapping[str, Estimate]:
 
 def _value(sums: Sums, success: Success, currency: str) -> Estimate:
     """What was reported, in the currency of the report; `NOTHING` when nobody says how to get from one to the other."""
-    shown_in = _shown_in(success)
-    if not sums.xx or currency not in (shown_in, "USD"):
+    reported_in = shown_in(success)
+    if not sums.xx or currency not in (reported_in, "USD"):
         return NOTHING
-    return mean(sums if currency == shown_in else sums.times(1 / (success.in_usd or 1.0)))
+    return mean(sums if currency == reported_in else sums.times(1 / (success.in_usd or 1.0)))
 
 
-def _shown_in(success: Success) -> str:
+def shown_in(success: Success) -> str:
+    """The currency of a report, and of the baselines beside it."""
     return success.currency if success.in_usd else "USD"
 
 

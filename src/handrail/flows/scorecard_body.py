@@ -145,11 +145,11 @@ def baseline_body(baseline: Baseline, *, short: bool = False) -> Body:
         "created_by": baseline.created_by,
         "created_at": iso(baseline.created_at),
     }
-    return (
-        body
-        if short
-        else body | {"measures": {key: estimate_body(each, MEASURES[key]) for key, each in baseline.measures.items()}}
-    )
+    return body if short else body | {"measures": measures_body(baseline)}
+
+
+def measures_body(baseline: Baseline) -> Body:
+    return {key: estimate_body(each, MEASURES[key]) for key, each in baseline.measures.items()}
 
 
 def _change(each: Estimate) -> Body | None:

@@ -31,13 +31,15 @@ from handrail.flows.dashboard import (
     now_body,
     rows_of,
 )
-from handrail.insight.scorecard.wording import said
+from handrail.insight.scorecard import MEASURES
+from handrail.insight.scorecard.wording import number, said
 from handrail.protection.auth import Scope
 from handrail.reports.filters import NARROWS
 from handrail.reports.series import names
 
 MOST_REASONS = 12
 MOST_BUDGETS = 6
+MOST_RELEASES = 3
 PAGE_OF_ALERTS = 50
 Body = Mapping[str, Any]
 
@@ -165,37 +167,72 @@ def _tiles(body: Body, chosen: Mapping[str, str]) -> Sequence[Mapping[str, str]]
     without = f", {counted(unpriced, 'call')} without a known price" if unpriced else ""
     slow = {} if body["p95_ms"] is None else {"min_seconds": f"{body['p95_ms'] / 1000:.3f}"}
     value = dollars(body["value_micros"], body["value_currency"]) if body["value_micros"] else None
+    each_value = _value_each(body) if value else ""
 
-    def tile(name: str, value: str | None, more: str = "", **narrower: str) -> Mapping[str, str]:
+    def tile(name: str, value: str | None, more: str = "", before: str = "", **narrower: str) -> Mapping[str, str]:
         kind, href = "unknown" if value is None else "", conversations_link(chosen, **narrower)
+        more = ", ".join(each for each in (more, _before(body, before)) if each)
         return {"name": name, "value": value or "not measured yet", "more": more, "href": href, "kind": kind}
 
     return [
         tile("Conversations", f"{body['conversations']:,}", f"{body['pending']:,} pending" if body["pending"] else ""),
-        tile("Resolved by the agent", _percent(resolved), _of(resolved, "closed"), outcome="resolved"),
-        tile("Escalated", _percent(escalated), _of(escalated, "closed"), outcome="escalated", closed="1"),
-        tile("Turns that failed", _percent(errors), _of(errors, "turns"), happened="error"),
+        tile(
+            "Resolved by the agent",
+            _percent(resolved),
+            _of(resolved, "closed"),
+            "autonomous_resolution",
+            outcome="resolved",
+        ),
+        tile(
+            "Escalated",
+            _percent(escalated),
+            _of(escalated, "closed"),
+            "escalation_rate",
+            outcome="escalated",
+            closed="1",
+        ),
+        tile("Turns that failed", _percent(errors), _of(errors, "turns"), "error_rate", happened="error"),
         tile("Half of the turns within", _time(body["p50_ms"]), _slow(body["p95_ms"]), **slow),
         tile(
             "Cost per conversation",
             _money(body["cost_per_conversation_micros"], body),
             f"{closed:,} closed{without}",
+            "cost_per_conversation",
             outcome="closed",
         ),
         tile(
             "Cost per resolved one",
             _money(body["cost_per_resolved_micros"], body),
             f"{resolved['count']:,} resolved{without}",
+            "cost_per_resolved",
             outcome="resolved",
         ),
-        tile("Satisfaction", _csat(body["csat"]), _answers(body["csat"]["n"]), outcome="rated"),
-        tile("Value events", value, outcome="valued"),
+        tile("Satisfaction", _csat(body["csat"]), _answers(body["csat"]["n"]), "csat", outcome="rated"),
+        tile("Value events", value, each_value, "value_per_conversation", outcome="valued"),
         _false_hits(body["false_cache_hits"]),
     ]
 
 
 def _of(each: Body, what: str) -> str:
-    return f"{each['count']:,} of {each['n']:,} {what}"
+    """How many of how many, and the interval where a share is shown of them."""
+    counts = f"{each['count']:,} of {each['n']:,} {what}"
+    if not each["is_enough"]:
+        return counts
+    return f"{counts}, {each['low'] * 100:.1f} to {each['high'] * 100:.1f}\u00a0%"
+
+
+def _before(body: Body, measure: str) -> str:
+    """What a measure was in the baseline, in a few words."""
+    baseline = body["baseline"]
+    kept = None if baseline is None else baseline["measures"].get(measure)
+    if baseline is None or kept is None or kept["value"] is None:
+        return ""
+    return f"baseline {number(kept['value'], MEASURES[measure].kind, baseline['currency'])}"
+
+
+def _value_each(body: Body) -> str:
+    each = dollars(round(body["value_micros"] / max(body["conversations"], 1)), body["value_currency"])
+    return f"{each} a conversation"
 
 
 def _slow(p95_ms: float | None) -> str:
@@ -208,7 +245,7 @@ def _answers(count: int) -> str:
 
 def _false_hits(each: Body) -> Mapping[str, str]:
     """Nobody knows how often the cache is wrong until reviewers have looked."""
-    more = f"{_of(each, 'that reviewers looked at')}, all agents" if each["n"] else ""
+    more = _of(each, "of all agents that reviewers looked at") if each["n"] else ""
     value = _percent(each)
     kind = "unknown" if value is None else ""
     return {"name": "False cache hits", "value": value or "not measured yet", "more": more, "href": "", "kind": kind}
@@ -289,32 +326,49 @@ def _intent(each: Body, chosen: Mapping[str, str]) -> Bar:
 
 def _few(each: Body) -> str:
     resolved = each["resolved"]
-    parts = [_of(resolved, "closed")] if resolved["n"] else []
+    parts = [f"{resolved['count']:,} of {resolved['n']:,} closed"] if resolved["n"] else []
     return ", ".join([*parts, *([f"{each['pending']:,} pending"] if each["pending"] else [])])
 
 
-def _cost_of(each: Body) -> str:
+def _cost_of(each: Body) -> tuple[str, str]:
     unpriced = each["unpriced_calls"]
     if each["cost_micros"] is None:
-        return "not known" if unpriced else "no model"
-    others = f", {counted(unpriced, 'call')} not known" if unpriced else ""
-    return f"{dollars(each['cost_micros'])}{others}"
+        return ("not known" if unpriced else "no model"), ""
+    return dollars(each["cost_micros"]), f"{counted(unpriced, 'call')} not known" if unpriced else ""
 
 
-def _by_instructions(each: Body, chosen: Mapping[str, str]) -> Mapping[str, str]:
-    release_id, others = each["releases"][0], len(each["releases"]) - 1
+def _by_instructions(each: Body, chosen: Mapping[str, str]) -> Mapping[str, Any]:
+    first, *others = each["releases"]
+
+    def cell(value: str, more: str = "", **narrower: str) -> Mapping[str, Any]:
+        # Conversations are found by one release, so that numbers of several lead nowhere.
+        href = conversations_link(chosen, release_id=first, **narrower) if narrower and not others else ""
+        return {"value": value, "more": more.split(", "), "href": href}
+
+    resolved, errors = each["resolved"], each["errors"]
     return {
         "hash": each["hash"] or "not stored here",
         "agent": each["agent"] or "",
-        "release_id": release_id,
-        "href": conversations_link(chosen, release_id=release_id),
-        "others": f"and {others} more" if others else "",
+        "releases": [
+            {"id": release_id, "href": conversations_link(chosen, release_id=release_id)}
+            for release_id in each["releases"][:MOST_RELEASES]
+        ],
+        "others": f"and {len(each['releases']) - MOST_RELEASES} more" if len(each["releases"]) > MOST_RELEASES else "",
         "turns": f"{each['turns']:,}",
-        "resolved": _percent(each["resolved"]) or f"{each['pending']:,} pending",
-        "failed": _percent(each["errors"]) or "none yet",
+        "resolved": cell(
+            _percent(resolved) or f"{each['pending']:,} pending",
+            _of(resolved, "closed") if resolved["is_enough"] else "",
+            **({} if resolved["value"] is None else {"outcome": "resolved"}),
+        ),
+        "failed": cell(
+            _percent(errors) or "none yet", _of(errors, "turns") if errors["is_enough"] else "", happened="error"
+        ),
         "latency": f"{_time(each['p50_ms']) or 'no data'} / {_time(each['p95_ms']) or 'no data'}",
-        "cost": _cost_of(each),
-        "thumbs": f"{each['thumbs_up']['count']} up, {each['thumbs_up']['n'] - each['thumbs_up']['count']} down",
+        "cost": cell(*_cost_of(each)),
+        "thumbs": cell(
+            f"{each['thumbs_up']['count']} up, {each['thumbs_up']['n'] - each['thumbs_up']['count']} down",
+            outcome="thumbed",
+        ),
     }
 
 

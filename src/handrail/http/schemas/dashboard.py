@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from handrail.http.schemas.insight import Measured
 from handrail.http.schemas.shared import At, Resource
 
 
@@ -87,6 +88,16 @@ class ClassLatency(Resource):
     turns: int = Field(ge=0)
 
 
+class Before(Resource):
+    """The newest baseline of the agent, by measures of the scorecard; money is in `currency`."""
+
+    agent: str
+    version: int = Field(ge=1)
+    note: str | None
+    currency: str
+    measures: dict[str, Measured]
+
+
 class Dashboard(Sums):
     """What the agents did in a time, and the same by time, intent and instructions."""
 
@@ -102,6 +113,10 @@ class Dashboard(Sums):
     note: str
     false_cache_hits: Share = Field(description="Of the verified answers from the cache; of all agents and intents.")
     value_currency: str
+    baseline: Before | None = Field(
+        description="Of the agent that is asked for, or the only one; null where a release, an intent or a channel is "
+        "asked for, or none was kept. Before and after is not cause and effect."
+    )
     latency: dict[Literal["simple", "medium", "complex"], ClassLatency]
     series: list[TimeSums]
     intents: list[IntentSums]
