@@ -221,6 +221,9 @@ class FeedbackSettings(BaseModel):
 
     csat: bool = Field(default=False, description="Whether the chat page asks for a rating of the conversation.")
     currency: str = Field(default="USD", pattern=r"^[A-Z]{3}$", description="What value events are counted in.")
+    usd: float | None = Field(
+        default=None, gt=0, allow_inf_nan=False, description="What one unit of that currency is in US dollars."
+    )
     per_minute: float = Field(default=60.0, gt=0, description="Words of feedback a principal may give a minute.")
     burst: int = Field(default=30, ge=1, description="Of these, at once.")
 

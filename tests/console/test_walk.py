@@ -1,14 +1,18 @@
-"""Every number leads to the conversations behind it, and their list counts the same: each link of the dashboard and
-the scorecard is walked."""
+"""Every number leads to the conversations behind it, and their list counts the same: each link of the dashboard, the
+costs and the scorecard is walked."""
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 from html import unescape
 
 import pytest
 
 from handrail.core.clock import FrozenClock, as_datetime
+from handrail.core.prices import Budget
+from handrail.core.usage import LOST
 from tests.console.console import Console
 from tests.console.test_dashboard import count
 from tests.written import ANSWERED, DENIED, FAILED, HANDED_OFF, REFUND, Told, Written
@@ -16,13 +20,15 @@ from tests.written import ANSWERED, DENIED, FAILED, HANDED_OFF, REFUND, Told, Wr
 LINK = r'href="(/console/conversations\?[^"]*)"'
 TRIPPED = Told(tripped=("injection",))
 SLOW = Told(intent="refund", seconds=9, latency_class="complex")
-TALES = ((ANSWERED,), (REFUND, TRIPPED), (FAILED, ANSWERED, FAILED), (HANDED_OFF,), (DENIED,), (SLOW,))
+DEAR = replace(ANSWERED, costs=(900_000, None), model="vendor/a_large", finish_reason=LOST)
+TALES = ((ANSWERED,), (REFUND, TRIPPED), (FAILED, ANSWERED, FAILED), (HANDED_OFF,), (DENIED,), (SLOW, DEAR))
 
 
 @pytest.fixture
 async def lived(console: Console) -> Console:
     """Four days of conversations: closed ones of each kind, and some whose window is open still."""
-    start = as_datetime(console.services.clock.micros()) - timedelta(days=4)
+    # No step of 3.1 hours from there ends at midnight.
+    start = (as_datetime(console.services.clock.micros()) - timedelta(days=4)).replace(minute=33, second=0)
     clock = FrozenClock(start)
     written = Written(console.services.db, clock, agent="echo")
     for number in range(30):
@@ -137,6 +143,57 @@ async def test_every_number_of_the_dashboard_counts_what_its_list_counts(lived: 
         value = re.search(r'Value events</span><span class="value[^"]*">([^<]*)<', page)
         assert value is not None
         assert value[1] == "not measured yet" or f"{value[1]} of value" in await list_of(lived, worth)
+
+
+def lines(page: str, heading: str) -> Iterator[Expected]:
+    """Of a table of costs, with the calls of each."""
+    part = page.partition(f">{heading}</h2>")[2].partition("</section>")[0]
+    found = re.findall(rf'<th scope="row"><a {LINK}>.*?data-label="Calls">([\d,]+)<', part, re.DOTALL)
+    assert found, heading
+    yield from ((link, "time", number(calls)) for link, calls in found)
+
+
+def called(page: str) -> Iterator[Expected]:
+    """By the day, and those without a known cost by model and why."""
+    for heading in ("By model", "By agent", "By intent", "By release and instructions"):
+        yield from lines(page, heading)
+    part = page.partition('aria-label="Calls of models by the day, as a table"')[2].partition("</table>")[0]
+    for link, many in re.findall(rf'<th scope="row"><a {LINK}>[^<]*</a></th><td>([\d,]+)</td>', part):
+        yield link, "time", number(many)
+    part = page.partition('id="unpriced"')[2].partition("</section>")[0]
+    for link, many in re.findall(rf"<a {LINK}>[^<]*</a></h3><p>([\d,]+) call", part):
+        yield link, "time", number(many)
+
+
+async def test_every_number_of_the_costs_counts_what_its_list_counts(lived: Console) -> None:
+    lived.services.budgets = (Budget(name="all", usd=Decimal(50)),)
+    for narrowed in ("", "&intent=refund", "&channel=api"):
+        page = (await lived.get(f"/console/costs?range=7d{narrowed}")).text
+        found = {name: link for link, name in re.findall(rf'class="tile" {LINK}>\s*<span class="name">([^<]*)<', page)}
+        values = {
+            name: (value, more)
+            for name, value, more in re.findall(
+                r'"name">([^<]*)</span><span class="value[^"]*">([^<]*)</span>(?:<span class="more">([^<]*)<)?', page
+            )
+        }
+        calls = number(values["Calls of models"][0])
+        tiles = [(found[name], "time", calls) for name in ("Spent", "Calls of models", "Tokens in", "Tokens out")]
+        tiles.append((found["Calls without a known cost"], "time", number(values["Calls without a known cost"][0])))
+        for name in ("Cost per conversation", "Cost per resolved one"):
+            tiles.append((found[name], "conversation", number(values[name][1])))
+        walked = [*tiles, *called(page)]
+        await assert_agree(lived, walked)
+        spent = [await list_of(lived, found["Spent"]), await list_of(lived, budget_link(page))]
+        if not narrowed:
+            assert f"{values['Spent'][0].removeprefix('at least ')} of cost" in spent[0]
+            # A month may have begun meanwhile.
+            assert says(spent[1], "time") <= calls
+        known = {link for link, _, _ in walked} | {found["Value less cost"], budget_link(page)}
+        assert set(re.findall(LINK, page)) == known
+
+
+def budget_link(page: str) -> str:
+    return re.findall(rf'data-label="Spent"><a {LINK}>', page)[0]
 
 
 async def test_every_sample_of_the_scorecard_is_what_its_list_counts(lived: Console) -> None:

@@ -45,6 +45,7 @@ READABLE_IN_FILES = ("idempotency",)
 FOR_STAFF = (
     "/v1/audit", "/v1/audit/export", "/v1/jobs", "/v1/switches", "/v1/breakers", "/v1/alerts", "/v1/usage",
     "/v1/scorecard", "/console/dashboard", "/console/dashboard.csv", "/console/dashboard.json", "/console/scorecard",
+    "/console/costs", "/console/costs.csv", "/console/costs.json", "/v1/costs",
     "/console/conversations.csv", "/console/conversations.json", "/console/alerts",
 )  # fmt: skip
 # A mistake in code of ours ends in the log with its trace, masked as every line is.

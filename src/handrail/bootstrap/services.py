@@ -218,7 +218,7 @@ def _services(settings: Settings, ground: _Ground, doors: _Doors, opened: AsyncE
         feedback=FeedbackStore(db),
         feedback_rates=rate_of(clock, feedback_terms(settings)),
         channel_tests=rate_of(clock, CHANNEL_TESTS),
-        feedback_rules=FeedbackRules(settings.feedback.csat, settings.feedback.currency),
+        feedback_rules=FeedbackRules(settings.feedback.csat, settings.feedback.currency, settings.feedback.usd),
         facts=FactStore(db),
         search=SearchStore(db, search_keys(ground.encryption, settings)),
         traces=trace_writer(db, settings, metrics, exporter, alerts),

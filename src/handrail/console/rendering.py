@@ -20,6 +20,7 @@ PLACES: tuple[dict[str, Any], ...] = (
     {"name": "chat", "title": "Chat", "href": "/console/chat"},
     {"name": "dashboard", "title": "Dashboard", "href": "/console/dashboard", "staff": True},
     {"name": "conversations", "title": "Conversations", "href": "/console/conversations", "staff": True},
+    {"name": "costs", "title": "Costs", "href": "/console/costs", "staff": True},
     {"name": "scorecard", "title": "Scorecard", "href": "/console/scorecard", "staff": True},
     {"name": "approvals", "title": "Approvals", "href": "/console/approvals", "staff": True},
     {"name": "alerts", "title": "Alerts", "href": "/console/alerts", "staff": True},

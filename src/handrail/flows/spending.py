@@ -11,6 +11,7 @@ from typing import Any
 
 from handrail.core.clock import as_datetime, iso
 from handrail.core.errors import UsageError
+from handrail.core.money import USD
 from handrail.core.principal import Principal, Role
 from handrail.core.usage import Usage
 from handrail.flows.keepers import every
@@ -78,6 +79,7 @@ async def usage_of(services: Services, principal: Principal, wanted: UsageWanted
     lines = await services.usage.lines(tenant_id, since=since, until=until)
     return {
         "object": "usage",
+        "currency": USD,
         "since": wanted.since.isoformat(),
         "until": wanted.until.isoformat(),
         "data": [_body(each) for each in grouped(lines, wanted.by)],

@@ -12,7 +12,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from handrail.core import json
 from handrail.core.errors import UsageError
 from handrail.db import Database, Prepared, Row, keys_of, scoped
-from handrail.insight.scorecard import ConversationFact, Status
+from handrail.insight.scorecard import ANY_UNPRICED, MODEL, UNPRICED, ConversationFact, Status
 from handrail.insight.scorecard.tables import conversation_fact as _f
 
 
@@ -30,8 +30,9 @@ class ConversationFilters:
         min_latency_micros: of the slowest turn.
         tool_failed, rated, recommended, thumbed, valued: a tool gave no answer, or the user gave a rating, an NPS
             answer or a thumb, or a value event came.
-        happened: kind and reason of what a dashboard counts, such as `error:deadline_exceeded`, or a kind alone; only
-            in turns of `happened_in`, which is an intent.
+        happened: kind and reason of what a dashboard counts, such as `error:deadline_exceeded`, or a kind alone; of
+            calls of models `model:<provider>/<model>`, and by why a cost is not known. Only in turns of `happened_in`,
+            which is an intent.
     """
 
     tenant_id: str
@@ -82,14 +83,26 @@ class Totals:
     tool_calls: int
     thumbs: int
     value_micros: int
+    cost_micros: int
+    unpriced_calls: int
     happened: int | None
 
 
 MOST_SUMMED = 10_000
-_SUMMED = ("turns", "failed_turns", "tool_calls", "thumbs_up", "thumbs_down", "value_micros")
+_SUMMED = (
+    "turns",
+    "failed_turns",
+    "tool_calls",
+    "thumbs_up",
+    "thumbs_down",
+    "value_micros",
+    "cost_micros",
+    "unpriced_calls",
+)
 # What a reason is, where it is looked for: in the conversations that can have one.
 _KINDS: Mapping[str, str | None] = {
     "error": "failed", "escalation": "escalated", "guardrail": "tripped", "fallback": None, "denied": None,
+    MODEL: "called", ANY_UNPRICED: "unpriced", **dict.fromkeys(UNPRICED, "unpriced"),
 }  # fmt: skip
 _ONE, _NIL = literal_column("1"), literal_column("0")
 
@@ -104,6 +117,8 @@ _YES: Mapping[str, ColumnElement[bool]] = {
     "recommended": _f.c.nps.is_not(None),
     "thumbed": _f.c.thumbs_up + _f.c.thumbs_down > _NIL,
     "valued": _f.c.value_micros != _NIL,
+    "called": _f.c.model_calls > _NIL,
+    "unpriced": _f.c.unpriced_calls > _NIL,
 }
 _NO: Mapping[str, ColumnElement[bool]] = {
     "escalated": _f.c.is_escalated == _NIL,
@@ -115,6 +130,8 @@ _NO: Mapping[str, ColumnElement[bool]] = {
     "recommended": _f.c.nps.is_(None),
     "thumbed": _f.c.thumbs_up + _f.c.thumbs_down == _NIL,
     "valued": _f.c.value_micros == _NIL,
+    "called": _f.c.model_calls == _NIL,
+    "unpriced": _f.c.unpriced_calls == _NIL,
 }
 _STATUS: Mapping[str, ColumnElement[bool]] = {
     "open": _f.c.closes_at.is_(None),
@@ -192,6 +209,8 @@ async def totals(db: Database, filters: ConversationFilters) -> Totals:
         sums["tool_calls"],
         sums["thumbs_up"] + sums["thumbs_down"],
         sums["value_micros"],
+        sums["cost_micros"],
+        sums["unpriced_calls"],
         None if filters.happened is None else sum(_times(row["contribution"], filters) for row in found),
     )
 
@@ -240,9 +259,11 @@ def _pattern(happened: str, intent: str | None) -> str:
 
 def _times(contribution: str, filters: ConversationFilters) -> int:
     kind, _, wanted = (filters.happened or "").partition(":")
+    told = json.loads(contribution)
+    calls = [[*key, amounts["calls"]] for *key, amounts in told.get("usage", ())]
     return sum(
         count
-        for _, _, intent, of, reason, count in json.loads(contribution)["reasons"]
+        for _, _, intent, of, reason, count in [*told["reasons"], *calls]
         if of == kind and wanted in ("", reason) and filters.happened_in in (None, intent)
     )
 

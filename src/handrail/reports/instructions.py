@@ -44,7 +44,7 @@ _INSTRUCTIONS = Prepared(
 
 async def by_instructions(db: Database, tenant_id: str, releases: Sequence[Group]) -> Sequence[Instructions]:
     """What releases did, by their instructions; those with most turns first."""
-    known = await _known(db, tenant_id, releases)
+    known = await _known(db, tenant_id, [each.name for each in releases])
     groups: dict[tuple[str | None, str], list[Group]] = {}
     for each in releases:
         hash, agent = known.get(each.name, (None, ""))
@@ -63,10 +63,15 @@ async def by_instructions(db: Database, tenant_id: str, releases: Sequence[Group
     return sorted(found, key=lambda each: -each.turns.turns)
 
 
-async def _known(db: Database, tenant_id: str, releases: Sequence[Group]) -> Mapping[str, tuple[str, str]]:
+async def hashes(db: Database, tenant_id: str, releases: Sequence[str]) -> Mapping[str, str]:
+    """By release that is stored here, the hash of its instructions."""
+    return {name: hash for name, (hash, _) in (await _known(db, tenant_id, releases)).items()}
+
+
+async def _known(db: Database, tenant_id: str, releases: Sequence[str]) -> Mapping[str, tuple[str, str]]:
     """By release, the hash of its instructions and its agent."""
     if not releases:
         return {}
-    ids = json.dumps({each.name: 1 for each in releases})
+    ids = json.dumps(dict.fromkeys(releases, 1))
     rows = await db.scan(_INSTRUCTIONS, {"tenant_id": tenant_id, "ids": ids})
     return {row["id"]: (hashlib.sha256(row["content"]).hexdigest()[:HASH_LENGTH], row["agent"]) for row in rows}

@@ -181,8 +181,8 @@ class Overview:
 async def overview(db: Database, filters: Filters, bucket: Bucket = "day") -> Overview:
     """All of it, and the same by time, intent and release."""
     turns, conversations = await asyncio.gather(
-        db.scan(_turns(filters.named), _parameters(filters, bucket)),
-        db.scan(_conversations(filters.named), _parameters(filters, bucket)),
+        db.scan(_turns(filters.named), given_to(filters, bucket)),
+        db.scan(_conversations(filters.named), given_to(filters, bucket)),
     )
     return await asyncio.to_thread(_overview, filters, bucket, turns, conversations)
 
@@ -192,12 +192,18 @@ async def summary(db: Database, filters: Filters) -> Summary:
     return (await overview(db, filters)).summary
 
 
+async def whole_conversations(db: Database, filters: Filters) -> Conversations:
+    """The sums of the conversations of a time alone."""
+    rows = await db.scan(_conversations(filters.named), given_to(filters, "day"))
+    return Conversations.added(Conversations(**{name: row[name] for name in _CONVERSATION_SUMS}) for row in rows)
+
+
 async def reasons(db: Database, filters: Filters) -> Mapping[ReasonKind, Sequence[Reason]]:
     """Why turns failed, went to people, tripped, fell back or were denied something, the most frequent first."""
     found: dict[ReasonKind, list[Reason]] = {
         "error": [], "escalation": [], "guardrail": [], "fallback": [], "denied": []
     }  # fmt: skip
-    for row in await db.scan(_reasons(filters.named), _parameters(filters, "day")):
+    for row in await db.scan(_reasons(filters.named), given_to(filters, "day")):
         if row["count"]:
             found[row["kind"]].append(Reason(row["reason"], row["count"]))
     return {kind: sorted(each, key=lambda one: (-one.count, one.reason)) for kind, each in found.items()}
@@ -238,23 +244,23 @@ def _turns(named: tuple[str, ...]) -> Prepared:
     by = ("starts_at", "intent", "release_id", "latency_class")
     # A separator of its own would be a parameter, which PostgreSQL and `Prepared` want the type of.
     texts = func.aggregate_strings(_LATENCIES, literal_column("','"))  # pyright: ignore[reportArgumentType]
-    return Prepared(_summed(turn_rollup, named, by, _TURN_SUMS, texts))
+    return Prepared(summed(turn_rollup, named, by, _TURN_SUMS, texts))
 
 
 @cache
 def _conversations(named: tuple[str, ...]) -> Prepared:
-    return Prepared(_summed(conversation_rollup, named, ("starts_at", "intent", "release_id"), _CONVERSATION_SUMS))
+    return Prepared(summed(conversation_rollup, named, ("starts_at", "intent", "release_id"), _CONVERSATION_SUMS))
 
 
 @cache
 def _reasons(named: tuple[str, ...]) -> Prepared:
-    return Prepared(_summed(reason_rollup, named, ("kind", "reason"), ("count",)))
+    return Prepared(summed(reason_rollup, named, ("kind", "reason"), ("count",)))
 
 
 _LATENCIES: ColumnElement[str] = literal_column("latencies", Text)
 
 
-def _summed(
+def summed(
     table: Table, named: Sequence[str], by: Sequence[str], sums: Sequence[str], *more: ColumnElement[Any]
 ) -> Select[*tuple[Any, ...]]:
     """The sums of the time, from its three pieces, by these columns."""
@@ -286,8 +292,9 @@ def _piece(
     )
 
 
-def _parameters(filters: Filters, bucket: Bucket) -> dict[str, Any]:
-    """The ends of the pieces; there are no days in between where the answer is by the hour."""
+def given_to(filters: Filters, bucket: Bucket) -> dict[str, Any]:
+    """What a statement of `summed` is given: the ends of its pieces; there are no days in between where the answer is
+    by the hour."""
     since, until = _ends(filters)
     first, last = start_of(since + MICROS["day"] - 1, "day"), start_of(until, "day")
     if bucket == "hour" or first >= last:
@@ -348,10 +355,14 @@ def _histogram(texts: str) -> Mapping[int, int]:
     return counts
 
 
-def _points(cells: Mapping[tuple[str, Any], _Cell], filters: Filters, bucket: Grain) -> Sequence[Point]:
+def starts_of(filters: Filters, bucket: Grain) -> Sequence[int]:
+    """The hours or days of a time, oldest first."""
     since, until = _ends(filters)
-    starts = range(start_of(since, bucket), until, MICROS[bucket]) if since < until else ()
-    found = [(at, cells.get(("starts_at", at), _Cell())) for at in starts]
+    return range(start_of(since, bucket), until, MICROS[bucket]) if since < until else ()
+
+
+def _points(cells: Mapping[tuple[str, Any], _Cell], filters: Filters, bucket: Grain) -> Sequence[Point]:
+    found = [(at, cells.get(("starts_at", at), _Cell())) for at in starts_of(filters, bucket)]
     return [Point(at, cell.of_turns(), cell.of_conversations()) for at, cell in found]
 
 

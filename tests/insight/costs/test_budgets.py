@@ -66,6 +66,19 @@ class TestForecast:
         assert forecast_of({}, TODAY, 0.5, TODAY + timedelta(days=2), 0) is None
         assert forecast_of({TODAY: 5}, TODAY, 0.01, TODAY + timedelta(days=2), 5) is None
 
+    def test_it_is_reached_on_the_day_on_which_all_of_it_is_spent(self) -> None:
+        def reached(dollars: int) -> date | None:
+            budget = Budget(name="all", usd=Decimal(dollars))
+            return status_of(budget, days_before(28), TODAY, 0.0).reached_on
+
+        # A dollar a day from the first on; today is the eighteenth.
+        assert reached(5) == date(2026, 3, 5)
+        assert reached(17) == date(2026, 3, 17)
+        assert reached(18) == TODAY
+        assert reached(31) == date(2026, 3, 31)
+        assert reached(32) is None
+        assert status_of(MONTH, {}, TODAY, 0.5).reached_on is None
+
     @given(
         spent=st.lists(st.integers(0, 10**9), min_size=3, max_size=40),
         share=st.floats(0, 1),
@@ -79,6 +92,13 @@ class TestForecast:
         if status.forecast is None:
             return
         assert status.forecast.expected_micros >= status.spent_micros
+        is_reached = status.forecast.expected_micros >= MONTH.micros
+        # Each day is rounded for itself in the sum.
+        if abs(status.forecast.expected_micros - MONTH.micros) > 1:
+            assert (status.reached_on is not None) == is_reached
+        if status.reached_on is not None:
+            assert status.since <= status.reached_on < status.until
+            assert (status.reached_on < today) <= (status.used >= 1)
         if status.forecast.low_micros is not None and status.forecast.high_micros is not None:
             assert status.spent_micros <= status.forecast.low_micros
             assert status.forecast.low_micros <= status.forecast.expected_micros <= status.forecast.high_micros

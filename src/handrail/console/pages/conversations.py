@@ -29,7 +29,7 @@ from handrail.flows.pseudonyms import named
 from handrail.flows.services import Services
 from handrail.flows.shown import calls_shown
 from handrail.flows.veil import Veil, veil_of
-from handrail.insight.scorecard import ConversationFact
+from handrail.insight.scorecard import ANY_UNPRICED, MODEL, UNPRICED, ConversationFact
 from handrail.insight.traces import StoredTrace, TraceStore
 from handrail.insight.traces import waterfall as rows_of
 from handrail.protection.auth import Scope
@@ -40,6 +40,8 @@ from handrail.serving.conversations import Conversation, StoredMessage, StoredTo
 MOST_EXPORTED = 5000
 MOST_TURNS = 200
 MOST_NAME = 200
+# What happens under the name of a model.
+CALLS = (MODEL, ANY_UNPRICED, *UNPRICED)
 OUTCOMES: Mapping[str, Mapping[str, Any]] = {
     "open": {"status": "open"},
     "pending": {"status": "pending"},
@@ -209,11 +211,15 @@ def behind_of(given: Mapping[str, str]) -> Sequence[Mapping[str, str]]:
     """What a link asked for besides the fields of the form, each with the address of the list without it."""
     chosen = chosen_of(given)
     happened, _, reason = chosen.get("happened", "").partition(":")
+    what = reason if happened in CALLS else reason.replace("_", " ")
+    any_of = {"model": "any call of a model", "unpriced": "any call without a known cost"}
     says = {
         "since": f"from {chosen.get('since', '')[:16].replace('T', ' ')} UTC",
         "until": f"until {chosen.get('until', '')[:16].replace('T', ' ')} UTC",
         "closed": "only those whose window is over",
-        "happened": f"{happened}: {reason.replace('_', ' ')}" if reason else f"any {happened}",
+        "happened": f"{happened.replace('_', ' ')}: {what}"
+        if reason
+        else any_of.get(happened, f"any {happened.replace('_', ' ')}"),
     }
     return [
         {"name": name, "value": chosen[name], "says": says[name], "without": urlencode(_without(chosen, name))}
@@ -238,6 +244,8 @@ def _found(total: Totals, currency: str) -> str:
     ):
         parts += [counted(count, one)] if count else []
     parts += [f"{dollars(total.value_micros, currency)} of value"] if total.value_micros else []
+    parts += [f"{dollars(total.cost_micros)} of cost"] if total.cost_micros else []
+    parts += [f"{counted(total.unpriced_calls, 'call')} without a known cost"] if total.unpriced_calls else []
     if total.happened is not None:
         parts.append(f"it happened {counted(total.happened, 'time')}")
     return ("More than this; the newest: " if total.is_cut else "") + ", ".join(parts)

@@ -45,6 +45,7 @@ class UsageReport(Resource):
     """The ledger of some days."""
 
     object: Literal["usage"]
+    currency: Literal["USD"]
     since: Day
     until: Day
     data: list[UsageLine]
@@ -75,7 +76,11 @@ class BudgetStatus(Resource):
     budget_micros: Micros
     spent_micros: Micros
     used: float
+    currency: Literal["USD"]
     unpriced_calls: int = Field(ge=0, description="Calls of unknown price: with any, more is spent than is said.")
+    reached_on: Day | None = Field(
+        description="The day on which all of it was spent, or will be at this pace; null when not in its period."
+    )
     forecast: Forecast | None
 
 

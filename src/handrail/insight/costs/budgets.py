@@ -5,12 +5,13 @@ two weeks of them. Its range holds what eight of ten such periods would come to 
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from statistics import mean, stdev
 from typing import Any
 
+from handrail.core.money import USD
 from handrail.core.prices import Budget
 
 # Weeks that are long past say little of the next one.
@@ -23,17 +24,26 @@ WIDTH = 1.28
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What the period comes to; without a range when too few days are known."""
+    """What the period comes to; without a range when too few days are known.
+
+    Attributes:
+        to_come: what is expected of the rest of today and of each day after it.
+    """
 
     expected_micros: int
     low_micros: int | None
     high_micros: int | None
     basis: str
+    to_come: Sequence[tuple[date, float]] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class BudgetStatus:
-    """One budget on a day. Calls without a price are in no sum: with any, more is spent than is said."""
+    """One budget on a day. Calls without a price are in no sum: with any, more is spent than is said.
+
+    Attributes:
+        reached_on: the day on which all of it was spent, or will be at this pace; None when that is not in its period.
+    """
 
     budget: Budget
     since: date
@@ -41,6 +51,7 @@ class BudgetStatus:
     spent_micros: int
     unpriced_calls: int
     forecast: Forecast | None
+    reached_on: date | None = None
 
     def with_unpriced(self, calls: int) -> "BudgetStatus":
         return replace(self, unpriced_calls=calls)
@@ -62,7 +73,9 @@ class BudgetStatus:
             "budget_micros": self.budget.micros,
             "spent_micros": self.spent_micros,
             "used": round(self.used, 6),
+            "currency": USD,
             "unpriced_calls": self.unpriced_calls,
+            "reached_on": None if self.reached_on is None else self.reached_on.isoformat(),
             "forecast": None
             if forecast is None
             else {
@@ -92,7 +105,19 @@ def status_of(budget: Budget, daily: Mapping[date, int], today: date, share_of_t
     since, until = period_of(budget, today)
     spent = sum(micros for day, micros in daily.items() if since <= day < until)
     forecast = forecast_of(daily, today, share_of_today, until, spent)
-    return BudgetStatus(budget, since, until, spent, 0, forecast)
+    in_period = sorted((day, float(micros)) for day, micros in daily.items() if since <= day < until)
+    to_come = forecast.to_come if forecast else ()
+    return BudgetStatus(budget, since, until, spent, 0, forecast, _reached_on(budget.micros, [*in_period, *to_come]))
+
+
+def _reached_on(limit: int, days: Iterable[tuple[date, float]]) -> date | None:
+    """The first day by which so much is spent."""
+    spent = 0.0
+    for day, micros in days:
+        spent += micros
+        if spent >= limit:
+            return day
+    return None
 
 
 def forecast_of(
@@ -102,16 +127,18 @@ def forecast_of(
     known = _complete_days(daily, today)
     to_come = [(1.0 - share_of_today, today), *((1.0, day) for day in _days(today + timedelta(days=1), until))]
     if len(known) < FEWEST_DAYS:
-        return _by_pace(daily, known, today, share_of_today, sum(part for part, _ in to_come), spent)
+        return _by_pace(daily, known, today, share_of_today, to_come, spent)
     average = mean(known.values())
     weights = _weekday_weights(known, average) if len(known) >= DAYS_FOR_WEEKDAYS else [1.0] * 7
-    left = sum(part * average * weights[day.weekday()] for part, day in to_come)
+    expected = [(day, part * average * weights[day.weekday()]) for part, day in to_come]
+    left = sum(micros for _, micros in expected)
     spread = stdev(value - average * weights[day.weekday()] for day, value in known.items())
     days_left = sum(part for part, _ in to_come)
     # The days to come differ from one another, and the mean itself is known from so many days only.
     width = WIDTH * spread * math.sqrt(days_left + days_left**2 / len(known))
     basis = f"the last {len(known)} days{', by weekday' if len(known) >= DAYS_FOR_WEEKDAYS else ''}"
-    return Forecast(spent + round(left), spent + max(0, round(left - width)), spent + round(left + width), basis)
+    low, high = spent + max(0, round(left - width)), spent + round(left + width)
+    return Forecast(spent + round(left), low, high, basis, expected)
 
 
 def _by_pace(
@@ -119,7 +146,7 @@ def _by_pace(
     known: Mapping[date, int],
     today: date,
     share_of_today: float,
-    days_left: float,
+    to_come: Sequence[tuple[float, date]],
     spent: int,
 ) -> Forecast | None:
     """A straight line through the little that is known; no range, for it would be made up."""
@@ -127,7 +154,9 @@ def _by_pace(
     so_far = sum(known.values()) + daily.get(today, 0)
     if over < 0.05 or not so_far:
         return None
-    return Forecast(spent + round(so_far / over * days_left), None, None, f"the pace of the last {over:.1f} days")
+    expected = [(day, part * so_far / over) for part, day in to_come]
+    left = round(sum(micros for _, micros in expected))
+    return Forecast(spent + left, None, None, f"the pace of the last {over:.1f} days", expected)
 
 
 def _complete_days(daily: Mapping[date, int], today: date) -> dict[date, int]:

@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from handrail.core.errors import UsageError
+from handrail.core.money import USD, in_usd
 
 FeedbackKind = Literal["thumb", "csat", "nps", "text", "resolved"]
 Sample = Literal["routine", "policy"]
@@ -24,10 +25,22 @@ class InvalidFeedback(UsageError):
 
 @dataclass(frozen=True, slots=True)
 class FeedbackRules:
-    """Deployment settings: whether the chat page asks for a rating, and the one currency of value events."""
+    """Deployment settings: whether the chat page asks for a rating, the one currency of value events, and what one unit
+    of it is in US dollars, where somebody says so."""
 
     csat: bool = False
-    currency: str = "USD"
+    currency: str = USD
+    usd: float | None = None
+
+    @property
+    def not_comparable(self) -> str | None:
+        """Why values can't be netted with costs, and what to do; nothing when they can."""
+        if in_usd(self.currency, self.usd) is not None:
+            return None
+        return (
+            f"costs are in {USD}, value in {self.currency}; set HANDRAIL_FEEDBACK__USD to what one {self.currency} is "
+            "in US dollars"
+        )
 
 
 def require_score(kind: FeedbackKind, score: int | None, comment: str | None) -> None:

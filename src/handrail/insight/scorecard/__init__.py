@@ -25,7 +25,7 @@ from handrail.insight.scorecard.measures import (
 )
 from handrail.insight.scorecard.objectives import WINDOWS, Burn, ErrorBudget, burns
 from handrail.insight.scorecard.percentiles import percentile_of
-from handrail.insight.scorecard.rollup import Additions, account, contribution_of, whole
+from handrail.insight.scorecard.rollup import ANY_UNPRICED, MODEL, Additions, account, contribution_of, whole
 from handrail.insight.scorecard.statistics import (
     FEWEST,
     NOTHING,
@@ -49,9 +49,11 @@ from handrail.insight.scorecard.transcripts import (
 )
 
 __all__ = [
+    "ANY_UNPRICED",
     "DEFAULT_WINDOW_MICROS",
     "FEWEST",
     "MEASURES",
+    "MODEL",
     "NOTHING",
     "PERCENTILES",
     "UNPRICED",

@@ -33,8 +33,8 @@ Contribution = dict[str, Any]
 TURNS, CONVERSATIONS, REASONS, USAGE = "turn_rollup", "conversation_rollup", "reason_rollup", "usage_rollup"
 LATENCY = "latency."
 _COARSE: Sequence[Grain] = ("hour", "day")
-# What all calls of a model are told under, beside those without a known cost by why.
-MODEL = "model"
+# What calls of a model are told under, and those without a known cost; the latter by why, too.
+MODEL, ANY_UNPRICED = "model", "unpriced"
 
 
 def contribution_of(transcript: Transcript, fact: ConversationFact) -> Contribution:
@@ -183,6 +183,7 @@ def _of_call(call: UsageRecord) -> Iterable[tuple[str, Amounts]]:
         yield MODEL, amounts
     else:
         yield MODEL, amounts | {why: 1}
+        yield ANY_UNPRICED, {"calls": 1}
         yield why, {"calls": 1}
 
 
