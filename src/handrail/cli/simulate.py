@@ -1,7 +1,7 @@
 """`handrail simulate`: days of made-up traffic through the real flows, so that every page has something to show."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -16,6 +16,10 @@ Days = Annotated[
     int,
     typer.Option(min=1, max=31, help="How many days, ending now; rates count what is over for a day."),
 ]
+Incidents = Annotated[
+    Literal["usual", "all"],
+    typer.Option(help="`all`: ten days on which every alert rule fires and is resolved, in place of the usual ones."),
+]
 Conversations = Annotated[int, typer.Option(min=1, max=20_000, help="How many conversations, apart from those again.")]
 DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Where data lives (default .handrail).")]
 Force = Annotated[bool, typer.Option("--force", help="Write into a folder with real conversations all the same.")]
@@ -27,6 +31,7 @@ def simulate(
     seed: Seed = 1,
     days: Days = 2,
     conversations: Conversations = 600,
+    incidents: Incidents = "usual",
     data_dir: DataDir = None,
     force: Force = False,
     as_json: AsJson = False,
@@ -39,29 +44,43 @@ def simulate(
     import asyncio
 
     from handrail.cli.serve import example_project
-    from handrail.cli.simulate_desk import simulate_into
+    from handrail.cli.simulate_desk import SimulationWanted, simulate_into
     from handrail.core import json
     from handrail.settings import read_settings
 
     settings = read_settings(data_dir=data_dir)
     folder = example_project("shop") if project is None else project
-    report = asyncio.run(
-        simulate_into(settings, folder, seed=seed, days=days, conversations=conversations, force=force)
-    )
+    wanted = SimulationWanted(seed, days, conversations, every_rule=incidents == "all")
+    report = asyncio.run(simulate_into(settings, folder, wanted, force=force))
     typer.echo(json.dumps(_body(report)) if as_json else "\n".join(lines_of(report)))
 
 
 def lines_of(report: "Report") -> list[str]:
     """What happened, for people."""
+    from handrail.insight.alerts import RULES
+
     counts = [f"{count:>6}  {what}" for what, count in sorted(report.counts.items())]
-    fired = ", ".join(f"{rule} ({count})" for rule, count in sorted(report.alerts.items())) or "none"
-    return [*counts, f"alerts that fired: {fired}; {report.unresolved} not resolved yet"]
+    fired = [
+        f"{count:>6}  {rule}: {report.resolved.get(rule, 0)} resolved" for rule, count in sorted(report.fired.items())
+    ]
+    quiet = sorted(set(RULES) - set(report.fired))
+    still = ", ".join(sorted(report.still_firing))
+    return [
+        *counts,
+        "alerts that fired:",
+        *(fired or ["  none"]),
+        *([f"rules that stayed quiet: {', '.join(quiet)}"] if quiet else []),
+        f"still firing at the end: {still or 'none'}",
+    ]
 
 
 def _body(report: "Report") -> dict[str, object]:
+    from handrail.insight.alerts import RULES
+
     return {
         "object": "simulation",
         "counts": dict(report.counts),
-        "alerts": dict(report.alerts),
-        "unresolved": report.unresolved,
+        "alerts": {
+            rule: {"fired": report.fired.get(rule, 0), "resolved": report.resolved.get(rule, 0)} for rule in RULES
+        },
     }

@@ -2,7 +2,7 @@
 
 import io
 import time
-from decimal import Decimal
+from dataclasses import dataclass
 from pathlib import Path
 
 from handrail.bootstrap import services_from
@@ -21,7 +21,7 @@ from handrail.protection.privacy import redact_event
 from handrail.serving.routing import Intents
 from handrail.settings import AuthSettings, RateLimitSettings, Settings
 from handrail.telemetry.logging import configure
-from handrail.testing.simulation import Plan, Report, Simulation, plan_days
+from handrail.testing.simulation import DAILY_BUDGET, Plan, Report, Simulation, plan_days, plan_every_rule
 
 MADE_UP = "sim-"
 MINUTE = 60_000_000
@@ -32,8 +32,6 @@ BEFORE = {
     "cost_per_conversation": {"value": 6.5, "n": 900, "deviation": 2.0},
 }
 _USUAL = {"hello": ("hello", "can you help me"), "question": ("I have a question", "what can you do")}
-# Usual days stay below it, the spike of the last one does not. Where budgets are declared, those are watched instead.
-SPIKES_BREAK = Budget(name="simulated", usd=Decimal("1.50"), period="day")
 
 
 class RealConversations(UsageError):
@@ -42,9 +40,30 @@ class RealConversations(UsageError):
     code = "real_conversations"
 
 
-async def simulate_into(
-    settings: Settings, project: Path, *, seed: int, days: int, conversations: int, force: bool
-) -> Report:
+@dataclass(frozen=True, slots=True)
+class SimulationWanted:
+    """Which days: so many usual ones, or those on which every rule of alerts fires."""
+
+    seed: int
+    days: int
+    conversations: int
+    every_rule: bool = False
+
+    def plan(self, until: int) -> Plan:
+        """That ends at this time (microseconds)."""
+        if self.every_rule:
+            return plan_every_rule(self.seed, until=until, conversations=self.conversations)
+        return plan_days(self.seed, until=until, days=self.days, conversations=self.conversations)
+
+    @property
+    def budget(self) -> Budget:
+        """Watched where none is declared."""
+        # Most of a quiet week's conversations are those of the bad day after it.
+        days = 1 if self.every_rule else self.days
+        return Budget(name="simulated", usd=DAILY_BUDGET * self.conversations / days, period="day")
+
+
+async def simulate_into(settings: Settings, project: Path, wanted: SimulationWanted, *, force: bool) -> Report:
     """Simulate days that end now in the settings' data folder.
 
     Raises:
@@ -59,10 +78,9 @@ async def simulate_into(
     lock.acquire()
     try:
         await prepare_database(settings.url)
-        until = time.time_ns() // 1000 // MINUTE * MINUTE
-        plan = plan_days(seed, until=until, days=days, conversations=conversations)
+        plan = wanted.plan(time.time_ns() // 1000 // MINUTE * MINUTE)
         clock = FrozenClock(as_datetime(plan.starts_at))
-        async with services_from(_alone(settings), clock) as services:
+        async with services_from(_alone(settings, wanted.budget), clock) as services:
             if not force:
                 await require_made_up(services, settings.data_dir)
             return await _simulate(services, clock, project, plan)
@@ -80,11 +98,11 @@ async def require_made_up(services: Services, folder: Path) -> None:
         )
 
 
-def _alone(settings: Settings) -> Settings:
+def _alone(settings: Settings, budget: Budget) -> Settings:
     """No other server, no patience with what is made up, and no limit but those of turns."""
     resilience = settings.resilience.model_copy(update={"backoff_seconds": 0.001})
     rates = RateLimitSettings(turns_per_minute=1000, burst=1000)
-    costs = settings.costs.model_copy(update={"budgets": settings.costs.budgets or (SPIKES_BREAK,)})
+    costs = settings.costs.model_copy(update={"budgets": settings.costs.budgets or (budget,)})
     return settings.model_copy(
         update={
             "valkey_url": None, "auth": AuthSettings(), "resilience": resilience, "rate_limit": rates, "costs": costs,

@@ -7,24 +7,28 @@ from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
+import pytest
 from sqlalchemy import select
 
 from handrail.core import json
 from handrail.core.clock import FrozenClock, as_datetime
+from handrail.core.prices import Budget
 from handrail.db import Prepared
 from handrail.db.sqlite import SqliteDatabase
+from handrail.flows.alert_desk import desk_of
+from handrail.insight.alerts import RULES
 from handrail.insight.traces import Span
 from handrail.insight.traces.tables import trace
 from handrail.reports.filters import Filters
 from handrail.reports.series import summary
 from handrail.serving.conversations.tables import turn
-from handrail.testing.simulation import Incident, Plan, Report, Simulation, plan_days
-from handrail.testing.simulation.days import DAY, HOUR, Trouble, arrivals
+from handrail.testing.simulation import DAILY_BUDGET, Incident, Plan, Report, Simulation, plan_days, plan_every_rule
+from handrail.testing.simulation.days import DAY, HOUR, arrivals
+from handrail.testing.simulation.run import OPERATOR
+from handrail.testing.simulation.systems import ModelName, model_names
 from tests.flows.world import PROJECT, Prediction, World, closed, world_over
 
 NOON = 1_767_268_800_000_000
-# What the alerts test fires; the other rules are shown in `tests/flows/test_alert_rules.py`.
-SHOWN = frozenset({"dependency_down", "error_rate", "availability_slo", "latency_slo", "approval_sla", "unusual_user"})
 EXAMPLES: Mapping[str, Sequence[str]] = {
     "order_status": ("where is my order A1234", "track my parcel"),
     "refund": ("refund my order", "I want my money back"),
@@ -62,6 +66,7 @@ async def simulated(migrated_file: Path, folder: Path, plan: Plan) -> tuple[Repo
     project = PROJECT | {"agent.yaml": agent, "policies.yaml": APPROVALS, "intents.yaml": intents}
     world = await world_over(SqliteDatabase(file, clock), clock, project=project, sole_owner=True)
     world.release.head = ExampleHead()  # pyright: ignore[reportAttributeAccessIssue] - one of a test
+    world.services.budgets = (Budget(name="daily", usd=DAILY_BUDGET * plan.conversations, period="day"),)
     return await Simulation(world.services, clock, world.release, plan, EXAMPLES).run(), world
 
 
@@ -87,15 +92,15 @@ class TestRun:
 
 
 async def assert_traces_take_as_long_as_their_turns(world: World) -> None:
-    """On the simulated clock; what Handrail itself took for them comes on top."""
+    """To the microsecond, but for rounding: both are of the simulated clock."""
     turns = await world.db.scan(TURNS, {})
     assert any(each["ended_at"] - each["started_at"] > 1_000_000 for each in turns)
     assert any("execute_tool" in each["spans"] for each in turns)
     for each in turns:
         took = each["ended_at"] - each["started_at"]
-        assert took - 1000 <= each["duration_micros"] < took + 5_000_000
+        assert abs(each["duration_micros"] - took) <= 100
         for span in map(Span.of, json.loads(each["spans"])):
-            assert span.started_micros + (span.duration_micros or 0) <= each["duration_micros"] + 1000
+            assert span.started_micros + (span.duration_micros or 0) <= each["duration_micros"] + 100
 
 
 def test_people_come_in_a_rush_and_hardly_at_night() -> None:
@@ -107,26 +112,52 @@ def test_people_come_in_a_rush_and_hardly_at_night() -> None:
     assert sum(at < DAY / 48 for at in arrivals(random.Random(1), rush)) > 3 * sum(at < DAY / 48 for at in calm)
 
 
-class TestAlerts:
-    async def test_fire_when_things_go_wrong_and_are_resolved_when_they_are_well_again(
-        self, migrated_file: Path, tmp_path: Path
-    ) -> None:
-        def from_to(what: Trouble, begins: float, ends: float) -> Incident:
-            return Incident(what, begins * 60, ends * 60)
+class TestNextLook:
+    PLAN = replace(
+        plan_days(1, until=NOON, days=1, conversations=8),
+        incidents=(Incident("rush", HOUR, 2 * HOUR), Incident("slow", 3 * HOUR, 4 * HOUR)),
+    )
 
-        trouble = (
-            from_to("tools_down", 0, 15),
-            from_to("rush", 0, 50),
-            from_to("approvers_away", 15, 60),
-            from_to("model_hangs", 90, 100),
-            from_to("rush", 90, 125),
-            from_to("rush", 90, 105),
-            from_to("slow", 180, 235),
-            from_to("rush", 180, 235),
-        )
-        plan = plan_days(5, until=NOON, days=1, conversations=260)
-        plan = replace(plan, seconds=6 * HOUR, incidents=trouble)
-        report, world = await simulated(migrated_file, tmp_path, plan)
-        assert report.alerts.keys() >= SHOWN
-        assert report.unresolved == 0
-        await end(world)
+    def test_is_seldom_while_all_is_well_however_many_come(self) -> None:
+        assert self.PLAN.next_look(HOUR) == HOUR + 300
+
+    def test_is_in_a_minute_while_something_is_wrong_and_for_half_an_hour_afterwards(self) -> None:
+        assert self.PLAN.next_look(3 * HOUR) == 3 * HOUR + 60
+        assert self.PLAN.next_look(4.4 * HOUR) == 4.4 * HOUR + 60
+        assert self.PLAN.next_look(4.5 * HOUR) == 4.5 * HOUR + 300
+
+    def test_is_just_before_something_begins(self) -> None:
+        assert self.PLAN.next_look(3 * HOUR - 100) == 3 * HOUR - 2
+        assert self.PLAN.next_look(3 * HOUR - 2) == 3 * HOUR + 58
+
+
+@pytest.mark.parametrize("of_day", range(24))
+@pytest.mark.parametrize("days", [1, 2, 7])
+def test_usual_days_are_well_again_at_the_end_but_for_approvals(of_day: int, days: int) -> None:
+    plan = plan_days(1, until=NOON + int(of_day * HOUR * 1e6), days=days, conversations=600)
+    for each in plan.incidents:
+        assert 0 <= each.begins < each.ends <= plan.seconds
+    late = {each.what for each in plan.incidents if each.ends > plan.seconds - HOUR / 2}
+    assert late <= {"approvers_away", "rush", "costly"}
+    # A budget of the day is whole again at midnight, which comes before the end.
+    (spike,) = plan.of("costly")
+    assert of_day == 11 or (plan.starts_at / 1e6 + spike.begins) // DAY < (plan.starts_at / 1e6 + plan.seconds) // DAY
+
+
+def test_simulated_models_have_the_names_of_the_project_s_own() -> None:
+    large, small, further = (ModelName("openai_compatible", name) for name in ("gpt-5-mini", "gpt-5-nano", "other"))
+    assert model_names([large, small, further]) == (large, small)
+    assert model_names([large, large]) == (large, ModelName("openai_compatible", "gpt-5-mini-small"))
+
+
+@pytest.mark.slow
+async def test_every_rule_of_alerts_fires_and_is_resolved(migrated_file: Path, tmp_path: Path) -> None:
+    plan = plan_every_rule(1, until=NOON, conversations=440, look_seconds=3000.0)
+    report, world = await simulated(migrated_file, tmp_path, plan)
+    assert [rule for rule in RULES if not report.fired.get(rule)] == []
+    assert report.still_firing == {}
+    # Nothing of it is hidden from those who look after the agent.
+    shown = await desk_of(world.services, OPERATOR).list(limit=200)
+    assert {each["rule"] for each in shown["data"] if each["fired_at"]} == set(RULES)
+    assert {each["labels"].get("name") for each in shown["data"]} >= {"scripted/scripted"}
+    await end(world)

@@ -4,8 +4,9 @@ What stands outside Handrail is simulated: people, models and the systems behind
 real users. The same seed makes the same days. Nobody outside is called, charged or told.
 """
 
-from handrail.testing.simulation.days import Incident, Plan, plan_days
+from handrail.testing.simulation.days import Incident, Plan
 from handrail.testing.simulation.run import Report, Simulation
+from handrail.testing.simulation.scenarios import DAILY_BUDGET, plan_days, plan_every_rule
 from handrail.testing.simulation.systems import SimulatedShop
 
-__all__ = ["Incident", "Plan", "Report", "SimulatedShop", "Simulation", "plan_days"]
+__all__ = ["DAILY_BUDGET", "Incident", "Plan", "Report", "SimulatedShop", "Simulation", "plan_days", "plan_every_rule"]

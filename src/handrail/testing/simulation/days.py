@@ -9,7 +9,14 @@ from typing import Literal
 
 HOUR = 3600.0
 DAY = 24 * HOUR
-Trouble = Literal["tools_down", "model_down", "model_hangs", "slow", "costly", "rush", "approvers_away"]
+Trouble = Literal[
+    # Outside: systems, models, people.
+    "tools_down", "model_down", "model_hangs", "slow", "costly", "poor_answers", "rush", "injections", "nobody_comes",
+    "approvers_away", "channel_down",
+    # The deployment itself: a part of it that stands still, a disk without room.
+    "counting_stops", "sealing_stops", "tracing_stops", "disk_full",
+]  # fmt: skip
+# How many times as full as on a usual night; in a rush of strength one it is as on the afternoon of a busy day.
 RUSH = 14.0
 # What most people come for while something is so.
 TOPICS: Mapping[Trouble, str] = MappingProxyType(
@@ -19,9 +26,13 @@ TOPICS: Mapping[Trouble, str] = MappingProxyType(
         "model_hangs": "product_advice",
         "slow": "product_advice",
         "costly": "product_advice",
+        "poor_answers": "product_advice",
         "approvers_away": "refund",
+        "sealing_stops": "refund",
     }
 )
+# More people are no trouble, and nobody need look more often.
+_NO_TROUBLE: frozenset[Trouble] = frozenset({"rush"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +42,7 @@ class Incident:
     what: Trouble
     begins: float
     ends: float
+    strength: float = 1.0
 
     def holds(self, seconds: float) -> bool:
         return self.begins <= seconds < self.ends
@@ -45,6 +57,7 @@ class Plan:
         conversations: how many are begun by users who came on their own; those who come again are further ones.
         users: how many people they are of.
         look_seconds: how often alerts are looked at; every minute while something goes wrong.
+        usual: how full the usual hours are, beside the rushes.
     """
 
     seed: int
@@ -54,49 +67,37 @@ class Plan:
     users: int
     incidents: Sequence[Incident]
     look_seconds: float = 300.0
+    usual: float = 1.0
+
+    def seconds_at(self, micros: int) -> float:
+        """A time of the clock, in seconds from the start."""
+        return (micros - self.starts_at) / 1e6
 
     def holds(self, what: Trouble, seconds: float) -> bool:
-        return self.times(what, seconds) > 0
+        return self.strength(what, seconds) > 0
 
-    def times(self, what: Trouble, seconds: float) -> int:
-        """How many incidents of this kind there are at once."""
-        return sum(each.what == what and each.holds(seconds) for each in self.incidents)
+    def strength(self, what: Trouble, seconds: float) -> float:
+        """Of all incidents of this kind that there are at once."""
+        return sum(each.strength for each in self.incidents if each.what == what and each.holds(seconds))
+
+    def of(self, what: Trouble) -> list[Incident]:
+        """Every incident of a kind."""
+        return [each for each in self.incidents if each.what == what]
 
     def topic(self, seconds: float) -> str | None:
         """The intent of the hour, if there is one."""
         return next((TOPICS[each.what] for each in self.incidents if each.what in TOPICS and each.holds(seconds)), None)
 
-    def is_troubled(self, seconds: float) -> bool:
-        """Whether something goes wrong, or went wrong within the last half hour."""
-        return any(each.begins <= seconds < each.ends + HOUR / 2 for each in self.incidents)
-
-
-def plan_days(seed: int, *, until: int, days: int, conversations: int) -> Plan:
-    """Whole days that end at `until` (microseconds); on the last of them much goes wrong."""
-    seconds = days * DAY
-    users = max(8, conversations // 3)
-    return Plan(seed, until - int(seconds * 1e6), seconds, conversations, users, _incidents(seconds))
-
-
-def _incidents(seconds: float) -> list[Incident]:
-    def before_end(what: Trouble, hours: float, minutes: float) -> Incident:
-        begins = seconds - hours * HOUR
-        return Incident(what, begins, begins + minutes * 60)
-
-    return [
-        before_end("slow", 20, 50),
-        before_end("rush", 20, 50),
-        before_end("approvers_away", 14, 90),
-        before_end("tools_down", 10, 25),
-        before_end("rush", 10, 45),
-        before_end("model_down", 7.5, 30),
-        before_end("rush", 7.5, 50),
-        before_end("model_hangs", 5, 15),
-        before_end("rush", 5, 30),
-        before_end("rush", 5, 15),
-        before_end("rush", 5, 15),
-        before_end("costly", 3, 60),
-    ]
+    def next_look(self, seconds: float) -> float:
+        """When alerts are looked at again: every minute while something goes wrong and for half an hour afterwards, and
+        just before something begins to."""
+        troubles = [each for each in self.incidents if each.what not in _NO_TROUBLE]
+        # From a little before: a clock of microseconds may stop just short of a time.
+        is_troubled = any(each.begins - 3 <= seconds < each.ends + HOUR / 2 for each in troubles)
+        usual = seconds + (60.0 if is_troubled else self.look_seconds)
+        return min(
+            [usual, *(each.begins - 2 for each in troubles if seconds < each.begins - 3 and each.begins < usual)]
+        )
 
 
 def arrivals(rng: random.Random, plan: Plan) -> list[float]:
@@ -107,8 +108,10 @@ def arrivals(rng: random.Random, plan: Plan) -> list[float]:
 
 
 def _weight(plan: Plan, seconds: float) -> float:
+    if plan.holds("nobody_comes", seconds):
+        return 0.0
+    if rush := plan.strength("rush", seconds):
+        return RUSH * rush
     of_day = (plan.starts_at / 1e6 + seconds) % DAY / DAY
     # Lowest at three in the morning, highest at three in the afternoon.
-    usual = 1.1 - math.cos(2 * math.pi * (of_day - 3 / 24))
-    # In a rush it is as full as in the afternoon of a busy day, whatever the hour.
-    return RUSH * rushes if (rushes := plan.times("rush", seconds)) else usual
+    return plan.usual * (1.1 - math.cos(2 * math.pi * (of_day - 3 / 24)))

@@ -12,27 +12,31 @@ from functools import partial
 from handrail.core.clock import FrozenClock
 from handrail.core.errors import HandrailError
 from handrail.core.principal import Principal, Role
-from handrail.flows import alerting, leases, rollup
+from handrail.flows import leases
 from handrail.flows.approval import Decision, decide
 from handrail.flows.approval_desk import look_closely
 from handrail.flows.conversations import open_conversation
+from handrail.flows.job_desk import JobDesk
 from handrail.flows.loaded_release import LoadedRelease
 from handrail.flows.services import Services
 from handrail.flows.turn import take_turn
-from handrail.insight.alerts import Alerts, AlertStore, RecordingSender
 from handrail.testing.simulation.days import HOUR, Plan, arrivals
 from handrail.testing.simulation.people import MOST_MESSAGES, User, Visit, crowd, reply, visit_of
-from handrail.testing.simulation.systems import SimulatedModels, SimulatedTools
-from handrail.testing.simulation.ticks import SimulatedTraces, Ticks
+from handrail.testing.simulation.systems import ModelName, SimulatedDisk, SimulatedModels, SimulatedTools
+from handrail.testing.simulation.ticks import Ticks
+from handrail.testing.simulation.upkeep import Upkeep
 from handrail.testing.simulation.voices import Voices
 
 TENANT = "default"
 APPROVER = Principal(TENANT, "sim-approver", frozenset({Role.APPROVER}))
+OPERATOR = Principal(TENANT, "sim-operator", frozenset({Role.OPERATOR}))
 CHANNELS = ("chat", "chat", "chat", "api")
 # Somebody who did not get what they came for comes again.
 RETURNS = 0.5
+LEFT = 0.1
 ON_TOPIC = 0.7
-SPREE_BEFORE_END, SPREE_VISITS = 9.8 * HOUR, 7
+SPREE_VISITS = 7
+EXPORT = "export_conversations"
 REJECTION = "the parcel has not come back yet"
 
 Event = Callable[[], Awaitable[None]]
@@ -40,11 +44,17 @@ Event = Callable[[], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What happened, in counts: the same for the same plan. `alerts` says of each rule how often it fired."""
+    """What happened, in counts: the same for the same plan. Of each rule, how many of its alerts fired, and how many of
+    these were resolved."""
 
     counts: Mapping[str, int]
-    alerts: Mapping[str, int]
-    unresolved: int
+    fired: Mapping[str, int]
+    resolved: Mapping[str, int]
+
+    @property
+    def still_firing(self) -> Mapping[str, int]:
+        """By rule, what is not over at the end."""
+        return {rule: left for rule, count in self.fired.items() if (left := count - self.resolved.get(rule, 0))}
 
 
 @dataclass(slots=True)
@@ -79,17 +89,17 @@ class Simulation:
         self._rng = random.Random(self.plan.seed)
         self._events: list[tuple[float, int, Event]] = []
         self._numbers = itertools.count()
-        self._window = rollup.Windows(self.services).of
         # What is outside has its own chance, so that people say the same whatever a model answers.
-        outside = random.Random(self.plan.seed + 1)
+        self._outside = random.Random(self.plan.seed + 1)
         self._voices = Voices(self.services, self._rng, self.counts)
-        ticks = Ticks(self.clock)
-        self.services.tool_runner = SimulatedTools(self.plan, ticks, outside)
-        self.services.traces = SimulatedTraces(self.services.db, ticks)
-        self._models = SimulatedModels(self.plan, ticks, outside)
+        self._ticks = Ticks(self.clock)
+        self._upkeep = Upkeep(self.services, self.clock, self.plan, self._ticks)
+        self.services.tool_runner = SimulatedTools(self.plan, self._ticks, self._outside)
+        names = [ModelName(each.provider, each.model) for each in self.release.models.describe()]
+        self._models = SimulatedModels(self.plan, self._ticks, self._outside, names)
         self.release.chain = self._models.chain()
-        # Nobody is told of what is made up.
-        self.services.alerts = Alerts(AlertStore(self.services.db), sender=RecordingSender(("simulated",)))
+        background = self.services.background
+        background.exports = SimulatedDisk(background.exports, lambda: self.plan.holds("disk_full", self._seconds))
 
     async def run(self) -> Report:
         """Everything until the plan's end; then all is counted and looked at once more."""
@@ -98,10 +108,11 @@ class Simulation:
         usual, odd = [each for each in users if not each.is_odd], [each for each in users if each.is_odd]
         for at in arrivals(self._rng, self.plan):
             self._then(at, partial(self._come, self._rng.choice(usual), None))
-        for user in odd:
-            for number in range(SPREE_VISITS):
-                at = max(0.0, self.plan.seconds - SPREE_BEFORE_END) + 120.0 * number + 60 * self._rng.random()
-                self._then(at, partial(self._come, user, None))
+        for at, user in self._sprees(odd):
+            self._then(at, partial(self._come, user, None))
+        for each in self.plan.of("disk_full"):
+            for at in (each.begins + 300, each.ends + 600):
+                self._then(at, self._ask_for_an_export)
         self._then(0.0, self._look)
         while self._events:
             at, _, event = heapq.heappop(self._events)
@@ -115,7 +126,16 @@ class Simulation:
 
     @property
     def _seconds(self) -> float:
-        return (self.clock.micros() - self.plan.starts_at) / 1e6
+        return self.plan.seconds_at(self.clock.micros())
+
+    def _sprees(self, odd: Sequence[User]) -> list[tuple[float, User]]:
+        """When those come who try what they are not meant to."""
+        return [
+            (each.begins + (each.ends - each.begins) * (number + self._rng.random()) / SPREE_VISITS, user)
+            for each in self.plan.of("injections")
+            for user in odd
+            for number in range(SPREE_VISITS)
+        ]
 
     def _then(self, at: float, event: Event) -> None:
         heapq.heappush(self._events, (at, next(self._numbers), event))
@@ -124,6 +144,9 @@ class Simulation:
         self._then(self._seconds + self._rng.uniform(least, most), event)
 
     async def _come(self, user: User, intent: str | None, *, returns: bool = True) -> None:
+        if self.plan.holds("nobody_comes", self._seconds):
+            self.counts["visits that never arrived"] += 1
+            return
         topic = self.plan.topic(self._seconds)
         if intent is None and topic is not None and self._rng.random() < ON_TOPIC:
             intent = topic
@@ -143,6 +166,8 @@ class Simulation:
         user = talk.visit.user
         try:
             stream = await take_turn(self.services, Principal(TENANT, user.subject), talk.conversation_id, text)
+            # What Handrail itself takes, about ten milliseconds; on this clock it would be nothing.
+            self._ticks.advance(self._outside.lognormvariate(-4.6, 0.3))
             result = await stream.wait()
         except HandrailError as error:
             self.counts[f"refused {error.code}"] += 1
@@ -166,7 +191,8 @@ class Simulation:
         elif talk.follow_ups:
             self._after(15, 120, partial(self._say, talk, talk.follow_ups.pop(0)))
         else:
-            await self._leave(talk, is_content=status == "completed")
+            is_poor = self.plan.holds("poor_answers", self._seconds)
+            await self._leave(talk, is_content=status == "completed" and not is_poor)
 
     async def _wait_for_people(self, talk: Talk) -> None:
         for each in await self.services.approvals.pending_in(TENANT, talk.conversation_id):
@@ -175,15 +201,15 @@ class Simulation:
         self._after(900, 1800, partial(self._leave, talk, is_content=True))
 
     async def _decide(self, approval_id: str) -> None:
-        """An approver looks, thinks and decides; some are left to run out, and sometimes nobody is there."""
-        if self.plan.holds("approvers_away", self._seconds):
-            self._after(1500, 2400, partial(self._decide, approval_id))
-            return
+        """An approver looks, thinks and decides; while nobody is there it waits, and some are never looked at."""
         chance = self._rng.random()
-        if chance > 0.9:
-            self.counts["approvals left"] += 1
+        if self.plan.holds("approvers_away", self._seconds):
+            if chance > LEFT:
+                self._after(900, 1800, partial(self._decide, approval_id))
+            else:
+                self.counts["approvals left"] += 1
             return
-        decision: Decision = "reject" if chance > 0.72 else "approve"
+        decision: Decision = "reject" if chance > 0.8 else "approve"
         try:
             shown = await look_closely(self.services, APPROVER, approval_id)
             self.clock.advance(self._rng.uniform(4, 50))
@@ -205,31 +231,26 @@ class Simulation:
         if not is_content and talk.returns and talk.visit.intent and self._rng.random() < RETURNS:
             self._after(1800, 4 * HOUR, partial(self._come, talk.visit.user, talk.visit.intent, returns=False))
 
+    async def _ask_for_an_export(self) -> None:
+        """As an operator does in the console; it runs with the next look."""
+        await JobDesk(self.services.db, self.clock, OPERATOR, self.services.audit).run(EXPORT)
+        self.counts["exports asked for"] += 1
+
     async def _look(self) -> None:
-        """What a server does all the time in the background, done now: sweep, count, write, seal, look at alerts."""
-        services = self.services
-        await leases.sweep(services)
+        """What goes on in the background all the time, done now."""
+        await leases.sweep(self.services)
         await self._settle()
-        await rollup.catch_up(services, self._window)
-        await services.traces.flush()
-        await services.audit.flush()
-        while await services.audit.seal() is not None:
-            pass
-        await alerting.watch(services)
-        await alerting.send(services)
-        now = self._seconds
-        self._then(now + (60.0 if self.plan.is_troubled(now) else self.plan.look_seconds), self._look)
+        await self._upkeep.look()
+        self._then(self.plan.next_look(self._seconds), self._look)
 
     async def _settle(self) -> None:
         """Wait until nothing runs any more."""
         while self.services.running:
             await asyncio.wait(list(self.services.running.values()))
+        await self._upkeep.after_turn()
 
     async def _report(self) -> Report:
-        alerts = await self.services.alerts.store.list(None, limit=1000)
-        fired = Counter(each.rule for each in alerts if each.fired_at is not None)
-        return Report(
-            dict(self.counts),
-            dict(fired),
-            sum(each.fired_at is not None and each.resolved_at is None for each in alerts),
-        )
+        alerts = [each for each in await self.services.alerts.store.list(None, limit=1000) if each.fired_at is not None]
+        fired = Counter(each.rule for each in alerts)
+        resolved = Counter(each.rule for each in alerts if each.resolved_at is not None)
+        return Report(dict(self.counts), dict(fired), dict(resolved))

@@ -1,8 +1,10 @@
-"""What stands outside: models and the systems behind tools, which take time on the moved clock and fail as planned."""
+"""What stands outside: models, systems behind tools, a disk. They take time on the moved clock and fail as planned."""
 
+import errno
+import os
 import random
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -14,6 +16,7 @@ from handrail.core.prices import DeclaredRates
 from handrail.core.tools import Tool, ToolContext
 from handrail.core.usage import Usage
 from handrail.insight.costs import PricedModel
+from handrail.serving.conversations import ExportFolder
 from handrail.serving.models import ModelTier, ScriptedModel
 from handrail.serving.models.scripted import Reply, calls
 from handrail.serving.tools import ToolRunner, ToolUnavailable
@@ -27,37 +30,62 @@ _ANSWERS = (
     "The wool blanket is the warmest one we have, and the cotton blanket is the one for the washing machine.",
     "A candle or the field notebook is what most people choose as a gift.",
 )
+_POOR_ANSWER = "You can find that on our website, or try again later."
 _STATES = ("shipped", "delivered", "delivered", "processing", "delivered", "delivered", "delivered")
 # Every second order costs more than may be refunded without a person.
 _LARGE_EVERY = 2
 SLOW_SECONDS = 7.0
 
 
-class SimulatedModels:
-    """A large model and the small one below it."""
+@dataclass(frozen=True, slots=True)
+class ModelName:
+    """What a model is called, and by whom it is offered."""
 
-    def __init__(self, plan: Plan, clock: Ticks, rng: random.Random) -> None:
+    provider: str
+    model: str
+
+
+class SimulatedModel(ScriptedModel):
+    """Answers in the name of a model of the project."""
+
+    def __init__(self, name: ModelName, reply: Callable[[ModelRequest], Reply]) -> None:
+        super().__init__(reply, model=name.model, repeats=True)
+        self.provider = self.origin = name.provider
+
+
+def model_names(known: Sequence[ModelName]) -> tuple[ModelName, ModelName]:
+    """Of a project's models the first, and the second as the smaller one below it."""
+    large = known[0]
+    small = next((each for each in known if each != large), ModelName(large.provider, f"{large.model}-small"))
+    return large, small
+
+
+class SimulatedModels:
+    """A large model and the small one below it, under the names of the project's own; their prices are made up."""
+
+    def __init__(self, plan: Plan, clock: Ticks, rng: random.Random, names: Sequence[ModelName]) -> None:
         self._plan = plan
         self._clock = clock
         self._rng = rng
+        self._large, self._small = model_names(names)
 
     def priced(self) -> list[PricedModel]:
         """What they would cost, about as models of their sizes do."""
-        prices = (("sim-large", "2.5", "10"), ("sim-small", "0.25", "2"))
+        prices = ((self._large, "2.5", "10"), (self._small, "0.25", "2"))
         return [
-            PricedModel("", ScriptedModel.provider, name, DeclaredRates(input=Decimal(given), output=Decimal(said)))
+            PricedModel("", name.provider, name.model, DeclaredRates(input=Decimal(given), output=Decimal(said)))
             for name, given, said in prices
         ]
 
     def chain(self) -> list[ModelTier]:
         large, small = (
-            ScriptedModel(partial(self._reply, is_large=is_large), model=name, repeats=True)
-            for name, is_large in (("sim-large", True), ("sim-small", False))
+            SimulatedModel(name, partial(self._reply, is_large=is_large))
+            for name, is_large in ((self._large, True), (self._small, False))
         )
         return [ModelTier("large", large), ModelTier("small", small)]
 
     def _reply(self, request: ModelRequest, *, is_large: bool) -> Reply:
-        seconds = (self._clock.micros() - self._plan.starts_at) / 1e6
+        seconds = self._plan.seconds_at(self._clock.micros())
         if is_large and self._plan.holds("model_down", seconds):
             self._clock.advance(0.4)
             return Reply(error=ModelUnavailable("the simulated provider is down"))
@@ -67,7 +95,8 @@ class SimulatedModels:
             return Reply(error=DeadlineExceeded("the simulated model was slower than the turn's deadline"))
         slow = SLOW_SECONDS if self._plan.holds("slow", seconds) else 0.0
         self._clock.advance(slow + self._rng.lognormvariate(0.2 if is_large else -0.6, 0.45))
-        return replace(self._said(request), usage=self._usage(seconds, is_large=is_large))
+        said = Reply(text=_POOR_ANSWER) if self._plan.holds("poor_answers", seconds) else self._said(request)
+        return replace(said, usage=self._usage(seconds, is_large=is_large))
 
     def _said(self, request: ModelRequest) -> Reply:
         knows = any(each.role == "tool" for each in request.messages[-1:])
@@ -102,13 +131,26 @@ class SimulatedTools(ToolRunner):
         return None
 
     async def _answer(self, name: str, **arguments: Any) -> Mapping[str, Any]:
-        seconds = (self._clock.micros() - self._plan.starts_at) / 1e6
+        seconds = self._plan.seconds_at(self._clock.micros())
         slow = SLOW_SECONDS if self._plan.holds("slow", seconds) else 0.0
         self._clock.advance(slow + self._rng.lognormvariate(-2.0, 0.5))
         if self._plan.holds("tools_down", seconds) or self._rng.random() < 0.004:
             self._clock.advance(1.0)
             raise ToolUnavailable("the simulated shop does not answer")
         return self._shop.answer(name, arguments)
+
+
+class SimulatedDisk(ExportFolder):
+    """Where exports go, with a disk that is full as planned."""
+
+    def __init__(self, folder: ExportFolder, is_full: Callable[[], bool]) -> None:
+        super().__init__(folder.path("any").parent)
+        self._is_full = is_full
+
+    def append(self, name: str, at: int, lines: Sequence[bytes]) -> int:
+        if self._is_full():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path(name)))
+        return super().append(name, at, lines)
 
 
 class SimulatedShop:
