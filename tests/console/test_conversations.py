@@ -5,6 +5,7 @@ import io
 
 from sqlalchemy import insert, select, update
 
+from handrail.console.charts import milliseconds
 from handrail.db import Prepared
 from handrail.insight.scorecard.tables import conversation_fact
 from handrail.protection.audit import AuditQuery
@@ -67,6 +68,14 @@ class TestDetail:
         assert "<b title=" not in page
         assert "Turn 1: completed" in page
         assert "small_talk" in page
+
+    async def test_took_what_its_trace_says_of_which_our_share_is_a_part(self, console: Console) -> None:
+        conversation = await console.say("hello there")
+        await console.services.traces.flush()
+        (trace,) = await console.services.traces.store.of_conversation("default", conversation)
+        page = (await console.get(f"/console/conversations/{conversation}")).text
+        assert f"<dt>Took</dt><dd>{milliseconds(trace.duration_micros / 1000)}</dd>" in page
+        assert trace.overhead_micros <= trace.duration_micros
 
     async def test_shows_handles_where_identifiers_were_said(self, console: Console) -> None:
         conversation = await console.say("write to ana.moss@example.org please")

@@ -9,6 +9,7 @@ is for staff.
 from fastapi import FastAPI
 
 from handrail.console.assets import Assets
+from handrail.console.failure import FailurePage
 from handrail.console.pages import (
     alerts,
     approvals,
@@ -47,13 +48,14 @@ _SCREENS = (
 )
 
 
-def mount(app: FastAPI) -> None:
-    """Add the console's routes to the application."""
+def mount(app: FastAPI) -> FailurePage:
+    """Add the console's routes to the application; what they show when one fails is the application's to ask for."""
     assets = Assets.load()
     renderer = Renderer(assets)
     app.add_route("/console/static/{fingerprint}/{name}", assets.respond, include_in_schema=False)
     for screen in _SCREENS:
         screen.add_routes(app, renderer)
+    return FailurePage(renderer)
 
 
-__all__ = ["mount"]
+__all__ = ["FailurePage", "mount"]

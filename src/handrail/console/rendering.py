@@ -42,6 +42,8 @@ class Renderer:
             trim_blocks=True,
             lstrip_blocks=True,
             undefined=StrictUndefined,
+            # A template of another version that an upgrade puts beside the running server is not for this one.
+            auto_reload=False,
         )
         # jinja2's types know its built-in globals only.
         known = cast(dict[str, Any], self._environment.globals)

@@ -1,7 +1,7 @@
 """The application: routes, one error table, one guard."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 import handrail
-from handrail.console import mount
+from handrail.console import FailurePage, mount
 from handrail.core.errors import HandrailError
 from handrail.flows.services import Services
 from handrail.http import errors, websocket
@@ -69,6 +69,7 @@ _ROUTES = (
     health,
     websocket,
 )
+Handler = Callable[[Request, Exception], Awaitable[Response]]
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
@@ -99,12 +100,21 @@ def create_app(
     app.state.followers = Followers(most_followers, most_streams)
     for module in _ROUTES:
         app.include_router(module.router)
-    mount(app)
+    failure = mount(app)
     for kind in (HandrailError, ValidationError, Exception):
-        app.add_exception_handler(kind, errors.handle)  # pyright: ignore[reportArgumentType]
-    app.add_exception_handler(HTTPException, _http_error)
+        app.add_exception_handler(kind, _shown(errors.handle, failure))
+    app.add_exception_handler(HTTPException, _shown(_http_error, failure))
     app.add_exception_handler(RequestValidationError, _request_error)
     return app
+
+
+def _shown(handle: Handler, failure: FailurePage) -> Handler:
+    """The handler, with a page for a browser that asked for one."""
+
+    async def show(request: Request, error: Exception) -> Response:
+        return failure.instead_of(request, await handle(request, error))
+
+    return show
 
 
 # Bodies of 100,000 bytes and more that are read at once.

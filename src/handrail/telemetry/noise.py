@@ -41,7 +41,8 @@ class _Said:
         if not self.count:
             return None
         kept = {name: value for name, value in self.line.items() if name not in (*_OF_THE_MOMENT, *_LONG)}
-        kept |= {"event": f"repeated {self.count} times: {self.line.get('event')}", "repeated": self.count}
+        times = "once" if self.count == 1 else f"{self.count} times"
+        kept |= {"event": f"repeated {times}: {self.line.get('event')}", "repeated": self.count}
         if self.traces:
             kept |= {"trace_id": self.traces[-1], "traces": self.traces}
         self.count, self.traces = 0, []

@@ -358,16 +358,23 @@ def _said(veil: Veil, messages: Sequence[StoredMessage], calls: Sequence[StoredT
 
 
 def _turn(turn: Turn, said: Any, traces: Sequence[StoredTrace]) -> Mapping[str, Any]:
-    took = None if turn.ended_at is None or turn.started_at is None else (turn.ended_at - turn.started_at) / 1000
     return {
         "id": turn.id,
         "view": said,
         "status": turn.status.value.replace("_", " "),
-        "facts": _facts(turn, took, traces),
+        "facts": _facts(turn, _took(turn, traces), traces),
         "tripped": [_tripped(each) for each in turn.tripped],
         "ladder": [_rung(each) for each in turn.ladder],
         "waterfalls": [_waterfall(each) for each in sorted(traces, key=lambda one: one.started_at)],
     }
+
+
+def _took(turn: Turn, traces: Sequence[StoredTrace]) -> float | None:
+    """In milliseconds. A turn that ran in one go took what its trace says, of which Handrail's share is a part; the row
+    is written after the first checks and before the last word is stored."""
+    if len(traces) == 1:
+        return traces[0].duration_micros / 1000
+    return None if turn.ended_at is None or turn.started_at is None else (turn.ended_at - turn.started_at) / 1000
 
 
 def _facts(turn: Turn, took: float | None, traces: Sequence[StoredTrace]) -> Mapping[str, str]:
