@@ -109,6 +109,9 @@ def views(services: Services, client: httpx2.AsyncClient) -> Iterator[tuple[str,
     for days in (1, 7, 28, 90):
         name = f"{24 * days}h" if days == 1 else f"{days}d"
         yield f"dashboard, {name}", page(f"/console/dashboard?range={name}")
+        yield f"costs, {name}", page(f"/console/costs?range={name}")
+    yield "costs, 28d, one intent and channel", page("/console/costs?range=28d&intent=chat&channel=chat")
+    yield "list, with a call of a model", page("/console/conversations?range=7d&happened=model:p%2Flarge")
     yield "dashboard, 28d, one intent and channel", page("/console/dashboard?range=28d&intent=refund&channel=chat")
     yield "page of conversations", page("/console/conversations")
     yield "page of a conversation", lambda: _opens(services, client)

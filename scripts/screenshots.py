@@ -26,12 +26,14 @@ ADDRESS = f"http://127.0.0.1:{PORT}/console"
 # By picture: the page, and how much of it is shown.
 PAGES = {
     "dashboard": ("dashboard?range=7d", 1180),
+    "costs": ("costs?range=7d", 1180),
     "conversations": ("conversations?range=7d", 800),
     "search": ("conversations/search?q=blanket", 800),
     "scorecard": ("scorecard?days=7", 1180),
     "alerts": ("alerts", 980),
     "feedback": ("feedback", 800),
 }
+BUDGETS = '[{"name": "all", "usd": 4}, {"name": "shop, a day", "usd": 5, "period": "day", "agent": "shop"}]'
 LONGEST = "SELECT conversation_id FROM conversation_fact WHERE model_calls > 1 AND turns < 4 ORDER BY tool_calls DESC"
 
 
@@ -58,8 +60,9 @@ def served(folder: Path) -> Generator[str]:
     """A server over simulated days; gives a conversation with a waterfall worth seeing."""
     handrail = Path(sys.executable).with_name("handrail")
     options = ["--project", str(ROOT / "examples" / "shop"), "--data-dir", str(folder)]
-    subprocess.run([handrail, "simulate", *options], check=True)
-    server = subprocess.Popen([handrail, "serve", *options, "--port", str(PORT)], stderr=subprocess.DEVNULL)
+    env = {**os.environ, "HANDRAIL_COSTS__BUDGETS": BUDGETS}
+    subprocess.run([handrail, "simulate", *options], check=True, env=env)
+    server = subprocess.Popen([handrail, "serve", *options, "--port", str(PORT)], stderr=subprocess.DEVNULL, env=env)
     try:
         until_ready()
         with closing(sqlite3.connect(folder / "handrail.db")) as database:

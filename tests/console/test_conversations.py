@@ -41,7 +41,7 @@ class TestList:
         async with console.services.db.batch() as batch:
             batch.add(Prepared(update(conversation_fact).values(unpriced_calls=1)), {})
         (row,) = csv.DictReader(io.StringIO((await console.get("/console/conversations.csv?range=24h")).text))
-        assert (row["cost_micros"], row["unpriced_calls"]) == ("", "1")
+        assert (row["cost_micros_usd"], row["unpriced_calls"]) == ("", "1")
 
     async def test_pages_and_exports(self, console: Console) -> None:
         await console.say("hello there")

@@ -17,9 +17,9 @@ from tests.integration.processes import run
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 PLACES = (
-    "dashboard?range=28d", "dashboard?intent=nothing", "conversations", "conversations?happened=error&closed=1",
-    "conversations/search?q=blanket", "scorecard?days=28", "alerts", "feedback", "approvals", "switches", "jobs",
-    "status", "account", "runbook",
+    "dashboard?range=28d", "dashboard?intent=nothing", "costs?range=28d", "costs?intent=nothing", "conversations",
+    "conversations?happened=error&closed=1", "conversations/search?q=blanket", "scorecard?days=28", "alerts",
+    "feedback", "approvals", "switches", "jobs", "status", "account", "runbook",
 )  # fmt: skip
 LOOKS = {
     "light": {"color_scheme": "light"},
@@ -34,7 +34,11 @@ def live_shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveShop]:
     folder = tmp_path_factory.mktemp("simulated")
     done = run("simulate", "--seed", "3", "--conversations", "40", home=folder)
     assert done.returncode == 0, done.stderr
-    settings = {"HANDRAIL_FEEDBACK__CSAT": "true", "HANDRAIL_ALERTS__EVERY_SECONDS": "1"}
+    settings = {
+        "HANDRAIL_FEEDBACK__CSAT": "true",
+        "HANDRAIL_ALERTS__EVERY_SECONDS": "1",
+        "HANDRAIL_COSTS__BUDGETS": '[{"name": "tiny", "usd": 0.01}]',
+    }
     shop = LiveShop(folder / "data", folder / "server.log", settings=settings).start()
     try:
         yield shop
@@ -88,6 +92,33 @@ class TestFromANumber:
         page.get_by_role("link", name="leave out only those whose window is over").click()
         assert "closed=1" not in page.url
         assert "outcome=rated" in page.url
+
+
+class TestCosts:
+    def test_lead_from_a_model_to_the_conversations_in_which_it_was_called(self, visitor: Visitor):
+        page = visitor.open("/console/costs?range=28d")
+        expect(page.get_by_role("img", name="Spent by the day, USD")).to_be_visible()
+        line = page.get_by_role("group", name="By model").get_by_role("row").nth(1)
+        calls = line.locator("td[data-label=Calls]").inner_text().split()[0]
+        line.get_by_role("link").click()
+        expect(page.locator("#total")).to_contain_text(f"it happened {calls} time")
+        expect(page.locator("#total")).to_contain_text("USD of cost")
+        page.get_by_role("table").get_by_role("link").first.click()
+        expect(page.get_by_role("heading", name="Turn 1", exact=False)).to_be_visible()
+
+    def test_lead_from_a_budget_to_its_alert_and_what_to_do(self, visitor: Visitor):
+        page = visitor.open("/console/costs")
+        budget = page.get_by_role("group", name="Budgets").get_by_role("row", name="tiny")
+        expect(budget).to_contain_text("since 20")
+        for _ in range(30):
+            # The rules are looked at once a second, budgets once a minute.
+            if budget.get_by_role("link", name="budget spent").count():
+                break
+            page.wait_for_timeout(1000)
+            page.reload()
+        budget.get_by_role("link", name="budget spent").click()
+        expect(page.get_by_text("of 0.01 USD is spent")).to_be_visible()
+        expect(page.get_by_role("link", name="What to do about budget spent")).to_be_visible()
 
 
 class TestScorecard:

@@ -3,6 +3,7 @@
 import random
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,9 +12,18 @@ from sqlalchemy import insert
 from handrail.core.clock import FrozenClock
 from handrail.core.principal import Principal
 from handrail.db import Database, Prepared
-from handrail.flows.scorecard import DAY, InvalidPeriod, NothingMeasured, ScorecardDesk, estimates_of
+from handrail.flows.scorecard import (
+    DAY,
+    InvalidPeriod,
+    NothingMeasured,
+    ScorecardDesk,
+    estimates_of,
+    not_comparable,
+    target_of,
+)
 from handrail.flows.scorecard_body import scorecard_body
-from handrail.insight.scorecard import FEWEST, MEASURES, InvalidBaseline, Sums
+from handrail.insight.feedback import FeedbackRules
+from handrail.insight.scorecard import FEWEST, MEASURES, Baseline, InvalidBaseline, Sums, given
 from handrail.insight.scorecard.tables import conversation_fact
 from handrail.insight.scorecard.wording import change, said
 from handrail.reports.filters import Filters
@@ -199,18 +209,48 @@ class TestBaseline:
 
 
 @pytest.mark.parametrize(
-    ("counts_in", "usd", "values_in", "value"),
+    ("counts_in", "usd", "values", "value"),
     [
-        ("USD", None, "USD", 12.0),
-        ("EUR", 1.2, "EUR", 12.0),
-        ("EUR", 1.2, "USD", 10.0),
-        ("EUR", None, "EUR", None),
-        ("USD", None, "EUR", None),
+        ("USD", None, FeedbackRules(), 12.0),
+        ("EUR", 1.2, FeedbackRules(currency="EUR"), 12.0),
+        ("EUR", 1.2, FeedbackRules(currency="EUR", usd=1.3), 12.0),
+        ("EUR", 1.2, FeedbackRules(), 10.0),
+        ("EUR", 1.2, FeedbackRules(currency="CHF", usd=0.6), 6.0),
+        ("USD", None, FeedbackRules(currency="EUR", usd=1.2), 14.4),
+        ("EUR", None, FeedbackRules(currency="EUR"), None),
+        ("USD", None, FeedbackRules(currency="EUR"), None),
     ],
 )
 def test_values_are_never_told_in_a_currency_that_they_were_not_counted_in(
-    counts_in: str, usd: float | None, values_in: str, value: float | None
+    counts_in: str, usd: float | None, values: FeedbackRules, value: float | None
 ) -> None:
     sums = dict.fromkeys(MEASURES, Sums()) | {"value_per_conversation": Sums.of([(12.0, 1), (12.0, 1)])}
-    found = estimates_of(Counted(sums, 2, 0, 2, 0), Success(currency=counts_in, usd=usd), values_in)
+    success = Success(currency=counts_in, usd=usd)
+    found = estimates_of(Counted(sums, 2, 0, 2, 0), success, values)
     assert found["value_per_conversation"].value == (value if value is None else pytest.approx(value))
+    said = not_comparable(success, values, has_values=True)
+    assert [f"what one {values.currency} is in US dollars" in each for each in said] == [True] * (value is None)
+    assert not_comparable(success, values, has_values=False) == []
+
+
+def test_a_target_in_a_currency_without_a_rate_is_not_held_against_dollars() -> None:
+    targets = {"cost_per_conversation": 0.5, "error_rate": 0.01}
+    for success, target in (
+        (Success(targets=targets), 0.5),
+        (Success(currency="EUR", usd=1.2, targets=targets), 0.5),
+        (Success(currency="EUR", targets=targets), None),
+    ):
+        assert target_of(success, "cost_per_conversation") == target
+        assert target_of(success, "error_rate") == 0.01
+        said = not_comparable(success, FeedbackRules(), has_values=False)
+        assert ["as success.usd" in each for each in said] == [True] * (target is None)
+
+
+def test_the_money_of_a_baseline_is_compared_in_its_own_currency_only() -> None:
+    measures = given({"csat": {"value": 4, "n": 9}, "cost_per_resolved": {"value": 2, "n": 9}})
+    kept = Baseline("base_1", "default", "shop", "given", None, None, None, None, measures, "ana", 0, "EUR", 3)
+    assert kept.measures_in("EUR") == measures
+    assert list(kept.measures_in("USD")) == ["csat"]
+    assert replace(kept, currency=None).measures_in("USD") == measures
+    (said,) = not_comparable(Success(), FeedbackRules(), has_values=False, against=kept)
+    assert "baseline 3 is in EUR, this report in USD" in said

@@ -120,19 +120,22 @@ def budget_line(budget: Body) -> str:
     between = ""
     if forecast["low_micros"] is not None:
         between = f" ({dollars(forecast['low_micros'])} to {dollars(forecast['high_micros'])})"
-    return f"{spent}; {dollars(forecast['expected_micros'])}{between} if it goes on like {forecast['basis']}"
+    reached = "" if budget["reached_on"] is None else f"; all of it by {budget['reached_on']}"
+    return f"{spent}; {dollars(forecast['expected_micros'])}{between} if it goes on like {forecast['basis']}{reached}"
 
 
 def dollars(micros: int | None) -> str:
-    """`$12.34`; more digits when it is less than a cent."""
+    """`12.34 USD`; more digits when it is less than a cent."""
     if micros is None:
         return "unknown"
-    return f"${micros / 1e6:,.2f}" if abs(micros) >= 10_000 or not micros else f"${micros / 1e6:.6f}"
+    return f"{micros / 1e6:,.2f} USD" if abs(micros) >= 10_000 or not micros else f"{micros / 1e6:.6f} USD"
 
 
 def _cells(line: Body, names: Sequence[str]) -> list[str]:
     counted = [line["calls"], line["input_tokens"], line["output_tokens"]]
-    cost = dollars(line["cost_micros"]) + ("+" if line["unpriced_calls"] and line["cost_micros"] is not None else "")
+    cost = ("at least " if line["unpriced_calls"] and line["cost_micros"] is not None else "") + dollars(
+        line["cost_micros"]
+    )
     return [
         *(str(line[name] or "-") for name in names),
         *("unknown" if each is None else f"{each:,}" for each in counted),

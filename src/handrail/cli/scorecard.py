@@ -109,6 +109,7 @@ def lines_of(report: Body) -> list[str]:
         *(["Errors, of all turns:", *(f"  {line}" for line in errors(report["errors"]))] if report["errors"] else ()),
         "",
         *([f"{unpriced} model calls have no known price: costs are at least what is said."] if unpriced else ()),
+        *(f"{each[:1].upper()}{each[1:]}." for each in report["not_comparable"]),
         report["note"],
     ]
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from handrail.core.clock import iso
 from handrail.core.errors import HandrailError, UsageError
+from handrail.core.money import USD
 from handrail.core.principal import Principal
 from handrail.flows.alert_desk import desk_of
 from handrail.flows.scorecard import shown_in
@@ -31,6 +32,8 @@ RANGE_NAMES: Mapping[str, str] = {"24h": "24 hours", "7d": "7 days", "28d": "28 
 DEFAULT_RANGE = "7d"
 TABLES = ("time", "instructions")
 CLASSES = ("simple", "medium", "complex")
+# Which field of a body says what an amount is in.
+AMOUNTS: Mapping[str, str] = {"cost_micros": "currency", "value_micros": "value_currency"}
 
 
 def filters_of(tenant_id: str, now: int, given: Mapping[str, str]) -> Filters:
@@ -64,6 +67,7 @@ async def dashboard_body(services: Services, filters: Filters) -> Body:
         "note": "Shares count conversations one by one; the scorecard counts users.",
         **_sums(found.summary.turns, found.summary.conversations),
         "false_cache_hits": _share(wrong, verified),
+        "currency": USD,
         "value_currency": services.feedback_rules.currency,
         "baseline": baseline,
         "latency": {name: _latency(found.summary.turns, name) for name in CLASSES},
@@ -94,7 +98,7 @@ async def _baseline(services: Services, filters: Filters) -> Body | None:
         "agent": newest.agent,
         "version": newest.version,
         "note": newest.note,
-        "currency": shown_in(release.config.success),
+        "currency": newest.currency or shown_in(release.config.success),
         "measures": measures_body(newest),
     }
 
@@ -190,19 +194,23 @@ def rows_of(body: Mapping[str, Any], table: str) -> Sequence[Body]:
         UsageError: there is no such table.
     """
     if table == "time":
-        return [{"time": each["at"]} | _flat(each) for each in body["series"]]
+        return [{"time": each["at"]} | _flat(each, body) for each in body["series"]]
     if table == "instructions":
         return [
-            {"instructions": each["hash"], "agent": each["agent"], "releases": " ".join(each["releases"])} | _flat(each)
+            {"instructions": each["hash"], "agent": each["agent"], "releases": " ".join(each["releases"])}
+            | _flat(each, body)
             for each in body["instructions"]
         ]
     raise UsageError(f"table {table!r} is not known; use one of {', '.join(TABLES)}", param="table")
 
 
-def _flat(each: Body) -> Body:
+def _flat(each: Body, body: Mapping[str, Any]) -> Body:
+    """The unit of an amount stands in the name of its column."""
     plain = {name: each[name] for name in ("turns", "conversations", "pending", "closed")}
     counts = {name: each[name]["count"] for name in ("resolved", "escalated")}
-    measured = {name: each[name] for name in ("p50_ms", "p95_ms", "cost_micros", "unpriced_calls", "value_micros")}
+    cost, value = (f"{name}_{body[of].lower()}" for name, of in AMOUNTS.items())
+    measured = {"p50_ms": each["p50_ms"], "p95_ms": each["p95_ms"], cost: each["cost_micros"]}
+    measured |= {"unpriced_calls": each["unpriced_calls"], value: each["value_micros"]}
     thumbs = each["thumbs_up"]
     return {
         **plain, **counts, "failed_turns": each["errors"]["count"], **measured, "csat": each["csat"]["value"],

@@ -174,7 +174,8 @@ DATA_CLASSES: Mapping[str, Columns] = {
         staff="reason switched_by released_by release_reason",
     ),
     "scorecard_baseline": Columns(
-        "id tenant_id agent version source since until release_id measures created_at", staff="note created_by"
+        "id tenant_id agent version source since until release_id measures created_at currency",
+        staff="note created_by",
     ),
     "release": Columns(
         "tenant_id id agent digest format_version git_commit git_dirty lock_hash created_at", staff="note author"

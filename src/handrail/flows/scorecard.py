@@ -4,12 +4,13 @@ A comparison of times is not a proof of cause: users, seasons and prices change 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from handrail.core.clock import Clock
 from handrail.core.errors import NotFound, UsageError
 from handrail.core.ids import new_id
 from handrail.core.latency import LATENCY_CLASSES
+from handrail.core.money import USD, in_usd
 from handrail.core.principal import Principal
 from handrail.db import Database
 from handrail.flows.audit import baseline_recorded
@@ -17,6 +18,7 @@ from handrail.flows.objectives import Objectives, objectives_of
 from handrail.flows.releases import LoadedRelease, Releases
 from handrail.flows.services import Services
 from handrail.insight.alerts import Rules
+from handrail.insight.feedback import FeedbackRules
 from handrail.insight.scorecard import (
     MEASURES,
     NOTHING,
@@ -25,7 +27,6 @@ from handrail.insight.scorecard import (
     BaselineStore,
     Estimate,
     Line,
-    Sums,
     given,
     latency_key,
     mean,
@@ -66,7 +67,11 @@ class Errors:
 
 @dataclass(frozen=True, slots=True)
 class Scorecard:
-    """A report on one agent; money is in `currency`."""
+    """A report on one agent; money is in `currency`.
+
+    Attributes:
+        not_comparable: sums of money that are left out because nobody says what one currency is in the other.
+    """
 
     agent: str
     release_id: str
@@ -79,11 +84,12 @@ class Scorecard:
     currency: str
     objectives: Objectives
     errors: Errors
+    not_comparable: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class ScorecardDesk:
-    """Scorecards and baselines as one principal may see and make them; value events are in `value_currency`.
+    """Scorecards and baselines as one principal may see and make them; `values` says what value events are in.
 
     Attributes:
         alert_rules: said is where they hold an agent to something else than its own objectives.
@@ -94,7 +100,7 @@ class ScorecardDesk:
     releases: Releases
     audit: AuditTrail
     principal: Principal
-    value_currency: str = "USD"
+    values: FeedbackRules = field(default_factory=FeedbackRules)
     alert_rules: Rules | None = None
 
     async def report(
@@ -128,17 +134,20 @@ class ScorecardDesk:
             **latencies(turns_before),
             **await reviewed(self.db, period.before),
         }
-        kept: Mapping[str, Estimate] = {} if against is None else against.measures
+        currency = shown_in(success)
+        kept: Mapping[str, Estimate] = {} if against is None else against.measures_in(currency)
         lines = [
-            Line(measure, estimates[key], earlier[key], kept.get(key), success.target(key))
+            Line(measure, estimates[key], earlier[key], kept.get(key), target_of(success, key))
             for key, measure in MEASURES.items()
         ]
         objectives = await objectives_of(
             self.db, period, success.objective, now=self.clock.micros(), rules=self.alert_rules
         )
         errors = await self._errors(period, turns.turns)
+        has_values = bool(now.sums["value_per_conversation"].xx)
+        left_out = not_comparable(success, self.values, has_values=has_values, against=against)
         return Scorecard(
-            name, stable.id, period, now, before, lines, against, success, shown_in(success), objectives, errors
+            name, stable.id, period, now, before, lines, against, success, currency, objectives, errors, left_out
         )
 
     async def baselines(self, agent: str | None = None) -> Sequence[Baseline]:
@@ -162,7 +171,7 @@ class ScorecardDesk:
             NothingMeasured: no conversation of that period has closed.
         """
         name, stable = await self._agent(agent)
-        at, by = self.clock.micros(), self.principal.subject
+        at, by, currency = self.clock.micros(), self.principal.subject, shown_in(stable.config.success)
         if measures is not None:
             kept = Baseline(
                 new_id("base"),
@@ -176,6 +185,7 @@ class ScorecardDesk:
                 given(measures),
                 by,
                 at,
+                currency,
             )
         else:
             report = await self.report(name, since=since, until=until)
@@ -188,7 +198,7 @@ class ScorecardDesk:
             period = report.period
             kept = Baseline(
                 new_id("base"), self.principal.tenant_id, name, "measured", note, period.since, period.until, stable.id,
-                known, by, at,
+                known, by, at, currency,
             )  # fmt: skip
         async with self.db.batch() as batch:
             BaselineStore(self.db).add(batch, kept)
@@ -212,7 +222,7 @@ class ScorecardDesk:
         return Errors(turns, now, {each.reason: each.count for each in before})
 
     def _estimates(self, counted: Counted, release: LoadedRelease) -> Mapping[str, Estimate]:
-        found = estimates_of(counted, release.config.success, self.value_currency)
+        found = estimates_of(counted, release.config.success, self.values)
         checks_claims = release.policies.guardrails.output.grounding != "allow"
         return found if checks_claims else {**found, "unsupported_claim_rate": NOTHING}
 
@@ -229,19 +239,18 @@ class ScorecardDesk:
 
 def scorecards(services: Services, principal: Principal) -> ScorecardDesk:
     """A desk for one principal; values are in the currency that feedback takes."""
-    currency = services.feedback_rules.currency
     return ScorecardDesk(
         services.db,
         services.clock,
         services.releases,
         services.audit,
         principal,
-        currency,
+        services.feedback_rules,
         services.alerts.config.file.rules,
     )
 
 
-def estimates_of(counted: Counted, success: Success, value_currency: str) -> Mapping[str, Estimate]:
+def estimates_of(counted: Counted, success: Success, values: FeedbackRules) -> Mapping[str, Estimate]:
     """All measures but those of reviews; those that nobody measures yet are `NOTHING`, and none is ever made up."""
     found: dict[str, Estimate] = {}
     for key, measure in MEASURES.items():
@@ -263,7 +272,9 @@ def estimates_of(counted: Counted, success: Success, value_currency: str) -> Map
     if counted.unpriced_calls:
         for key in ("cost_per_conversation", "cost_per_resolved", "saving_per_conversation"):
             found[key] = replace(found[key], low=None, high=None) if found[key].value else NOTHING
-    found["value_per_conversation"] = _value(counted.sums["value_per_conversation"], success, value_currency)
+    rate = _rate(success, values)
+    sums = counted.sums["value_per_conversation"]
+    found["value_per_conversation"] = mean(sums.times(rate)) if sums.xx and rate is not None else NOTHING
     return found
 
 
@@ -276,17 +287,47 @@ def latencies(turns: Turns) -> Mapping[str, Estimate]:
     }
 
 
-def _value(sums: Sums, success: Success, currency: str) -> Estimate:
-    """What was reported, in the currency of the report; `NOTHING` when nobody says how to get from one to the other."""
-    reported_in = shown_in(success)
-    if not sums.xx or currency not in (reported_in, "USD"):
-        return NOTHING
-    return mean(sums if currency == reported_in else sums.times(1 / (success.in_usd or 1.0)))
-
-
 def shown_in(success: Success) -> str:
-    """The currency of a report, and of the baselines beside it."""
-    return success.currency if success.in_usd else "USD"
+    """The currency of a report: the agent's, once it says what that is in US dollars, in which models are priced."""
+    return success.currency if success.in_usd else USD
+
+
+def target_of(success: Success, key: str) -> float | None:
+    """The target of a measure; none of money that can't be compared with what is measured."""
+    is_money = MEASURES[key].kind == "money"
+    return None if is_money and success.currency != shown_in(success) else success.target(key)
+
+
+def not_comparable(
+    success: Success, values: FeedbackRules, *, has_values: bool, against: Baseline | None = None
+) -> Sequence[str]:
+    """What a report leaves out, why, and what to do about it."""
+    found: list[str] = []
+    own, shown = success.currency, shown_in(success)
+    if own != shown and any(MEASURES[key].kind == "money" for key in success.targets):
+        found.append(
+            f"money targets are in {own}, costs in {shown}: not comparable; say in agent.yaml what one {own} is in US "
+            "dollars, as success.usd"
+        )
+    if has_values and _rate(success, values) is None:
+        found.append(
+            f"values are in {values.currency}, this report in {shown}: not comparable; set HANDRAIL_FEEDBACK__USD to "
+            f"what one {values.currency} is in US dollars"
+        )
+    if against is not None and against.currency not in (None, shown):
+        found.append(
+            f"baseline {against.version} is in {against.currency}, this report in {shown}: its money is not compared; "
+            "keep a new one"
+        )
+    return found
+
+
+def _rate(success: Success, values: FeedbackRules) -> float | None:
+    """What one unit of a value is in the currency of the report; None when nobody says so."""
+    if values.currency == shown_in(success):
+        return 1.0
+    usd = in_usd(values.currency, values.usd)
+    return None if usd is None else usd / (success.in_usd or 1.0)
 
 
 def _human_cost(success: Success) -> float:

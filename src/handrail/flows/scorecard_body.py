@@ -24,6 +24,7 @@ def scorecard_body(report: Scorecard) -> Body:
         "since": iso(report.period.since),
         "until": iso(report.period.until),
         "currency": report.currency,
+        "not_comparable": list(report.not_comparable),
         "conversations": {"closed": report.now.closed, "pending": report.now.pending, "users": report.now.users},
         "resolution_window_hours": report.success.resolution_window_hours,
         "unpriced_calls": report.now.unpriced_calls,
@@ -142,6 +143,7 @@ def baseline_body(baseline: Baseline, *, short: bool = False) -> Body:
         "since": None if baseline.since is None else iso(baseline.since),
         "until": None if baseline.until is None else iso(baseline.until),
         "release_id": baseline.release_id,
+        "currency": baseline.currency,
         "created_by": baseline.created_by,
         "created_at": iso(baseline.created_at),
     }

@@ -239,7 +239,7 @@ class TestUnusualUser:
 class TestBudgets:
     def test_most_of_a_budget_spent_is_told_and_a_forecast_beyond_it(self) -> None:
         signals = Signals(budgets=[Budget("acme", "month", 85_000_000, 100_000_000, 140_000_000)])
-        assert said_by("budget_spent", signals)[0].said == "$85.00 of $100.00 is spent (85%)"
+        assert said_by("budget_spent", signals)[0].said == "85.00 USD of 100.00 USD is spent (85%)"
         assert states("budget_spent", signals) == states("budget_forecast", signals) == ["bad"]
 
     def test_what_nobody_can_forecast_is_not_forecast(self) -> None:

@@ -22,6 +22,7 @@ from handrail.console.words import counted, dollars
 from handrail.core.clock import iso
 from handrail.core.errors import NotFound, UsageError
 from handrail.core.json import dumps
+from handrail.core.money import USD
 from handrail.flows.audit import insight_exported, read_by_staff
 from handrail.flows.dashboard import RANGE_NAMES, RANGES
 from handrail.flows.feedback import redacted
@@ -113,12 +114,18 @@ class ConversationsPage:
 
     async def csv(self, request: Request, visitor: Visitor) -> Response:
         """The list for a spreadsheet: no word of what was said."""
-        rows = [_row(each) for each in await self._exported(request, visitor)]
+        names = {
+            "cost_micros": f"cost_micros_{USD}".lower(),
+            "value_micros": f"value_micros_{_value_in(request)}".lower(),
+        }
+        found = [_row(each) for each in await self._exported(request, visitor)]
+        rows = [{names.get(name, name): value for name, value in each.items()} for each in found]
         return as_csv(rows, "conversations.csv", empty="conversation_id")
 
     async def json(self, request: Request, visitor: Visitor) -> Response:
         rows = [_row(each) for each in await self._exported(request, visitor)]
-        return as_file(dumps({"data": rows}), "application/json", "conversations.json")
+        body = {"currency": USD, "value_currency": _value_in(request), "data": rows}
+        return as_file(dumps(body), "application/json", "conversations.json")
 
     async def detail(self, request: Request, visitor: Visitor) -> Response:
         services, principal = services_of(request), visitor.principal
@@ -144,6 +151,10 @@ class ConversationsPage:
         page = await conversations(services.db, filters, limit=MOST_EXPORTED)
         services.audit.note(insight_exported(visitor.principal, "conversations"))
         return page.conversations
+
+
+def _value_in(request: Request) -> str:
+    return services_of(request).feedback_rules.currency
 
 
 def filters_of(tenant_id: str, now: int, given: Mapping[str, str]) -> ConversationFilters:

@@ -1,7 +1,5 @@
 """Costs: what calls of models cost, by whom and for what, what nobody knows, and how the budgets stand."""
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -16,7 +14,7 @@ from starlette.responses import Response
 from handrail.console.access import STAFF, Visitor, services_of
 from handrail.console.charts import Series, lines
 from handrail.console.door import Door
-from handrail.console.files import as_file, harmless
+from handrail.console.files import as_csv, as_file
 from handrail.console.rendering import Renderer
 from handrail.console.words import conversations_link, counted, dollars
 from handrail.core.errors import UsageError
@@ -43,7 +41,7 @@ _WHY: Mapping[str, tuple[str, str]] = {
     ),
     "no_tokens": (
         "the provider told no tokens, or gave no answer",
-        "Only a model that is free has a cost without them: {free}.",
+        "Without them there is no cost. Only if the model costs nothing, say so: {free}.",
     ),
     "broken_off": ("the call was broken off", "Nobody was told what it used; the provider's bill has it."),
     "lost": (
@@ -99,13 +97,8 @@ class CostsPage:
         """The lines of the chart, or one of the tables, for a spreadsheet."""
         table = request.query_params.get("table") or "time"
         rows = rows_of(await self._body(request, visitor), table)
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(rows[0]) if rows else [table], lineterminator="\r\n")
-        writer.writeheader()
-        writer.writerows({name: harmless(value) for name, value in row.items()} for row in rows)
         _note(request, visitor)
-        name = "costs.csv" if table == "time" else f"costs-by-{table}.csv"
-        return as_file(text.getvalue(), "text/csv; charset=utf-8", name)
+        return as_csv(rows, "costs.csv" if table == "time" else f"costs-by-{table}.csv", empty=table)
 
     async def json(self, request: Request, visitor: Visitor) -> Response:
         """All that the page is made of, but the budgets."""
@@ -139,11 +132,11 @@ def _tiles(body: Body, chosen: Mapping[str, str]) -> Sequence[Mapping[str, str]]
         href = conversations_link(chosen, **narrower)
         return {"name": name, "value": value or "not measured yet", "more": more, "href": href, "kind": kind}
 
-    def per(name: str) -> str | None:
+    def per(name: str, among: int) -> str | None:
         micros = ended[f"cost_per_{name}_micros"]
-        return (
-            None if micros is None else f"{'at least ' if ended['unpriced_calls'] else ''}{dollars(micros, currency)}"
-        )
+        if micros is None:
+            return NOT_KNOWN if among else None
+        return f"{'at least ' if ended['unpriced_calls'] else ''}{dollars(micros, currency)}"
 
     unpriced = body["unpriced_calls"]
     return [
@@ -152,8 +145,18 @@ def _tiles(body: Body, chosen: Mapping[str, str]) -> Sequence[Mapping[str, str]]
         tile("Calls without a known cost", f"{unpriced:,}", "in no sum" if unpriced else "", happened="unpriced"),
         tile("Tokens in", f"{body['input_tokens']:,}", _cached(body), happened="model"),
         tile("Tokens out", f"{body['output_tokens']:,}", "", happened="model"),
-        tile("Cost per conversation", per("conversation"), f"{ended['closed']:,} closed", outcome="closed"),
-        tile("Cost per resolved one", per("resolved"), f"{ended['resolved']:,} resolved", outcome="resolved"),
+        tile(
+            "Cost per conversation",
+            per("conversation", ended["closed"]),
+            f"{ended['closed']:,} closed",
+            outcome="closed",
+        ),
+        tile(
+            "Cost per resolved one",
+            per("resolved", ended["resolved"]),
+            f"{ended['resolved']:,} resolved",
+            outcome="resolved",
+        ),
         tile("Value less cost", *_net(body), outcome="valued"),
     ]
 
@@ -296,7 +299,7 @@ def _forecast(each: Body) -> str:
     between = ""
     if found["low_micros"] is not None:
         between = f" ({dollars(found['low_micros'], currency)} to {dollars(found['high_micros'], currency)})"
-    return f"{dollars(found['expected_micros'], currency)}{between} by {date.fromisoformat(each['until']):%-d %B}"
+    return f"{dollars(found['expected_micros'], currency)}{between} by the end of the {each['period']}"
 
 
 def _reached(each: Body, until: date) -> str:

@@ -157,7 +157,13 @@ def _budget(each: Body) -> Mapping[str, str]:
         notes.append(f"{counted(each['unpriced_calls'], 'call')} without a known price")
     is_bad = each["used"] >= 1 or (expected or 0) > 1
     name, spent = f"Budget {each['name']}", f"{'at least ' if each['unpriced_calls'] else ''}{each['used']:.0%}"
-    return {"name": name, "value": spent, "more": ", ".join(notes), "href": "", "kind": "is-bad" if is_bad else ""}
+    return {
+        "name": name,
+        "value": spent,
+        "more": ", ".join(notes),
+        "href": "/console/costs",
+        "kind": "is-bad" if is_bad else "",
+    }
 
 
 def _tiles(body: Body, chosen: Mapping[str, str]) -> Sequence[Mapping[str, str]]:

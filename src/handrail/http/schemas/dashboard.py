@@ -112,6 +112,7 @@ class Dashboard(Sums):
     fewest: int
     note: str
     false_cache_hits: Share = Field(description="Of the verified answers from the cache; of all agents and intents.")
+    currency: Literal["USD"] = Field(description="Of costs.")
     value_currency: str
     baseline: Before | None = Field(
         description="Of the agent that is asked for, or the only one; null where a release, an intent or a channel is "

@@ -58,6 +58,7 @@ class BaselineRecord(Resource):
     since: At | None
     until: At | None
     release_id: str | None
+    currency: str | None = Field(description="Of its money; null of one that was kept before this was written down.")
     created_by: str
     created_at: At
 
@@ -154,7 +155,8 @@ class Scorecard(Resource):
     release_id: str
     since: At
     until: At
-    currency: str
+    currency: str = Field(description="Of all money in it.")
+    not_comparable: list[str] = Field(description="Money that is left out for want of a rate, and what to set.")
     conversations: CountedConversations
     resolution_window_hours: float
     unpriced_calls: int = Field(ge=0, description="Model calls without a known price: costs are at least what is said.")

@@ -307,7 +307,7 @@ def _share(bad: float, count: int) -> float:
 
 
 def _money(micros: int) -> str:
-    return f"${micros / 1_000_000:,.2f}"
+    return f"{micros / 1_000_000:,.2f} USD"
 
 
 DECISIONS: Mapping[str, Callable[[Rules, Signals], Iterator[Finding]]] = {

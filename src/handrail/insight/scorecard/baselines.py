@@ -14,7 +14,7 @@ from handrail.insight.scorecard.tables import scorecard_baseline as _b
 
 _COLUMNS = (
     "id", "tenant_id", "agent", "version", "source", "note", "since", "until", "release_id", "measures", "created_by",
-    "created_at",
+    "created_at", "currency",
 )  # fmt: skip
 _next = (
     select(func.coalesce(func.max(_b.c.version), literal_column("0")) + literal_column("1"))
@@ -37,7 +37,11 @@ class InvalidBaseline(UsageError):
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """What was measured in a time, or what somebody says it was before there was an agent (`source` is `given`)."""
+    """What was measured in a time, or what somebody says it was before there was an agent (`source` is `given`).
+
+    Attributes:
+        currency: of its money; None of one that was kept before this was written down.
+    """
 
     id: str
     tenant_id: str
@@ -50,7 +54,14 @@ class Baseline:
     measures: Mapping[str, Estimate]
     created_by: str
     created_at: int
+    currency: str | None = None
     version: int = 0
+
+    def measures_in(self, currency: str) -> Mapping[str, Estimate]:
+        """What can be compared with a report in this currency: all of it, or all but its money."""
+        if self.currency in (None, currency):
+            return self.measures
+        return {key: each for key, each in self.measures.items() if MEASURES[key].kind != "money"}
 
     @classmethod
     def of(cls, row: Row) -> "Baseline":

@@ -187,5 +187,6 @@ scorecard_baseline = Table(
     json_text("measures", nullable=False),
     Column("created_by", Text, nullable=False),
     micros("created_at"),
+    Column("currency", Text),
     UniqueConstraint("tenant_id", "agent", "version"),
 )
