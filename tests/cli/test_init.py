@@ -9,6 +9,8 @@ from handrail.cli.init import init, scaffold
 from handrail.core.errors import UsageError
 from handrail.delivery.releases import Loader, read_sources
 from handrail.flows.project import check
+from handrail.protection.guardrails import Detector, InputGuardrail, judge
+from handrail.serving.context import Knowledge
 
 app = Typer()
 app.command()(init)
@@ -26,6 +28,15 @@ class TestInit:
         project = check(read_sources(tmp_path / "my-agent"), Loader())
         assert project.models["offline"].price == "free"
         assert "privacy:" in (tmp_path / "my-agent" / "policies.yaml").read_text()
+
+    def test_has_no_knowledge_that_reads_like_instructions(self, tmp_path: Path):
+        scaffold(tmp_path / "my-agent")
+        sources = read_sources(tmp_path / "my-agent")
+        project, detector = check(sources, Loader()), Detector()
+        guardrails = [InputGuardrail(project.policies.guardrails)]
+        knowledge = Knowledge.build({path: sources.text(path) for path in sources.under("knowledge", ".md")}, None)
+        assert knowledge.passages
+        assert knowledge.marked(lambda text: bool(judge(detector, guardrails, text, "tool").tripped)) == []
 
     def test_names_the_agent_after_the_folder(self, tmp_path: Path):
         assert scaffold(tmp_path / "My_Agent 2") == "my-agent-2"
