@@ -319,6 +319,15 @@ async def test_staff_read_handles_for_identifiers_unless_they_may_read_those(bui
     assert address in (await api.get(reads[0], key=building.owner)).text
 
 
+async def test_no_list_shows_staff_half_of_an_identifier(building: Building):
+    api, told = building.api, "I would like to pay for it with the other card, which is the 4111 1111 1111 1111"
+    conversation = await api.open(building.owner)
+    await api.say(conversation, f"{told} one", key=building.owner)
+    for role, key in building.staff.items():
+        listed = {each["id"]: each["title"] for each in (await api.get("/v1/conversations", key=key)).json()["data"]}
+        assert listed[conversation] == "I would like to pay for it with the other card, which is the…", role
+
+
 async def test_a_conversation_goes_on_over_chat_completions_for_its_own_user_only(building: Building):
     conversation = building.names["conversation_id"]
     body = {"model": "shop", "messages": [{"role": "user", "content": "hello"}]}

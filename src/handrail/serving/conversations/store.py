@@ -11,7 +11,7 @@ from handrail.core.principal import Principal
 from handrail.db import Batch, Database
 from handrail.serving.conversations import statements as sql
 from handrail.serving.conversations.idempotency import IdempotencyKeys
-from handrail.serving.conversations.policy import can_read
+from handrail.serving.conversations.policy import can_read, title_of
 from handrail.serving.conversations.records import (
     Conversation,
     StoredMessage,
@@ -20,8 +20,6 @@ from handrail.serving.conversations.records import (
     TurnEnd,
     TurnStatus,
 )
-
-MOST_TITLE_CHARACTERS = 80
 
 
 class ConversationBusy(HandrailError):
@@ -124,7 +122,7 @@ class ConversationStore:
                 "id_": turn.conversation_id,
                 "seen_count": turn.seq - 1,
                 "new_count": turn.seq,
-                "title_": text[:MOST_TITLE_CHARACTERS],
+                "title_": title_of(text),
                 "at": turn.created_at,
             },
             expect=1,
