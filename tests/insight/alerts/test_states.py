@@ -276,6 +276,7 @@ class TestOneAlert:
         ("quality_drop", {"agent": "shop", "measure": "thumbs_down"}, "agent=shop&outcome=thumbs_down&since={day}"),
         ("traffic_drop", {"agent": "shop"}, "agent=shop&since={hour}"),
         ("dependency_down", {"kind": "tool", "name": "shop/get_order"}, "agent=shop&outcome=tool_failed&since={hour}"),
+        ("dependency_down", {"kind": "model", "name": "api.example.com/large"}, "since={hour}"),
         (
             "unusual_user",
             {"principal": "hmac:1", "measure": "tripped"},

@@ -318,6 +318,9 @@ def _behind(alert: Alert) -> dict[str, str] | None:
     agent, measure = alert.labels.get("agent"), alert.labels.get("measure")
     if alert.rule == "dependency_down" and alert.labels.get("kind") == "tool":
         return {"agent": alert.labels.get("name", "").partition("/")[0], "outcome": "tool_failed"}
+    if alert.rule == "dependency_down" and alert.labels.get("kind") == "model":
+        # Agents of all kinds ask it, and what became of their turns is as various: what there was at that time.
+        return {}
     if alert.rule == "unusual_user" and "principal" in alert.labels:
         # The list takes a pseudonym for the user; whoever may read it sees there who that is.
         outcome = {"outcome": _OUTCOMES[measure]} if measure in _OUTCOMES else {}
