@@ -43,7 +43,7 @@ async def followed(world: World, turn_id: str, after: tuple[int, int] | None = N
 class TestLine:
     async def test_one_runs_three_wait_and_the_fifth_is_refused(self, any_world: World):
         conversation = await any_world.open()
-        any_world.script(*slow("a", "b", "c", "d"))
+        any_world.script(*slow("a", "b", "c", "d", seconds=0.3))
         streams = [await any_world.send(conversation, text) for text in ("1", "2", "3", "4")]
         statuses = [
             status for _, status in await any_world.services.conversations.open_turns("default", conversation.id)
@@ -92,7 +92,7 @@ class TestLine:
 
     async def test_takes_one_of_many_that_arrive_at_once(self, any_world: World):
         conversation = await any_world.open()
-        any_world.script(*slow("a", "b", "c", "d", seconds=0.2), repeats=True)
+        any_world.script(*slow("a", "b", "c", "d", seconds=0.4), repeats=True)
         racers = [any_world.send(conversation, str(number)) for number in range(12)]
         results = await asyncio.gather(*racers, return_exceptions=True)
         streams = [result for result in results if isinstance(result, TurnStream)]

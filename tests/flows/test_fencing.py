@@ -47,6 +47,7 @@ async def drained(world: World, turn_id: str) -> None:
 
 
 SLOW = Reply(text="word after word", piece=1, gap_seconds=5)
+OUT_OF_TIME = "an end out of time"
 STORIES: dict[str, tuple[str, list[Any], dict[str, Any], Callable[[World, str], Awaitable[None]] | None]] = {
     "an answer": ("hello", ["Hello."], {}, None),
     "a read and a write": (
@@ -59,7 +60,7 @@ STORIES: dict[str, tuple[str, list[Any], dict[str, Any], Callable[[World, str], 
     "a failure": ("hello", [RuntimeError("broken")], {}, None),
     "a flow": ("where is A1001", [], {"get_order": lambda order: {"status": "sent"}}, None),
     "a tool": ("when are you open", [], {"opening_hours": lambda: {"monday": "9 to 5"}}, None),
-    "an end out of time": ("do it", [calls(("refund", {"order": "A1"}))], {"refund": hangs}, None),
+    OUT_OF_TIME: ("do it", [calls(("refund", {"order": "A1"}))], {"refund": hangs}, None),
     "a cancellation": ("hello", [SLOW], {}, cancelled),
     "a shutdown": ("hello", [SLOW], {}, drained),
 }  # fmt: skip
@@ -99,8 +100,8 @@ async def everything(db: Database) -> list[Any]:
 async def stage(db: Database, clock: FrozenClock):
     worlds: list[World] = []
 
-    async def make() -> World:
-        world = await world_over(db, clock, project=GUARDED, deadline_seconds=0.3)
+    async def make(seconds: float) -> World:
+        world = await world_over(db, clock, project=GUARDED, deadline_seconds=seconds)
         world.head.knows("where is A1001", "order_status")
         world.head.knows("when are you open", "hours")
         worlds.append(world)
@@ -113,13 +114,13 @@ async def stage(db: Database, clock: FrozenClock):
 
 @pytest.mark.parametrize("story", STORIES)
 async def test_a_turn_that_was_taken_over_is_written_by_its_new_owner_alone(
-    stage: Callable[[], Awaitable[World]], db: Database, desk: Desk, story: str
+    stage: Callable[[float], Awaitable[World]], db: Database, desk: Desk, story: str
 ):
     message, script, acts, then = STORIES[story]
     at, thief = 0, None
     while thief is None or thief.stolen.is_set():
         at += 1
-        world = await stage()
+        world = await stage(0.3 if story == OUT_OF_TIME else 10)
         desk.clear()
         desk.acts.update(acts)
         world.script(*script) if script else None

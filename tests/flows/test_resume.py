@@ -27,13 +27,13 @@ async def looked_up(order: str, context: ToolContext) -> Any:
     return await desk.do("looked_up", context, order=order)
 
 
-@tool(effect="write", timeout_seconds=0.2, reconcile=looked_up)
+@tool(effect="write", timeout_seconds=0.6, reconcile=looked_up)
 async def refund(order: str, context: ToolContext) -> Any:
     """Pay an order back."""
     return await desk.do("refund", context, order=order)
 
 
-@tool(effect="write", timeout_seconds=0.2, reconcile=looked_up, idempotent=True)
+@tool(effect="write", timeout_seconds=0.6, reconcile=looked_up, idempotent=True)
 async def refund_by_key(order: str, context: ToolContext) -> Any:
     """Pay an order back, once for every key."""
     return await desk.do("refund_by_key", context, order=order)
@@ -77,9 +77,11 @@ async def taken_over(heir: World, clock: FrozenClock, turn_id: str) -> str:
     clock.advance(100)
     await sweep(heir.services)
     stream = heir.services.streams.find(turn_id)
-    assert stream is not None, "the turn was not taken over"
-    await asyncio.wait_for(stream.wait(), 10)
-    await heir.settle(turn_id)
+    # On a machine that is busy it may have ended before the sweep did.
+    assert stream is not None or (await heir.stored(turn_id)).epoch == 2, "the turn was not taken over"
+    if stream is not None:
+        await asyncio.wait_for(stream.wait(), 10)
+        await heir.settle(turn_id)
     return await heir.answer(turn_id)
 
 
