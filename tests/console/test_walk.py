@@ -200,7 +200,9 @@ async def test_every_sample_of_the_scorecard_is_what_its_list_counts(lived: Cons
     page = (await lived.get("/console/scorecard?days=7")).text
     samples = re.findall(rf"<a {LINK}>(\d[\d,]*) ([^<]*)</a>", page)
     assert {what for _, _, what in samples} >= {"conversations", "turns", "answers", "thumbs", "tool calls"}
+    assert any(what.endswith("that failed") for _, _, what in samples)
     read = {"turns": "turn", "tool calls": "tool call", "thumbs": "thumb"}
+    read |= dict.fromkeys(("turn that failed", "turns that failed"), "time")
     errors = page.partition(">Errors by type</h2>")[2].partition("</table>")[0]
     types = re.findall(rf'<th scope="row"><a {LINK}>[^<]*</a></th><td[^>]*>.*?([\d,]+) of [\d,]+ turns', errors)
     assert types

@@ -76,7 +76,7 @@ class ScorecardPage:
             error=error,
             report=report,
             groups=[] if report is None else [_group(*each, report, listed) for each in _GROUPS.items()],
-            budgets=[] if report is None else _budgets(report),
+            budgets=[] if report is None else _budgets(report, listed),
             burns=[]
             if report is None
             else [(burn(each), each["is_too_fast"]) for each in report["objectives"]["burn"]],
@@ -169,13 +169,22 @@ def _errors(report: dict[str, Any], chosen: Mapping[str, str]) -> list[dict[str,
     ]
 
 
-def _budgets(report: dict[str, Any]) -> list[dict[str, Any]]:
-    """A row for each error budget; of few turns only what was counted."""
+def _budgets(report: dict[str, Any], chosen: Mapping[str, str]) -> list[dict[str, Any]]:
+    """A row for each error budget, with what used it up; of few turns only what was counted."""
     found = report["objectives"]
+    # Its own time, by whole hours as the sums are.
+    over = {name: value for name, value in chosen.items() if name != "range"} | {"since": f"{found['since'][:13]}:00Z"}
+    bad = found["availability"]["bad"]
+    failed = f"{bad:,} {'turn' if bad == 1 else 'turns'} that failed"
     named = [
-        ("Turns end without an error", found["availability"]),
+        ("Turns end without an error", found["availability"], failed, {"happened": "error"}),
         *(
-            (f"{each['latency_class'].capitalize()} turns take at most {each['seconds']:g} s", each)
+            (
+                f"{each['latency_class'].capitalize()} turns take at most {each['seconds']:g} s",
+                each,
+                "the slower ones",
+                {"min_seconds": f"{each['seconds']:.3f}"},
+            )
             for each in found["latency"]
         ),
     ]
@@ -185,11 +194,13 @@ def _budgets(report: dict[str, Any]) -> list[dict[str, Any]]:
             "objective": f"{each['objective'] * 100:g} %",
             "now": said(each, "share", "") if each["is_enough"] else "not measured yet" if not each["n"] else "",
             "sample": f"{each['n'] - each['bad']} of {each['n']} turns" if each["n"] else "",
+            "behind": behind if each["bad"] else "",
+            "href": conversations_link(over, **narrower),
             "left": left(each) if each["n"] else "–",
             "verdict": "quiet" if each["budget_left"] is None else "is-bad" if each["budget_left"] < 0 else "is-good",
             "rate": "–" if each["burn_rate"] is None else f"{each['burn_rate']:.2f}",
         }
-        for name, each in named
+        for name, each, behind, narrower in named
     ]
 
 
