@@ -24,6 +24,7 @@ class TestAFailedPage:
         assert (answer.status_code, answer.headers["content-type"]) == (404, "text/html; charset=utf-8")
         assert "default-src 'none'" in answer.headers["content-security-policy"]
         assert "There is no such page" in answer.text
+        assert "The address names nothing that the console has." in answer.text
         assert "/console/dashboard" in answer.text
         assert "nonsense" not in answer.text
 

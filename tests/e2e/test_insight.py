@@ -54,6 +54,12 @@ def assert_accessible(page: Page) -> None:
 def assert_fits(page: Page) -> None:
     width = page.evaluate("document.documentElement.scrollWidth")
     assert width <= page.evaluate("window.innerWidth"), (page.url, width)
+    hidden = page.evaluate(
+        "[...document.querySelectorAll('.places a')].filter(each => {"
+        " const box = each.getBoundingClientRect(), all = each.parentElement.getBoundingClientRect();"
+        " return box.left < all.left - 1 || box.right > all.right + 1 }).map(each => each.textContent)"
+    )
+    assert hidden == [], (page.url, hidden)
 
 
 class TestFromANumber:

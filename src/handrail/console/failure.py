@@ -10,6 +10,7 @@ from handrail.console.rendering import Renderer
 from handrail.core import json
 
 TITLES: Mapping[int, str] = {404: "There is no such page", 405: "This page can't be sent that", 503: "Not now"}
+NO_PAGE = "The address names nothing that the console has."
 OTHERWISE, OURS = "This can't be shown", "Something went wrong"
 _ABOUT_THE_BODY = frozenset({"content-type", "content-length"})
 
@@ -30,12 +31,16 @@ class FailurePage:
             current="",
             status=status,
             title=TITLES.get(status, OURS if status >= 500 else OTHERWISE),
-            reason=f"{error['message'][:1].upper()}{error['message'][1:]}.",
+            reason=_sentence(error["message"]) if status != 404 else NO_PAGE,
             trace_id=error["trace_id"],
             is_ours=status >= 500,
         )
         page.headers.update({name: value for name, value in answer.headers.items() if name not in _ABOUT_THE_BODY})
         return page
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def _wants_page(connection: HTTPConnection) -> bool:
