@@ -5,6 +5,7 @@ import io
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
+from itertools import count as count_from
 
 import pytest
 
@@ -111,6 +112,10 @@ class TestBudgets:
             Budget(name="huge", usd=Decimal(100_000)),
             Budget(name="of others", usd=Decimal(1), tenant="evil"),
         )
+        # What was spent two days ago may have been in another month.
+        now = FrozenClock(as_datetime(spent.services.clock.micros()))
+        await Written(spent.services.db, now, agent="echo", _numbers=count_from(100)).conversation("late", DEAR)
+        await count(spent)
         page = (await spent.get("/console/costs")).text
         tiny, huge = row(page, "Budgets", "tiny"), row(page, "Budgets", "huge")
         assert "echo, 1.00 USD a month" in tiny

@@ -3,8 +3,10 @@ end, and of what a user says to whoever reads it. One server for all, and every 
 
 import re
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -34,6 +36,7 @@ def live_shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveShop]:
     folder = tmp_path_factory.mktemp("simulated")
     done = run("simulate", "--seed", "3", "--conversations", "40", home=folder)
     assert done.returncode == 0, done.stderr
+    spend_a_dollar_today(folder / "data" / "handrail.db")
     settings = {
         "HANDRAIL_FEEDBACK__CSAT": "true",
         "HANDRAIL_ALERTS__EVERY_SECONDS": "1",
@@ -44,6 +47,18 @@ def live_shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveShop]:
         yield shop
     finally:
         shop.stop()
+
+
+def spend_a_dollar_today(file: Path) -> None:
+    """As a sum of turns: on the first of a month nothing of the simulated days may be in it."""
+    with closing(sqlite3.connect(file, timeout=30)) as database, database:
+        names = [row[1] for row in database.execute("PRAGMA table_info(turn_rollup)")]
+        day = 86_400_000_000
+        today = {"tenant_id": "default", "grain": "day", "starts_at": time.time_ns() // 1000 // day * day}
+        told = today | {"agent": "shop", "cost_micros": 1_000_000, "latencies": "{}"}
+        keys = ("release_id", "intent", "channel", "latency_class")
+        values = [told.get(name, "" if name in keys else 0) for name in names]
+        database.execute(f"INSERT INTO turn_rollup VALUES ({', '.join('?' * len(names))})", values)
 
 
 def assert_accessible(page: Page) -> None:
