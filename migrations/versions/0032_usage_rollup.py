@@ -18,10 +18,14 @@ _SUMS = [
     "lost",
 ]  # fmt: skip
 _GRAINS = {"hour": 3_600_000_000, "day": 86_400_000_000}
+# Only where the ledger still has all that was counted: counted anew without it, the other sums would lose it too.
 _COUNT_ANEW = """
 INSERT INTO fact_change (id, tenant_id, conversation_id, created_at)
 SELECT 'usage_' || f.conversation_id, f.tenant_id, f.conversation_id, f.updated_at
-FROM conversation_fact AS f JOIN conversation AS c ON c.id = f.conversation_id WHERE f.model_calls > 0
+FROM conversation_fact AS f JOIN conversation AS c ON c.id = f.conversation_id
+JOIN (SELECT conversation_id, count(*) AS calls FROM model_usage GROUP BY conversation_id) AS u
+    ON u.conversation_id = f.conversation_id
+WHERE f.model_calls > 0 AND u.calls >= f.model_calls
 """
 # A conversation that is gone is never counted again, so what it used is taken by when its calls were made.
 _OF_GONE = """

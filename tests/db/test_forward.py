@@ -253,35 +253,16 @@ async def test_calls_are_summed_by_model_from_the_ledger_where_their_conversatio
 
     own = {"tenant_id": "default", "agent": "shop", "release_id": "rel_1"}
     times = {"created_at": at, "updated_at": at}
-    await has("conversation", id="here", subject="ana", channel="api", turn_count=1, failures=0, **own, **times)
-    numbers = [
-        "turns",
-        "failed_turns",
-        "is_completed",
-        "is_resolved",
-        "is_escalated",
-        "is_recontacted",
-        "is_closed",
-        "tool_calls",
-        "tool_failures",
-        "tripped",
-        "refused",
-        "side_effects",
-        "approvals",
-        "thumbs_up",
-        "thumbs_down",
-        "model_calls",
-        "input_tokens",
-        "output_tokens",
-        "cost_micros",
-        "unpriced_calls",
-        "value_micros",
-        "version",
-    ]
-    said = {"channel": "api", "intent": "chat", "variant": "", "contribution": "{}", "updated_at": at}
+    columns = (await store.columns())["conversation_fact"]
+    texts = {"channel": "api", "intent": "chat", "variant": "", "contribution": "{}", "updated_at": at}
+    empty = ("subject", "closes_at", "said_resolved", "escalation_reason", "csat", "nps", "latency_micros")
+    for key in ("here", "gone", "outlived"):
+        if key != "gone":
+            await has("conversation", id=key, subject="ana", channel="api", turn_count=1, failures=0, **own, **times)
+        told = {"conversation_id": key, "started_at": at, "last_at": at, **own, **texts}
+        numbers = dict.fromkeys(columns - {*told, *empty, "unsupported_turns"}, 1)
+        await has("conversation_fact", **told, **numbers)
     for key in ("here", "gone"):
-        counted = {"conversation_id": key, "started_at": at, "last_at": at, **own, **dict.fromkeys(numbers, 1), **said}
-        await has("conversation_fact", **counted)
         for number, (cost, tokens, ended) in enumerate(
             ((70, 10, "stop"), (None, 20, "stop"), (None, None, "error"), (None, None, "lost"), (0, 5, "broken_off"))
         ):
@@ -289,6 +270,7 @@ async def test_calls_are_summed_by_model_from_the_ledger_where_their_conversatio
             called = {"turn_id": "t", "conversation_id": key, "provider": "p", "model": "m", "milliseconds": 1}
             await has("model_usage", id=f"{key}_{number}", created_at=at, **own, **called, **used)
     await migrate(blank_url)
+    # The ledger no longer has the calls of the one that it outlived.
     assert [row["conversation_id"] for row in await store.run("SELECT * FROM fact_change")] == ["here"]
     rows = await store.run("SELECT * FROM usage_rollup ORDER BY grain")
     assert [(row["grain"], row["starts_at"], row["intent"], row["channel"], row["model"]) for row in rows] == [

@@ -63,7 +63,7 @@ class Trace(Resource):
     started_at: At
     duration_micros: int = Field(ge=0)
     overhead_micros: int = Field(description="Of it, what was not waiting for models and tools.")
-    cost_micros: int | None = Field(description="Millionths of a dollar; null when a price is not known.")
+    cost_micros: int | None = Field(description="Millionths of a US dollar; null when a price is not known.")
     spans: list[SpanRow] = Field(description="At most two hundred rows.")
 
 
