@@ -139,7 +139,7 @@ async def the_channel_is_back(world: World, clock: FrozenClock) -> None:
 
 SCENES: Mapping[str, tuple[Step, Step, str]] = {
     "traffic_drop": (nobody_comes, people_come, "0 turns in an hour, usually 80"),
-    "budget_spent": (much_is_spent, the_next_day_begins, "$0.85 of $1.00 is spent (85%)"),
+    "budget_spent": (much_is_spent, the_next_day_begins, "0.85 USD of 1.00 USD is spent (85%)"),
     "budget_forecast": (too_much_is_spent_a_day, the_budget_is_raised, "of 100.00 USD will be spent"),
     "quality_drop": (users_are_less_content, users_are_content_again, "thumbs down: 50% of 40 in a day, 10% of 100"),
     "job_failed": (a_job_fails, the_job_is_done, "the newest run of job 'retention' failed: disk_error"),

@@ -314,7 +314,7 @@ class TestSignals:
         await look(any_world, clock, times=2)
         ((title, body), _) = [(each.title, each.body) for _, each in sender_of(any_world).sent]
         assert title == "[warning] budget spent of small"
-        assert "$0.85 of $1.00 is spent (85%)" in body
+        assert "0.85 USD of 1.00 USD is spent (85%)" in body
 
     async def test_a_clock_that_is_put_back_leaves_no_budget_old(self, any_world: World, clock: FrozenClock) -> None:
         services = any_world.services
