@@ -1,6 +1,6 @@
 """Take the pictures of docs/images anew: `.venv/bin/python scripts/screenshots.py`, with a Chromium.
 
-A fresh data folder is filled by `handrail simulate` and served. Pictures show the upper part of each page at one pixel
+Fresh data folders are filled by `handrail simulate` and served. Pictures show the upper part of each page at one pixel
 a point, so that they stay small. Run it after a page has changed its looks.
 """
 
@@ -14,27 +14,61 @@ import time
 import urllib.request
 from collections.abc import Generator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from playwright.sync_api import Page, ViewportSize, sync_playwright
+from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 
 ROOT = Path(__file__).parent.parent
 IMAGES = ROOT / "docs" / "images"
 PORT = 8989
-SIZE = ViewportSize(width=1100, height=800)
 ADDRESS = f"http://127.0.0.1:{PORT}/console"
-# By picture: the page, and how much of it is shown.
-PAGES = {
-    "dashboard": ("dashboard?range=7d", 1180),
-    "costs": ("costs?range=7d", 1180),
-    "conversations": ("conversations?range=7d", 800),
-    "search": ("conversations/search?q=blanket", 800),
-    "scorecard": ("scorecard?days=7", 1180),
-    "alerts": ("alerts", 980),
-    "feedback": ("feedback", 800),
+WIDE, PHONE, LOWEST = 1100, 390, 400
+SEARCH = "conversations/search?q=blanket"
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One page; `place` may name a row of the data by `{conversation}`, `{alert}` or `{approval}`."""
+
+    name: str
+    place: str
+    height: int = 800
+    width: int = WIDE
+    scheme: Literal["light", "dark"] = "light"
+    scale: float = 1.0
+
+
+USUAL = (
+    Picture("dashboard", "dashboard?range=7d", 1560),
+    Picture("dashboard-dark", "dashboard?range=7d", 800, scheme="dark"),
+    Picture("dashboard-phone", "dashboard?range=7d", 844, PHONE),
+    Picture("conversations", "conversations?range=7d"),
+    Picture("conversation", "conversations/{conversation}", 1100),
+    Picture("costs", "costs?range=7d", 1180),
+    Picture("scorecard", "scorecard?days=7", 1180),
+    Picture("approvals", "approvals", 640),
+    Picture("approval", "approvals/{approval}"),
+    Picture("alerts", "alerts", 980),
+    Picture("feedback", "feedback"),
+    Picture("switches", "switches", 700),
+    Picture("status", "status", 700),
+    Picture("search", SEARCH),
+)
+EVERY_RULE = (
+    Picture("alerts-every-rule", "alerts", 2800, scale=0.65),
+    Picture("alert", "alerts/{alert}"),
+    Picture("runbook", "runbook#traffic_drop", 600),
+    Picture("jobs", "jobs", 700),
+)
+BUDGETS = '[{"name": "month", "usd": 60}, {"name": "shop", "usd": 1.5, "period": "day", "agent": "shop"}]'
+ROWS = {
+    "conversation": "SELECT conversation_id FROM conversation_fact WHERE model_calls > 1 AND turns < 4"
+    " ORDER BY tool_calls DESC",
+    "approval": "SELECT id FROM approval WHERE status = 'pending' ORDER BY id",
+    "alert": "SELECT id FROM alert WHERE rule = 'traffic_drop' AND fired_at IS NOT NULL ORDER BY id",
 }
-BUDGETS = '[{"name": "all", "usd": 4}, {"name": "shop, a day", "usd": 5, "period": "day", "agent": "shop"}]'
-LONGEST = "SELECT conversation_id FROM conversation_fact WHERE model_calls > 1 AND turns < 4 ORDER BY tool_calls DESC"
 
 
 def main() -> int:
@@ -42,38 +76,37 @@ def main() -> int:
     if chromium is None:
         print("screenshots: no Chromium is installed", file=sys.stderr)
         return 1
-    with tempfile.TemporaryDirectory() as folder, served(Path(folder)) as conversation, sync_playwright() as playwright:
+    with sync_playwright() as playwright:
         sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
         browser = playwright.chromium.launch(executable_path=chromium, args=sandbox)
-        page = browser.new_page(viewport=SIZE, locale="en-GB", color_scheme="light")
-        for name, (place, height) in {**PAGES, "conversation": (f"conversations/{conversation}", 1100)}.items():
-            page.goto(f"{ADDRESS}/{place}")
-            if name == "conversation":
-                page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
-            picture(page, name, height)
+        for incidents, pictures in (("usual", USUAL), ("all", EVERY_RULE)):
+            with tempfile.TemporaryDirectory() as folder, served(Path(folder), incidents):
+                for each in pictures:
+                    take(browser, each, Path(folder))
         browser.close()
     return 0
 
 
 @contextmanager
-def served(folder: Path) -> Generator[str]:
-    """A server over simulated days; gives a conversation with a waterfall worth seeing."""
+def served(folder: Path, incidents: str) -> Generator[None]:
+    """A server over simulated days."""
     handrail = Path(sys.executable).with_name("handrail")
     options = ["--project", str(ROOT / "examples" / "shop"), "--data-dir", str(folder)]
-    env = {**os.environ, "HANDRAIL_COSTS__BUDGETS": BUDGETS}
-    subprocess.run([handrail, "simulate", *options], check=True, env=env)
-    server = subprocess.Popen([handrail, "serve", *options, "--port", str(PORT)], stderr=subprocess.DEVNULL, env=env)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("HANDRAIL_")}
+    environment["HANDRAIL_COSTS__BUDGETS"] = BUDGETS
+    subprocess.run([handrail, "simulate", *options, "--incidents", incidents], check=True, env=environment)
+    serve = [handrail, "serve", *options, "--port", str(PORT)]
+    server = subprocess.Popen(serve, stderr=subprocess.DEVNULL, env=environment)
     try:
         until_ready()
-        with closing(sqlite3.connect(folder / "handrail.db")) as database:
-            yield database.execute(LONGEST).fetchone()[0]
+        yield
     finally:
         server.terminate()
         server.wait(30)
 
 
 def until_ready() -> None:
-    for _ in range(300):
+    for _ in range(600):
         try:
             urllib.request.urlopen(f"http://127.0.0.1:{PORT}/readyz", timeout=2)
         except OSError:
@@ -83,12 +116,40 @@ def until_ready() -> None:
     raise SystemExit("screenshots: the server did not start")
 
 
-def picture(page: Page, name: str, height: int) -> None:
-    shown = min(height, page.evaluate("document.documentElement.scrollHeight"))
-    page.set_viewport_size(ViewportSize(width=SIZE["width"], height=shown))
-    size = len(page.screenshot(path=IMAGES / f"{name}.png"))
-    page.set_viewport_size(SIZE)
-    print(f"{name}.png: {size // 1024} KB")
+def take(browser: Browser, picture: Picture, folder: Path) -> None:
+    """The upper part of the page, with everything unfolded on a conversation's."""
+    page = browser.new_page(
+        viewport=ViewportSize(width=picture.width, height=LOWEST),
+        locale="en-GB",
+        color_scheme=picture.scheme,
+        device_scale_factor=picture.scale,
+    )
+    page.goto(f"{ADDRESS}/{picture.place.format(**rows_of(picture, folder))}")
+    if picture.name == "conversation":
+        page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
+    if picture.place == SEARCH:
+        until_indexed(page)
+    shown = min(picture.height, page.evaluate("document.documentElement.scrollHeight"))
+    page.set_viewport_size(ViewportSize(width=picture.width, height=shown))
+    size = len(page.screenshot(path=IMAGES / f"{picture.name}.png"))
+    page.close()
+    print(f"{picture.name}.png: {size // 1024} KB")
+
+
+def rows_of(picture: Picture, folder: Path) -> dict[str, str]:
+    """The id that the picture's place names."""
+    with closing(sqlite3.connect(folder / "handrail.db")) as database:
+        wanted = {name: query for name, query in ROWS.items() if f"{{{name}}}" in picture.place}
+        return {name: database.execute(query).fetchone()[0] for name, query in wanted.items()}
+
+
+def until_indexed(page: Page) -> None:
+    """A server reads what was said into its index little by little."""
+    found = -1
+    while (now := page.locator("main a[href*='/console/conversations/conv_']").count()) != found:
+        found = now
+        time.sleep(3)
+        page.reload()
 
 
 if __name__ == "__main__":

@@ -144,7 +144,7 @@ SCENES: Mapping[str, tuple[Step, Step, str]] = {
     "quality_drop": (users_are_less_content, users_are_content_again, "thumbs down: 50% of 40 in a day, 10% of 100"),
     "job_failed": (a_job_fails, the_job_is_done, "the newest run of job 'retention' failed: disk_error"),
     "audit_lag": (nobody_seals, somebody_seals, "s to be sealed"),
-    "traces_dropped": (traces_are_lost, none_is_lost_any_more, "7 traces were lost in five minutes"),
+    "traces_dropped": (traces_are_lost, none_is_lost_any_more, "traces lost in five minutes: 7"),
     "insight_lag": (nobody_counts, somebody_counts, "s behind what happens"),
     "channel_failing": (
         a_channel_takes_nothing,

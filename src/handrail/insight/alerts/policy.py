@@ -37,7 +37,7 @@ MOST_NEEDED = 0.8
 _NEEDED = {"turns": "turns", "refusals": "refused turns", "tripped": "guardrail trips", "side_effects": "actions"}
 _GAUGES = {
     "audit_lag": "the oldest audit record waits for {value:.0f} s to be sealed",
-    "traces_dropped": "{value:.0f} traces were lost in five minutes",
+    "traces_dropped": "traces lost in five minutes: {value:.0f}",
     "insight_lag": "figures are {value:.0f} s behind what happens",
 }
 _QUALITY = {

@@ -50,6 +50,7 @@ def _usual(seconds: float, starts_at: int) -> list[Incident]:
         before_end("model_down", 5, 30),
         before_end("rush", 5, 50),
         Incident("costly", spree, spree + HOUR),
+        Incident("rush", spree, spree + HOUR, 0.4),
         before_end("approvers_away", 0.75, 45),
         before_end("rush", 0.75, 15),
     ]
@@ -70,7 +71,7 @@ def _every_rule() -> list[Incident]:
         begins = day * DAY + hour * HOUR
         return Incident(what, begins, begins + minutes * MINUTE, strength)
 
-    busy_hours = [at("rush", 9, 80, 3.5, day) for day in (*range(QUIET_DAYS), QUIET_DAYS + 1)]
+    busy_hours = [at("rush", 9, 80, 3.5, day) for day in range(QUIET_DAYS + 3) if day != QUIET_DAYS]
     return [
         *busy_hours,
         at("poor_answers", 1, 60), at("rush", 1, 60, 10),
@@ -80,7 +81,8 @@ def _every_rule() -> list[Incident]:
         at("model_down", 14.1, 30), at("rush", 14.1, 30, 12),
         at("slow", 15, 40), at("rush", 15, 40, 12), at("tracing_stops", 15, 20),
         at("counting_stops", 16.8, 20), at("rush", 16.8, 20, 5),
-        at("approvers_away", 18, 60), at("rush", 18, 20, 8), at("sealing_stops", 19.1, 50),
+        at("approvers_away", 18, 60), at("rush", 18, 20, 16),
+        at("sealing_stops", 19.1, 50), at("rush", 19.1, 20, 8),
         at("disk_full", 20, 30),
         at("costly", 21, 45), at("rush", 21, 45, 8),
     ]  # fmt: skip
