@@ -152,7 +152,7 @@ def test_simulated_models_have_the_names_of_the_project_s_own() -> None:
 
 @pytest.mark.slow
 async def test_every_rule_of_alerts_fires_and_is_resolved(migrated_file: Path, tmp_path: Path) -> None:
-    plan = plan_every_rule(1, until=NOON, conversations=440, look_seconds=3000.0)
+    plan = plan_every_rule(1, until=NOON, conversations=460, look_seconds=3000.0)
     report, world = await simulated(migrated_file, tmp_path, plan)
     assert [rule for rule in RULES if not report.fired.get(rule)] == []
     assert report.still_firing == {}

@@ -24,7 +24,7 @@ TOPICS: Mapping[Trouble, str] = MappingProxyType(
         "tools_down": "order_status",
         "model_down": "product_advice",
         "model_hangs": "product_advice",
-        "slow": "product_advice",
+        "slow": "order_status",
         "costly": "product_advice",
         "poor_answers": "product_advice",
         "approvers_away": "refund",

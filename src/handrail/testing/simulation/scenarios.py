@@ -71,13 +71,13 @@ def _every_rule() -> list[Incident]:
         begins = day * DAY + hour * HOUR
         return Incident(what, begins, begins + minutes * MINUTE, strength)
 
-    busy_hours = [at("rush", 9, 80, 3.5, day) for day in range(QUIET_DAYS + 3) if day != QUIET_DAYS]
+    busy_hours = [at("rush", 9, 70, 4, day) for day in range(QUIET_DAYS + 3) if day != QUIET_DAYS]
     return [
         *busy_hours,
-        at("poor_answers", 1, 60), at("rush", 1, 60, 10),
+        at("poor_answers", 1, 60), at("rush", 1, 60, 15),
         at("nobody_comes", 8.8, 100), at("rush", 10.5, 30, 4),
         at("tools_down", 12, 25), at("rush", 12, 25, 20), at("injections", 12, 25),
-        at("model_hangs", 13.5, 15), at("channel_down", 13.5, 40), at("rush", 13.5, 15, 50), at("rush", 13.75, 15, 10),
+        at("model_hangs", 13.5, 15), at("channel_down", 13.5, 40), at("rush", 13.5, 15, 70), at("rush", 13.75, 15, 10),
         at("model_down", 14.1, 30), at("rush", 14.1, 30, 12),
         at("slow", 15, 40), at("rush", 15, 40, 12), at("tracing_stops", 15, 20),
         at("counting_stops", 16.8, 20), at("rush", 16.8, 20, 5),
