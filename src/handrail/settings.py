@@ -488,8 +488,13 @@ class Settings(BaseSettings):
     feedback: FeedbackSettings = FeedbackSettings()
 
     @property
+    def sqlite_file(self) -> Path:
+        """The database where no other is set."""
+        return self.data_dir / "handrail.db"
+
+    @property
     def url(self) -> str:
-        return self.database_url or f"sqlite:///{self.data_dir / 'handrail.db'}"
+        return self.database_url or f"sqlite:///{self.sqlite_file}"
 
 
 def read_settings(**given: object) -> Settings:

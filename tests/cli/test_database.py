@@ -69,7 +69,7 @@ class TestDb:
         empty = tmp_path / "empty"
         empty.mkdir()
         done = handrail("migrate", home=empty)
-        assert (done.returncode, "there is no database" in done.stderr) == (1, True)
+        assert (done.returncode, "there is no data in" in done.stderr) == (1, True)
 
     def test_migrate_of_a_current_schema_changes_nothing(self, home: Path) -> None:
         assert handrail("migrate", home=home).returncode == 0

@@ -63,6 +63,7 @@ class TestOnTheDatabase:
         assert "default/ann  end_user  expires never  used never  the shop's website" in result.stdout
         assert made["key"] not in result.stdout
 
+    @pytest.mark.usefixtures("sqlite_url")
     def test_an_empty_list_says_what_to_do(self, tmp_path: Path) -> None:
         assert "handrail keys create" in run(app, ["list", "--data-dir", str(tmp_path)]).stdout
 
@@ -222,6 +223,7 @@ class TestRotate:
 
 
 class TestLinks:
+    @pytest.mark.usefixtures("sqlite_url")
     def test_are_for_deployments_with_keys(self, tmp_path: Path) -> None:
         result = run(app, ["link", "--data-dir", str(tmp_path)])
         assert isinstance(result.exception, HandrailError)

@@ -23,6 +23,7 @@ def privacy(data_dir: Path, *arguments: str) -> str:
     return result.output
 
 
+@pytest.mark.usefixtures("sqlite_url")
 def test_an_empty_database_is_sealed_and_its_keys_rotate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HANDRAIL_ENCRYPTION__MASTER_KEY", KEY)
     assert "0 rows sealed, 0 retired keys destroyed" in privacy(tmp_path, "encrypt")
@@ -33,6 +34,7 @@ def test_an_empty_database_is_sealed_and_its_keys_rotate(tmp_path: Path, monkeyp
     assert (tmp_path / "keys.db").stat().st_mode & 0o077 == 0
 
 
+@pytest.mark.usefixtures("sqlite_url")
 def test_without_a_master_key_it_says_what_to_set(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["privacy", "encrypt", "--data-dir", str(tmp_path)])
     assert result.exit_code != 0
@@ -40,6 +42,7 @@ def test_without_a_master_key_it_says_what_to_set(tmp_path: Path) -> None:
     assert not (tmp_path / "keys.db").exists()
 
 
+@pytest.mark.usefixtures("sqlite_url")
 def test_a_user_is_exported_and_erased(tmp_path: Path) -> None:
     assert "0 conversations of 'ann'" in privacy(tmp_path, "export", "ann", "--out", str(tmp_path / "ann.jsonl"))
     assert (tmp_path / "ann.jsonl").stat().st_mode & 0o077 == 0

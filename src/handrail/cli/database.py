@@ -23,11 +23,13 @@ Backup = Annotated[Path, typer.Argument(help="An SQLite file, whichever database
 @app.command()
 def backup(file: Backup, data_dir: DataDir = None, database_url: DatabaseUrl = None) -> None:
     """Copy the database to a new file, as of now; a server may run meanwhile."""
+    from handrail.cli.local_server import require_data
     from handrail.db.backup import back_up_sqlite
 
     settings = _settings(data_dir, database_url)
     if settings.database_url is None:
-        back_up_sqlite(_sqlite_file(settings), file)
+        require_data(settings)
+        back_up_sqlite(settings.sqlite_file, file)
     else:
         from handrail.db.postgres_copy import back_up_postgres
 
@@ -60,7 +62,11 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Look for damage: the file, the schema, and what must hold between rows. Exit code 1 when something is wrong."""
+    from handrail.cli.local_server import require_data
+
     settings = _settings(data_dir, database_url)
+    if file is None and settings.database_url is None:
+        require_data(settings)
     results = asyncio.run(_checked(settings, file))
     _audited(settings, "database.checked", "done" if all(each["ok"] for each in results) else "failed", file)
     if as_json:
@@ -99,10 +105,6 @@ def _audited(settings: "Settings", action: str, outcome: "Outcome", file: Path |
     Spool(settings.data_dir).add(action, outcome, target, at=SystemClock().micros(), details=details)
 
 
-def _sqlite_file(settings: "Settings") -> Path:
-    return settings.data_dir / "handrail.db"
-
-
 def _restore_sqlite(settings: "Settings", file: Path) -> Path | None:
     """Under the owner's lock: a server that runs is refused, and none can start meanwhile."""
     from handrail.db.backup import restore_sqlite
@@ -111,7 +113,7 @@ def _restore_sqlite(settings: "Settings", file: Path) -> Path | None:
     lock = OwnerLock(settings.data_dir)
     lock.acquire()
     try:
-        return restore_sqlite(file, _sqlite_file(settings))
+        return restore_sqlite(file, settings.sqlite_file)
     finally:
         lock.release()
 
@@ -124,8 +126,6 @@ async def _migrate(settings: "Settings") -> None:
     async with held_by(settings) as server:
         if server is not None:
             raise UsageError("a server runs over this data folder and has migrated it already; stop it first")
-        if settings.database_url is None and not _sqlite_file(settings).exists():
-            raise UsageError(f"there is no database {str(_sqlite_file(settings))!r}; `handrail serve` makes one")
         await bring_up(settings.url)
 
 
@@ -137,7 +137,7 @@ async def _checked(settings: "Settings", file: Path | None) -> list[dict[str, An
     from handrail.reports.invariants import findings
 
     postgres = settings.database_url if file is None else None
-    path = file or _sqlite_file(settings)
+    path = file or settings.sqlite_file
     results = [] if postgres else [_file_check(path)]
     results.append(await _schema_check(postgres, path))
     if not all(each["ok"] for each in results):

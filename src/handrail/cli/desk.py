@@ -20,13 +20,19 @@ Opened = Callable[[Settings], AbstractAsyncContextManager[D]]
 
 
 @asynccontextmanager
-async def desk_at(settings: Settings, there: Callable[[LocalServer], D], here: Opened[D]) -> AsyncGenerator[D]:
+async def desk_at(
+    settings: Settings, there: Callable[[LocalServer], D], here: Opened[D], *, makes: bool = False
+) -> AsyncGenerator[D]:
     """`there` asks the running server that holds the folder; where none does, `here` opens what the folder holds.
 
+    Args:
+        makes: whether the command may begin a new data folder.
+
     Raises:
+        NoData: there is nothing in the folder.
         AlreadyServed: a process holds the folder and does not say where it listens.
     """
-    async with held_by(settings) as server:
+    async with held_by(settings, makes=makes) as server:
         if server is not None:
             yield there(server)
             return

@@ -46,6 +46,11 @@ def open_desk(settings: Settings) -> AbstractAsyncContextManager[KeyDesk]:
     return desk_at(settings, ServerDesk, _own)
 
 
+def begin_desk(settings: Settings) -> AbstractAsyncContextManager[KeyDesk]:
+    """The same, and a folder without data gets its database."""
+    return desk_at(settings, ServerDesk, _own, makes=True)
+
+
 @asynccontextmanager
 async def _own(settings: Settings) -> AsyncGenerator[KeyDesk]:
     async with own_database(settings) as (db, clock, audit):

@@ -49,7 +49,7 @@ def create(
         "note": note,
         "teams": team or [],
     }
-    made = _ask(lambda desk: desk.create(wanted), data_dir, database_url)
+    made = _ask(lambda desk: desk.create(wanted), data_dir, database_url, begins=True)
     if as_json:
         _print_json(made)
         return
@@ -134,11 +134,17 @@ def link(
     typer.echo(said, err=True)
 
 
-def _ask(question: "Callable[[KeyDesk], Awaitable[T]]", data_dir: Path | None, database_url: str | None) -> T:
+def _ask(
+    question: "Callable[[KeyDesk], Awaitable[T]]",
+    data_dir: Path | None,
+    database_url: str | None,
+    *,
+    begins: bool = False,
+) -> T:
     from handrail.cli.desk import ask
-    from handrail.cli.key_desk import open_desk
+    from handrail.cli.key_desk import begin_desk, open_desk
 
-    return ask(open_desk, question, data_dir, database_url)
+    return ask(begin_desk if begins else open_desk, question, data_dir, database_url)
 
 
 def _seconds(text: str) -> int:

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from handrail.cli.certificate import pin_in
 from handrail.core import json
 from handrail.core.errors import HandrailError, UsageError
-from handrail.db.owner import AlreadyServed, OwnerLock
+from handrail.db.owner import AlreadyServed, OwnerLock, is_held
 from handrail.protection.auth import operator_token
 from handrail.settings import Settings
 
@@ -28,16 +28,28 @@ class ServerRefused(UsageError):
     code = "server_refused"
 
 
+class NoData(UsageError):
+    """A command that only looks, or changes what is there, was given a folder without data."""
+
+    code = "no_data"
+
+
 @asynccontextmanager
-async def held_by(settings: Settings) -> AsyncGenerator["LocalServer | None"]:
+async def held_by(settings: Settings, *, makes: bool = False) -> AsyncGenerator["LocalServer | None"]:
     """The server that holds the data folder; without one the folder is this command's inside the block.
 
+    Args:
+        makes: whether the command may begin a new data folder; any other leaves nothing behind where there is none.
+
     Raises:
+        NoData: there is nothing in the folder.
         AlreadyServed: a process holds the folder and does not say where it listens.
     """
     if settings.database_url is not None:
         yield None
         return
+    if not makes:
+        require_data(settings)
     lock = OwnerLock(settings.data_dir)
     try:
         lock.acquire()
@@ -50,6 +62,16 @@ async def held_by(settings: Settings) -> AsyncGenerator["LocalServer | None"]:
         yield None
     finally:
         lock.release()
+
+
+def require_data(settings: Settings) -> None:
+    """Raises `NoData` where neither a SQLite database nor a server is, and leaves nothing behind."""
+    # A server that is about to make its database holds the folder already.
+    if not settings.sqlite_file.is_file() and not is_held(settings.data_dir):
+        raise NoData(
+            f"there is no data in {str(settings.data_dir)!r}; name the folder of the server with --data-dir, "
+            "or begin one with `handrail serve`"
+        )
 
 
 class LocalServer:

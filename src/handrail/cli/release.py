@@ -30,7 +30,7 @@ def create(
 ) -> None:
     """Check the project in a folder and keep a snapshot of it. The same files give the same release."""
     folder = project.resolve()
-    made = _ask(lambda desk: desk.create(folder, note, author), data_dir, database_url)
+    made = _ask(lambda desk: desk.create(folder, note, author), data_dir, database_url, begins=True)
     _print(made, as_json, f"{made['id']}  agent {made['agent']!r}, made {made['created_at']}{_git(made)}")
 
 
@@ -88,11 +88,13 @@ def use(
     _print(state, as_json, f"{state['stable_release_id']} answers new conversations with {state['name']!r}{back}")
 
 
-def _ask(question: "Callable[[Desk], Awaitable[T]]", data_dir: Path | None, database_url: str | None) -> T:
+def _ask(
+    question: "Callable[[Desk], Awaitable[T]]", data_dir: Path | None, database_url: str | None, *, begins: bool = False
+) -> T:
     from handrail.cli.desk import ask
-    from handrail.cli.release_desk import open_desk
+    from handrail.cli.release_desk import begin_desk, open_desk
 
-    return ask(open_desk, question, data_dir, database_url)
+    return ask(begin_desk if begins else open_desk, question, data_dir, database_url)
 
 
 def _print(body: Any, as_json: bool, text: str) -> None:

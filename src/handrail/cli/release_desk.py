@@ -35,6 +35,11 @@ def open_desk(settings: Settings) -> AbstractAsyncContextManager[Desk]:
     return desk_at(settings, ServerDesk, _own)
 
 
+def begin_desk(settings: Settings) -> AbstractAsyncContextManager[Desk]:
+    """The same, and a folder without data gets its database."""
+    return desk_at(settings, ServerDesk, _own, makes=True)
+
+
 @asynccontextmanager
 async def _own(settings: Settings) -> AsyncGenerator[Desk]:
     async with services_from(settings) as services:

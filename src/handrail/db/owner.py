@@ -68,13 +68,22 @@ def _read(file: IO[str]) -> dict[str, Any]:
 
 def holder(data_dir: Path) -> str | None:
     """The address of the server that owns the folder right now; `None` when nobody does or it has not said."""
-    path = data_dir / "handrail.lock"
-    if not path.exists():
+    held = _held(data_dir)
+    return None if held is None else held.address
+
+
+def is_held(data_dir: Path) -> bool:
+    """Whether a process owns the folder right now. Nothing is made where there is none."""
+    return _held(data_dir) is not None
+
+
+def _held(data_dir: Path) -> AlreadyServed | None:
+    if not (data_dir / "handrail.lock").exists():
         return None
     lock = OwnerLock(data_dir)
     try:
         lock.acquire()
-    except AlreadyServed as error:
-        return error.address
+    except AlreadyServed as held:
+        return held
     lock.release()
     return None
