@@ -8,7 +8,7 @@ from handrail.core import json
 from handrail.core.clock import iso
 from handrail.core.errors import UsageError
 from handrail.core.principal import Principal
-from handrail.core.times import micros_of
+from handrail.core.times import micros_of, require_order
 from handrail.flows.services import Services
 from handrail.protection.audit import (
     AuditEntry,
@@ -49,6 +49,7 @@ class Filter:
         """From texts; times are RFC 3339. Raises `UsageError` for a time that is none."""
         texts = {name: value for name, value in given.items() if name not in ("since", "until")}
         times = {name: micros_of(name, given[name]) for name in ("since", "until") if name in given}
+        require_order(times.get("since", 0), times.get("until", 1 << 62))
         return cls(**texts, **times)  # pyright: ignore[reportArgumentType]
 
 

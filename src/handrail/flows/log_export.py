@@ -18,7 +18,7 @@ from handrail.core.clock import as_datetime
 from handrail.core.errors import HandrailError, UsageError
 from handrail.core.jobs import Task
 from handrail.core.principal import Principal
-from handrail.core.times import micros_of
+from handrail.core.times import micros_of, require_order
 from handrail.flows.erasure import tenant_for
 from handrail.flows.periods import whole_days
 from handrail.flows.services import Services
@@ -73,11 +73,14 @@ class LogRequest:
             raise UsageError(f"k {k[:40]!r} is no number; choose {LEAST_K} to {MOST_K}", param="k")
         if words not in ("mask", "keep"):
             raise UsageError(f"words {words[:40]!r} is neither 'mask' nor 'keep'", param="words")
+        since = micros_of("since", given["since"]) if "since" in given else 0
+        until = micros_of("until", given["until"]) if "until" in given else 1 << 62
+        require_order(since, until)
         return cls(
             agent=given.get("agent", ""),
             release_id=given.get("release", ""),
-            since=micros_of("since", given["since"]) if "since" in given else 0,
-            until=micros_of("until", given["until"]) if "until" in given else 1 << 62,
+            since=since,
+            until=until,
             k=int(k),
             masks_words=words == "mask",
             tenant=given.get("tenant"),

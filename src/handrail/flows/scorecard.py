@@ -12,6 +12,7 @@ from handrail.core.ids import new_id
 from handrail.core.latency import LATENCY_CLASSES
 from handrail.core.money import USD, in_usd
 from handrail.core.principal import Principal
+from handrail.core.times import InvalidPeriod, require_order
 from handrail.db import Database
 from handrail.flows.audit import baseline_recorded
 from handrail.flows.objectives import Objectives, objectives_of
@@ -42,12 +43,6 @@ from handrail.serving.agents.success import Success
 
 DAY = 24 * 3600 * 1_000_000
 MOST_DAYS = 366
-
-
-class InvalidPeriod(UsageError):
-    """A period that ends before it begins, or is too long."""
-
-    code = "invalid_period"
 
 
 class NothingMeasured(UsageError):
@@ -346,8 +341,7 @@ def _period(
 ) -> Filters:
     end = until if until is not None else now
     start = since if since is not None else end - 7 * DAY
-    if start >= end:
-        raise InvalidPeriod("the period ends before it begins; `since` must be before `until`")
+    require_order(start, end)
     if end - start > MOST_DAYS * DAY:
-        raise InvalidPeriod(f"the period is longer than {MOST_DAYS} days; ask for less")
+        raise InvalidPeriod(f"the period is longer than {MOST_DAYS} days; ask for less", param="since")
     return Filters(tenant_id, start, end, agent, release_id, intent, channel)

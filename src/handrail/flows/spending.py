@@ -13,6 +13,7 @@ from handrail.core.clock import as_datetime, iso
 from handrail.core.errors import UsageError
 from handrail.core.money import USD
 from handrail.core.principal import Principal, Role
+from handrail.core.times import DAY_MICROS, InvalidPeriod, day_of
 from handrail.core.usage import Usage
 from handrail.flows.keepers import every
 from handrail.flows.loaded_release import LoadedRelease
@@ -29,8 +30,6 @@ BUDGET_SECONDS = 60.0
 LONGEST_DAYS = 92
 USUAL_DAYS = 30
 USUALLY = "day,agent,model"
-_FIRST, _LAST = date(1971, 1, 1), date(2200, 1, 1)
-DAY_MICROS = 24 * 3600 * 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +54,14 @@ def wanted_of(given: Mapping[str, str], now: int) -> UsageWanted:
 
     Raises:
         UsageError: a day that is none.
+        InvalidPeriod: it begins after its end.
     """
-    until = _day(given, "until") or as_datetime(now).date()
-    since = _day(given, "since") or until - timedelta(days=USUAL_DAYS - 1)
+    today = as_datetime(now).date()
+    until = day_of("until", given["until"]) if "until" in given else today
+    since = day_of("since", given["since"]) if "since" in given else until - timedelta(days=USUAL_DAYS - 1)
+    if since > until:
+        end = f"until {until}" if "until" in given else f"today ({until}, UTC)"
+        raise InvalidPeriod(f"since {since} is after {end}: there is no day between them", param="since")
     return UsageWanted(
         since, until, [each for each in given.get("by", USUALLY).split(",") if each], given.get("tenant")
     )
@@ -68,11 +72,15 @@ async def usage_of(services: Services, principal: Principal, wanted: UsageWanted
 
     Raises:
         PermissionDenied: not an operator or admin, or of another tenant.
-        UsageError: too many days, or grouped by what there is not.
+        InvalidPeriod: too many days.
+        UsageError: grouped by what there is not.
     """
     tenant_id = _tenant(principal, wanted.tenant)
-    if not 0 <= (wanted.until - wanted.since).days < LONGEST_DAYS:
-        raise UsageError(f"ask for 1 to {LONGEST_DAYS} days, 'since' not after 'until'", param="since")
+    days = (wanted.until - wanted.since).days + 1
+    if not 1 <= days <= LONGEST_DAYS:
+        raise InvalidPeriod(
+            f"{wanted.since} to {wanted.until} are {days} days; ask for 1 to {LONGEST_DAYS} at once", param="since"
+        )
     if unknown := [each for each in wanted.by if each not in GROUPS]:
         raise UsageError(f"usage is grouped by {', '.join(GROUPS)}, not by {unknown[0]!r}", param="by")
     since, until = _micros(wanted.since), _micros(wanted.until + timedelta(days=1))
@@ -140,19 +148,6 @@ def _tenant(principal: Principal, tenant: str | None) -> str:
     if tenant is not None and tenant != principal.tenant_id and principal != LOCAL_OPERATOR:
         raise PermissionDenied("only the local operator may name another tenant")
     return tenant or principal.tenant_id
-
-
-def _day(given: Mapping[str, str], param: str) -> date | None:
-    text = given.get(param)
-    if text is None:
-        return None
-    try:
-        day = date.fromisoformat(text)
-    except ValueError:
-        day = None
-    if day is None or len(text) != 10 or not _FIRST <= day <= _LAST:
-        raise UsageError(f"{param} {text!r} is not a day such as 2026-11-27", param=param)
-    return day
 
 
 def _micros(day: date) -> int:

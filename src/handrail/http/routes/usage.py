@@ -24,7 +24,7 @@ TENANT = query("tenant", "Of another tenant: local operator only.")
         query("by", f"What lines are told apart by, of {', '.join(GROUPS)}, by comma.", default=USUALLY),
         TENANT,
     ),
-    responses=answers("calls, tokens and costs", UsageReport),
+    responses=answers("calls, tokens and costs", UsageReport, 422),
 )
 async def get_usage(request: Request) -> Response:
     """Calls of models, their tokens and what they cost, of up to 92 days."""
