@@ -13,6 +13,7 @@ from handrail.core.errors import HandrailError, UsageError
 from handrail.core.money import USD
 from handrail.core.principal import Principal
 from handrail.flows.alert_desk import desk_of
+from handrail.flows.ranges import DAY, begun
 from handrail.flows.scorecard import shown_in
 from handrail.flows.scorecard_body import measures_body
 from handrail.flows.services import Services
@@ -26,9 +27,6 @@ from handrail.reports.series import Bucket, Conversations, Group, Point, Turns, 
 
 Body = dict[str, Any]
 MICROS = 1_000_000
-HOUR, DAY = 3600 * MICROS, 24 * 3600 * MICROS
-RANGES: Mapping[str, int] = {"24h": DAY, "7d": 7 * DAY, "28d": 28 * DAY, "90d": 90 * DAY}
-RANGE_NAMES: Mapping[str, str] = {"24h": "24 hours", "7d": "7 days", "28d": "28 days", "90d": "90 days"}
 DEFAULT_RANGE = "7d"
 TABLES = ("time", "instructions")
 CLASSES = ("simple", "medium", "complex")
@@ -42,11 +40,8 @@ def filters_of(tenant_id: str, now: int, given: Mapping[str, str]) -> Filters:
     Raises:
         UsageError: a range that is not among `RANGES`.
     """
-    name = given.get("range") or DEFAULT_RANGE
-    if name not in RANGES:
-        raise UsageError(f"range {name!r} is not known; use one of {', '.join(RANGES)}", param="range")
     narrowed = {each: given.get(each) or None for each in NARROWS}
-    return Filters(tenant_id, now - RANGES[name], now, **narrowed)
+    return Filters(tenant_id, begun(given.get("range") or DEFAULT_RANGE, now), now, **narrowed)
 
 
 async def dashboard_body(services: Services, filters: Filters) -> Body:

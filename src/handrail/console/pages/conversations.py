@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -23,10 +22,11 @@ from handrail.core.clock import iso
 from handrail.core.errors import NotFound, UsageError
 from handrail.core.json import dumps
 from handrail.core.money import USD
+from handrail.core.times import micros_of, require_order
 from handrail.flows.audit import insight_exported, read_by_staff
-from handrail.flows.dashboard import RANGE_NAMES, RANGES
 from handrail.flows.feedback import redacted
 from handrail.flows.pseudonyms import named
+from handrail.flows.ranges import RANGE_NAMES, begun
 from handrail.flows.services import Services
 from handrail.flows.shown import calls_shown
 from handrail.flows.veil import Veil, veil_of
@@ -38,6 +38,7 @@ from handrail.reports.conversations import ConversationFilters, Totals, conversa
 from handrail.reports.filters import NARROWS
 from handrail.serving.conversations import Conversation, StoredMessage, StoredToolCall, Turn, TurnStatus
 
+DEFAULT_RANGE = "28d"
 MOST_EXPORTED = 5000
 MOST_TURNS = 200
 MOST_NAME = 200
@@ -163,15 +164,16 @@ def filters_of(tenant_id: str, now: int, given: Mapping[str, str]) -> Conversati
     Raises:
         UsageError: a range or an outcome that is not known.
     """
-    length = RANGES.get(given.get("range") or "28d")
+    begins = begun(given.get("range") or DEFAULT_RANGE, now)
     outcome = given.get("outcome") or ""
-    if length is None:
-        raise UsageError(f"range {given['range']!r} is not known; use one of {', '.join(RANGES)}", param="range")
     if outcome and outcome not in OUTCOMES:
         raise UsageError(f"outcome {outcome!r} is not known; use one of {', '.join(OUTCOMES)}", param="outcome")
     narrowed = {name: given.get(name) or None for name in (*NARROWS, "subject")}
     seconds, least = (_number(given, name) for name in ("min_seconds", "min_cost"))
     since, until = (_moment(given, name) for name in ("since", "until"))
+    since = begins if since is None else since
+    if until is not None:
+        require_order(since, until)
     happened = given.get("happened", "")[:MOST_NAME] or None
     if happened is not None:
         # What happened has the intent of its turn; the conversation as a whole may have been about something else.
@@ -182,7 +184,7 @@ def filters_of(tenant_id: str, now: int, given: Mapping[str, str]) -> Conversati
         chosen["status"] = "closed"
     return ConversationFilters(
         tenant_id,
-        since if since is not None else now - length,
+        since,
         until,
         **narrowed,
         **chosen,
@@ -205,13 +207,7 @@ def _number(given: Mapping[str, str], name: str) -> float | None:
 
 def _moment(given: Mapping[str, str], name: str) -> int | None:
     text = given.get(name, "").strip()
-    if not text:
-        return None
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        raise UsageError(f"{name} {text[:40]!r} is no time; use one such as 2026-11-27T09:00Z", param=name) from None
-    return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1e6)
+    return micros_of(name, text) if text else None
 
 
 _HIDDEN = ("since", "until", "closed", "happened")
@@ -264,7 +260,7 @@ def _found(total: Totals, currency: str) -> str:
 
 def chosen_of(given: Mapping[str, str]) -> dict[str, str]:
     """The filters that an address or a form gives, as they are carried on."""
-    return {"range": given.get("range") or "28d"} | {name: given[name] for name in _KEPT if given.get(name)}
+    return {"range": given.get("range") or DEFAULT_RANGE} | {name: given[name] for name in _KEPT if given.get(name)}
 
 
 def _outcome(each: ConversationFact) -> str:

@@ -21,7 +21,8 @@ from handrail.core.errors import UsageError
 from handrail.core.json import dumps
 from handrail.flows.audit import insight_exported
 from handrail.flows.costs import budgets_now, costs_body, rows_of
-from handrail.flows.dashboard import DEFAULT_RANGE, RANGE_NAMES, filters_of
+from handrail.flows.dashboard import DEFAULT_RANGE, filters_of
+from handrail.flows.ranges import RANGE_NAMES
 from handrail.protection.auth import Scope
 from handrail.reports.filters import NARROWS
 from handrail.reports.series import names

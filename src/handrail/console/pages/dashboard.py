@@ -24,13 +24,12 @@ from handrail.flows.audit import insight_exported
 from handrail.flows.dashboard import (
     CLASSES,
     DEFAULT_RANGE,
-    RANGE_NAMES,
-    RANGES,
     dashboard_body,
     filters_of,
     now_body,
     rows_of,
 )
+from handrail.flows.ranges import RANGE_NAMES, RANGES
 from handrail.insight.scorecard import MEASURES
 from handrail.insight.scorecard.wording import number, said
 from handrail.protection.auth import Scope

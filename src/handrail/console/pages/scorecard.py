@@ -15,7 +15,8 @@ from handrail.console.rendering import Renderer
 from handrail.console.words import conversations_link, counted
 from handrail.core.errors import HandrailError
 from handrail.core.principal import Principal, Role
-from handrail.flows.scorecard import DAY, ScorecardDesk, scorecards
+from handrail.flows.ranges import begun
+from handrail.flows.scorecard import ScorecardDesk, scorecards
 from handrail.flows.scorecard_body import baseline_body, scorecard_body
 from handrail.insight.scorecard.wording import burn, change, left, number, said
 from handrail.protection.auth import Scope
@@ -44,7 +45,7 @@ class ScorecardPage:
         note = fields.get("note", [""])[0].strip()[:500] or None
         agent = fields.get("agent", [""])[0] or None
         try:
-            await desk.record_baseline(agent, since=until - int(days) * DAY, until=until, note=note)
+            await desk.record_baseline(agent, since=begun(LISTED[days], until), until=until, note=note)
         except HandrailError as error:
             return await self._page(request, visitor, f"{error.message}.", 422)
         return RedirectResponse(f"/console/scorecard?days={days}", 303)
@@ -57,7 +58,7 @@ class ScorecardPage:
         try:
             found = await desk.report(
                 narrowed.get("agent"),
-                since=until - int(days) * DAY,
+                since=begun(LISTED[days], until),
                 until=until,
                 release_id=narrowed.get("release_id"),
                 intent=narrowed.get("intent"),

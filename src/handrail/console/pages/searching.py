@@ -18,8 +18,8 @@ from handrail.console.pages.conversations import OUTCOME_NAMES, behind_of, chose
 from handrail.console.rendering import Renderer
 from handrail.core.clock import iso
 from handrail.core.errors import UsageError
-from handrail.flows.dashboard import RANGE_NAMES
 from handrail.flows.pseudonyms import named
+from handrail.flows.ranges import RANGE_NAMES
 from handrail.flows.search import Found, search_identifier, search_words
 from handrail.flows.services import Services
 from handrail.insight.search import Waiting

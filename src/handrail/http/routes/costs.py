@@ -6,7 +6,8 @@ from starlette.responses import Response
 
 from handrail.core.principal import Role
 from handrail.flows.costs import costs_body
-from handrail.flows.dashboard import DEFAULT_RANGE, RANGES, filters_of
+from handrail.flows.dashboard import DEFAULT_RANGE, filters_of
+from handrail.flows.ranges import RANGES
 from handrail.http.errors import json_response
 from handrail.http.openapi import answers, query, reads
 from handrail.http.requests import services_of, staff_of

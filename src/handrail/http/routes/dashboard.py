@@ -5,7 +5,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from handrail.core.principal import Role
-from handrail.flows.dashboard import DEFAULT_RANGE, RANGES, dashboard_body, filters_of
+from handrail.flows.dashboard import DEFAULT_RANGE, dashboard_body, filters_of
+from handrail.flows.ranges import RANGES
 from handrail.http.errors import json_response
 from handrail.http.openapi import answers, query, reads
 from handrail.http.requests import services_of, staff_of
