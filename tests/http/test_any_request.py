@@ -136,6 +136,7 @@ class Shop:
             "POST /v1/conversations/search": Request(body={"identifier": "ana@example.org"}),
             "GET /v1/conversations/{conversation_id}": Request("ana"),
             "GET /v1/conversation-log": Request(query={"k": "2"}),
+            "GET /v1/subjects/export": Request(query={"subject": "ana"}),
             "POST /v1/conversations/{conversation_id}/turns": Request("ana", body={"message": "hello"}),
             "GET /v1/turns/{turn_id}": Request("ana"),
             "GET /v1/turns/{turn_id}/events": Request("ana"),

@@ -12,6 +12,7 @@ from handrail.flows.services import Services
 from handrail.http.errors import RATE, ApiError, rate_headers
 from handrail.http.followers import Followers
 from handrail.http.json_limits import MOST_DEPTH, MOST_PARTS, is_bounded
+from handrail.http.parameters import require_known
 from handrail.protection.auth import LOCAL_OPERATOR, PermissionDenied, Scope, require_role, require_scope
 from handrail.protection.rate_limits import RateDecision
 from handrail.serving.conversations import IdempotencyScope
@@ -42,6 +43,7 @@ async def principal_of(connection: HTTPConnection, scope: Scope, *more: Scope) -
 
     Raises:
         Unauthenticated: nobody we know.
+        ApiError: the address asks for what the route does not have.
         PermissionDenied: their key is narrowed to other scopes.
     """
     principal = await _caller_of(connection)
@@ -57,6 +59,7 @@ async def _caller_of(connection: HTTPConnection) -> Principal:
     )
     # For the one place that answers errors: a denial is recorded with who was denied.
     connection.scope[CALLER] = principal
+    require_known(connection)
     return principal
 
 

@@ -78,7 +78,7 @@ class AnswerGiven(BaseModel):
     "/approvals",
     openapi_extra=reads(
         query("status", "Those that wait, or every one.", enum=["pending", "all"], default="pending"),
-        query("mine", "`true`: only what the caller may decide."),
+        query("mine", "`true`: only what the caller may decide.", enum=["true", "false"], default="false"),
         CURSOR,
         up_to(),
     ),
