@@ -54,10 +54,23 @@ class TestList:
         assert len(found) == 1
 
     async def test_says_which_choice_it_does_not_know(self, console: Console) -> None:
-        for wrong in ("outcome=%3Cb%3E", "range=ever", "min_seconds=-1", "min_cost=nan", "cursor=x"):
+        for wrong in (
+            "outcome=%3Cb%3E",
+            "agnet=%3Cb%3E",
+            "range=ever",
+            "since=2026-02-01&until=2026-01-01",
+            "min_seconds=-1",
+            "min_cost=nan",
+            "cursor=x",
+        ):
             answer = await console.get(f"/console/conversations?{wrong}")
             assert answer.status_code == 422, wrong
             assert "<b>" not in answer.text
+
+    async def test_tells_a_name_that_nothing_has(self, console: Console) -> None:
+        answer = await console.get("/console/conversations?range=24h&intent=refnud")
+        assert (answer.status_code, "there is no intent &#39;refnud&#39;" in answer.text) == (404, True)
+        assert (await console.get("/console/conversations?range=24h&channel=openai")).status_code == 200
 
 
 class TestDetail:

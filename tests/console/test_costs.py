@@ -79,9 +79,11 @@ class TestCosts:
         assert body["conversations"]["cost_per_conversation_micros"] is None
 
     async def test_keeps_its_choices_in_its_address_and_says_when_one_is_unknown(self, spent: Console) -> None:
-        page = (await spent.get("/console/costs?range=28d&agent=nobody")).text
+        page = (await spent.get("/console/costs?range=28d&channel=openai")).text
         assert '<option value="28d" selected>' in page
         assert "No model was called in this time." in page
+        nobody = await spent.get("/console/costs?agent=nobody")
+        assert (nobody.status_code, "there is no agent &#39;nobody&#39;; there are: echo" in nobody.text) == (404, True)
         wrong = await spent.get("/console/costs?range=%3Cb%3E&agent=echo")
         assert wrong.status_code == 422
         assert "&lt;b&gt;" in wrong.text

@@ -110,7 +110,8 @@ class TestDashboard:
         assert "Baseline 2 of echo (by people &lt;alone&gt;): before and after is not cause and effect." in page
         body = json.loads((await console.get("/console/dashboard.json")).text)
         assert (body["baseline"]["version"], body["baseline"]["currency"]) == (2, "USD")
-        for narrowed in ("intent=greeting", "channel=chat", "release_id=rel_1", "agent=nobody"):
+        stable = await console.services.releases.stable("default", "echo")
+        for narrowed in ("channel=openai", f"release_id={stable}"):
             body = json.loads((await console.get(f"/console/dashboard.json?{narrowed}")).text)
             assert body["baseline"] is None
 
@@ -122,6 +123,20 @@ class TestDashboard:
         assert wrong.status_code == 422
         assert "&lt;b&gt;" in wrong.text
         assert "<b>" not in wrong.text
+        assert "These are the figures without it." in wrong.text
+
+    async def test_tells_a_name_that_nothing_has_from_one_of_which_there_is_nothing(self, console: Console) -> None:
+        await console.say("hello")
+        misspelt = await console.get("/console/dashboard?agent=ecco")
+        assert (misspelt.status_code, "there is no agent &#39;ecco&#39;; there are: echo." in misspelt.text) == (
+            404,
+            True,
+        )
+        assert (await console.get("/console/dashboard?channel=openai")).status_code == 200
+        slip = await console.get("/console/dashboard?agnet=echo")
+        assert (slip.status_code, "this page has no filter &#39;agnet&#39;" in slip.text) == (422, True)
+        for file in ("csv", "json"):
+            assert (await console.get(f"/console/dashboard.{file}?agent=ecco")).status_code == 404
 
     async def test_gives_its_lines_as_csv_and_all_of_it_as_json(self, console: Console) -> None:
         await console.say("hello there")

@@ -31,6 +31,20 @@ class TestScorecardPage:
         assert "&lt;before&gt;" in after
         assert "<before>" not in after
 
+    async def test_says_which_choice_it_does_not_know_and_what_it_shows_instead(self, console: Console) -> None:
+        for address, status, said in (
+            (
+                "days=ever",
+                422,
+                "days &#39;ever&#39; is not known; use one of 1, 7, 28, 90. These are the figures of 7 days",
+            ),
+            ("agnet=echo", 422, "this page has no filter &#39;agnet&#39;"),
+            ("agent=ecco", 404, "no agent &#39;ecco&#39; has a release in use; agents: echo"),
+            ("intent=refnud", 404, "there is no intent &#39;refnud&#39;"),
+        ):
+            answer = await console.get(f"/console/scorecard?{address}")
+            assert (answer.status_code, said in answer.text) == (status, True), address
+
     async def test_leads_from_no_measure_of_reviews_to_conversations_that_nobody_reviewed(
         self, console: Console
     ) -> None:

@@ -45,8 +45,10 @@ async def test_tells_calls_by_model_release_and_time_and_what_nobody_knows(api: 
 
 async def test_is_narrowed_down_by_what_the_address_says(api: Api) -> None:
     await api.world.say(await api.world.open(), "hello")
-    body = await seen(api, "?agent=another")
-    assert (body["agent"], body["calls"], body["models"], body["cost_micros"]) == ("another", 0, [], 0)
+    body = await seen(api, "?channel=openai")
+    assert (body["channel"], body["calls"], body["models"], body["cost_micros"]) == ("openai", 0, [], 0)
+    error = (await seen(api, "?agent=another", status=404))["error"]
+    assert (error["param"], "there are: shop" in error["message"]) == ("agent", True)
 
 
 async def test_tells_nothing_of_another_tenant(api: Api) -> None:

@@ -43,8 +43,30 @@ async def test_tells_what_was_counted_by_time_intent_and_instructions(api: Api) 
 
 async def test_is_narrowed_down_by_what_the_address_says(api: Api) -> None:
     await api.world.say(await api.world.open(), "hello")
-    body = await seen(api, "?agent=another")
-    assert (body["agent"], body["turns"], body["intents"], body["instructions"]) == ("another", 0, [], [])
+    body = await seen(api, "?channel=openai")
+    assert (body["channel"], body["turns"], body["intents"], body["instructions"]) == ("openai", 0, [], [])
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("agent", "there is no agent 'another'; there are: shop"),
+        ("release_id", "there is no release 'another'; there are: rel_"),
+        ("intent", "there is no intent 'another'; there are: chat, hours, order_status, refund"),
+        ("channel", "there is no channel 'another'; there are: api, console, openai"),
+    ],
+)
+async def test_says_that_nothing_has_a_name_and_which_there_are(api: Api, name: str, said: str) -> None:
+    await api.world.say(await api.world.open(), "hello")
+    error = (await seen(api, f"?{name}=another", status=404))["error"]
+    assert error["param"] == name
+    assert error["message"].startswith(said)
+
+
+@pytest.mark.parametrize("name", ["agent", "intent", "release_id"])
+async def test_a_name_of_which_there_is_nothing_yet_is_known(api: Api, name: str) -> None:
+    known = {"agent": "shop", "intent": "refund", "release_id": api.world.release.id}[name]
+    assert (await seen(api, f"?{name}={known}"))["turns"] == 0
 
 
 async def test_tells_nothing_of_another_tenant(api: Api) -> None:

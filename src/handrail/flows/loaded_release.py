@@ -1,7 +1,7 @@
 """One release as the turns use it: its parts, and which of them answers an intent."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -66,6 +66,11 @@ class LoadedRelease:
         self.canary = Canary.new()
         self.tool_parameters = {each.name: parameters_of(each.parameters) for each in self.tool_list}
         self.loop_limits = LoopLimits(max_steps=config.limits.max_steps, max_tool_calls=config.limits.max_tool_calls)
+
+    @property
+    def intents(self) -> Collection[str]:
+        """By name."""
+        return self._titles.keys()
 
     @property
     def config(self) -> AgentConfig:

@@ -265,6 +265,10 @@ class Releases:
         called = {f"{tier.client.origin}/{tier.client.model}" for each in loaded for tier in each.models.tiers()}
         return named.union(called, *({f"{each.agent}/{tool}" for tool in each.tools} for each in loaded))
 
+    def intents_of(self, tenant_id: str) -> set[str]:
+        """The intents of the tenant's releases that are loaded."""
+        return {intent for each in self._loaded_of(tenant_id) for intent in each.intents}
+
     def tools_of(self, tenant_id: str | None) -> set[str]:
         """The tools of a tenant's releases that are loaded, or of all tenants'; their secondaries too."""
         tools = [tool for each in self._loaded_of(tenant_id) for tool in each.tools.values()]

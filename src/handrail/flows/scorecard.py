@@ -15,6 +15,7 @@ from handrail.core.principal import Principal
 from handrail.core.times import InvalidPeriod, require_order
 from handrail.db import Database
 from handrail.flows.audit import baseline_recorded
+from handrail.flows.known import require_known
 from handrail.flows.objectives import Objectives, objectives_of
 from handrail.flows.releases import LoadedRelease, Releases
 from handrail.flows.services import Services
@@ -112,7 +113,7 @@ class ScorecardDesk:
         """The scorecard of a period, the last seven days when nothing is said; against the newest baseline or that one.
 
         Raises:
-            NotFound: no such agent, or no baseline with that number.
+            NotFound: no such agent, release, intent or channel, or no baseline with that number.
             InvalidPeriod
         """
         tenant_id = self.principal.tenant_id
@@ -121,6 +122,8 @@ class ScorecardDesk:
         period = _period(tenant_id, self.clock.micros(), since, until, name, release_id, intent, channel)
         human_cost = _human_cost(success)
         now, before = await counted(self.db, period, human_cost), await counted(self.db, period.before, human_cost)
+        if not now.closed + now.pending:
+            await require_known(self.db, self.releases, tenant_id, period.narrowed)
         against = await self._baseline(name, baseline)
         turns, turns_before = [(await summary(self.db, each)).turns for each in (period, period.before)]
         estimates = {**self._estimates(now, stable), **latencies(turns), **await reviewed(self.db, period)}

@@ -31,6 +31,11 @@ class Filters:
         return tuple(name for name in NARROWS if getattr(self, name) is not None)
 
     @property
+    def narrowed(self) -> Mapping[str, str | None]:
+        """What it is narrowed down to, besides time."""
+        return {name: getattr(self, name) for name in NARROWS}
+
+    @property
     def parameters(self) -> Mapping[str, Any]:
         """What statements over these filters are given."""
         within = {"tenant_id": self.tenant_id, "since": self.since, "until": self.until}

@@ -216,6 +216,12 @@ async def names(db: Database, filters: Filters) -> Mapping[str, Sequence[str]]:
     return {name: sorted({row[name] for row in rows} - {""}) for name in NARROWS}
 
 
+async def ever(db: Database, tenant_id: str) -> Mapping[str, Sequence[str]]:
+    """The agents, releases, intents and channels that any turn of a tenant ever had."""
+    rows = await db.scan(_EVER, {"tenant_id": tenant_id})
+    return {name: sorted({row[name] for row in rows} - {""}) for name in NARROWS}
+
+
 async def active_tenants(db: Database, since: int) -> Sequence[str]:
     """The tenants in which a turn was sent since then, for what a deployment does for all of them."""
     return [row["tenant_id"] for row in await db.scan(_TENANTS, {"since": since})]
@@ -226,6 +232,11 @@ _TENANTS = Prepared(
     .distinct()
     .where(turn_rollup.c.grain == literal_column("'day'"), turn_rollup.c.starts_at >= bindparam("since"))
     .order_by(turn_rollup.c.tenant_id)
+)
+_EVER = Prepared(
+    scoped(turn_rollup, *(turn_rollup.c[name] for name in NARROWS))
+    .distinct()
+    .where(turn_rollup.c.grain == literal_column("'day'"))
 )
 _c = conversation_rollup
 _NAMES = Prepared(

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from handrail.console.access import STAFF, Visitor, services_of
+from handrail.console.asked import require_asked, said, status_of
 from handrail.console.charts import Step, milliseconds, waterfall
 from handrail.console.door import Door
 from handrail.console.files import as_csv, as_file
@@ -25,6 +26,7 @@ from handrail.core.money import USD
 from handrail.core.times import micros_of, require_order
 from handrail.flows.audit import insight_exported, read_by_staff
 from handrail.flows.feedback import redacted
+from handrail.flows.known import unknown_name
 from handrail.flows.pseudonyms import named
 from handrail.flows.ranges import RANGE_NAMES, begun
 from handrail.flows.services import Services
@@ -85,15 +87,19 @@ class ConversationsPage:
     renderer: Renderer
 
     async def show(self, request: Request, visitor: Visitor) -> Response:
-        given, error = dict(request.query_params), None
+        given = dict(request.query_params)
+        error: UsageError | None = None
+        unknown: NotFound | None = None
         if given.get("q", "").strip():
             return RedirectResponse(f"/console/conversations/search?{request.url.query}", 303)
         services, tenant_id = services_of(request), visitor.principal.tenant_id
         try:
+            require_asked(given, FILTERS)
             filters = await named(services, filters_of(tenant_id, services.clock.micros(), given))
             page = await conversations(services.db, filters, cursor=given.get("cursor"))
+            unknown = None if page.conversations else await _unknown(services, tenant_id, given)
         except UsageError as wrong:
-            error, given = f"{wrong.message}.", {}
+            error, given = wrong, {}
             filters = filters_of(tenant_id, services.clock.micros(), given)
             page = await conversations(services.db, filters)
         chosen = chosen_of(given)
@@ -101,8 +107,8 @@ class ConversationsPage:
             "conversations.html",
             current="conversations",
             visitor=visitor,
-            status=422 if error else 200,
-            error=error,
+            status=status_of(error or unknown),
+            error=said(error, instead="This is the list without it.") or said(unknown),
             lines=[listed(each) for each in page.conversations],
             found=_found(await totals(services.db, filters), services.feedback_rules.currency),
             behind=behind_of(given),
@@ -148,6 +154,7 @@ class ConversationsPage:
 
     async def _exported(self, request: Request, visitor: Visitor) -> Sequence[ConversationFact]:
         services, given = services_of(request), request.query_params
+        require_asked(given, FILTERS)
         filters = await named(services, filters_of(visitor.principal.tenant_id, services.clock.micros(), given))
         page = await conversations(services.db, filters, limit=MOST_EXPORTED)
         services.audit.note(insight_exported(visitor.principal, "conversations"))
@@ -156,6 +163,12 @@ class ConversationsPage:
 
 def _value_in(request: Request) -> str:
     return services_of(request).feedback_rules.currency
+
+
+async def _unknown(services: Services, tenant_id: str, given: Mapping[str, str]) -> NotFound | None:
+    """What the address names and nothing has."""
+    narrowed = {name: given.get(name) or None for name in NARROWS}
+    return await unknown_name(services.db, services.releases, tenant_id, narrowed)
 
 
 def filters_of(tenant_id: str, now: int, given: Mapping[str, str]) -> ConversationFilters:
@@ -212,6 +225,7 @@ def _moment(given: Mapping[str, str], name: str) -> int | None:
 
 _HIDDEN = ("since", "until", "closed", "happened")
 _KEPT = ("range", *NARROWS, "subject", "outcome", "min_seconds", "min_cost", *_HIDDEN)
+FILTERS = (*_KEPT, "q", "cursor")
 
 
 def behind_of(given: Mapping[str, str]) -> Sequence[Mapping[str, str]]:

@@ -12,22 +12,26 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from handrail.console.access import STAFF, Visitor, services_of
+from handrail.console.asked import read_asked, require_asked, said, status_of
 from handrail.console.charts import Series, lines
 from handrail.console.door import Door
 from handrail.console.files import as_csv, as_file
 from handrail.console.rendering import Renderer
 from handrail.console.words import conversations_link, counted, dollars
-from handrail.core.errors import UsageError
+from handrail.core.errors import NotFound
 from handrail.core.json import dumps
 from handrail.flows.audit import insight_exported
 from handrail.flows.costs import budgets_now, costs_body, rows_of
 from handrail.flows.dashboard import DEFAULT_RANGE, filters_of
+from handrail.flows.known import require_known, unknown_name
 from handrail.flows.ranges import RANGE_NAMES
+from handrail.flows.services import Services
 from handrail.protection.auth import Scope
-from handrail.reports.filters import NARROWS
+from handrail.reports.filters import NARROWS, Filters
 from handrail.reports.series import names
 
 Body = Mapping[str, Any]
+FILTERS = ("range", *NARROWS)
 MOST_LINES = 50
 UNSAID = (NOT_KNOWN, NOT_COMPARABLE) = ("not known", "not comparable")
 _TITLES: Mapping[str, str] = {
@@ -59,17 +63,14 @@ class CostsPage:
     renderer: Renderer
 
     async def show(self, request: Request, visitor: Visitor) -> Response:
-        services, error = services_of(request), None
-        given, tenant_id, now = dict(request.query_params), visitor.principal.tenant_id, services.clock.micros()
-        try:
-            filters = filters_of(tenant_id, now, given)
-        except UsageError as wrong:
-            error, given = f"{wrong.message}.", {name: value for name, value in given.items() if name != "range"}
-            filters = filters_of(tenant_id, now, given)
+        services = services_of(request)
+        tenant_id, now = visitor.principal.tenant_id, services.clock.micros()
+        given, filters, error = read_asked(request.query_params, lambda asked: _filters(tenant_id, now, asked))
         chosen = {"range": given.get("range") or DEFAULT_RANGE} | {
             name: value for name in NARROWS if (value := getattr(filters, name))
         }
         body = await costs_body(services, filters)
+        unknown = await _unknown_name(services, filters, body)
         budgets = None
         if visitor.sees_budgets:
             budgets = [
@@ -79,8 +80,8 @@ class CostsPage:
             "costs.html",
             current="costs",
             visitor=visitor,
-            status=422 if error else 200,
-            error=error,
+            status=status_of(error or unknown),
+            error=said(error, instead="These are the figures without it.") or said(unknown),
             ranges=RANGE_NAMES,
             chosen=chosen,
             choices=await names(services.db, filters_of(tenant_id, now, {"range": chosen["range"]})),
@@ -109,8 +110,24 @@ class CostsPage:
 
     async def _body(self, request: Request, visitor: Visitor) -> Body:
         services = services_of(request)
+        require_asked(request.query_params, (*FILTERS, "table"))
         filters = filters_of(visitor.principal.tenant_id, services.clock.micros(), request.query_params)
-        return await costs_body(services, filters)
+        body = await costs_body(services, filters)
+        if not body["calls"]:
+            await require_known(services.db, services.releases, filters.tenant_id, filters.narrowed)
+        return body
+
+
+def _filters(tenant_id: str, now: int, given: Mapping[str, str]) -> Filters:
+    require_asked(given, FILTERS)
+    return filters_of(tenant_id, now, given)
+
+
+async def _unknown_name(services: Services, filters: Filters, body: Body) -> NotFound | None:
+    """What the filters name and nothing has; found out only where there is nothing to show."""
+    if body["calls"]:
+        return None
+    return await unknown_name(services.db, services.releases, filters.tenant_id, filters.narrowed)
 
 
 def _note(request: Request, visitor: Visitor) -> None:

@@ -12,13 +12,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from handrail.console.access import STAFF, Visitor, services_of
+from handrail.console.asked import read_asked, require_asked, status_of
+from handrail.console.asked import said as told
 from handrail.console.charts import Bar, Series, bars, lines, milliseconds
 from handrail.console.door import Door
 from handrail.console.files import as_csv, as_file
 from handrail.console.rendering import Renderer
 from handrail.console.words import conversations_link, counted, dollars
 from handrail.core.ages import in_words
-from handrail.core.errors import UsageError
+from handrail.core.errors import NotFound
 from handrail.core.json import dumps
 from handrail.flows.audit import insight_exported
 from handrail.flows.dashboard import (
@@ -29,13 +31,16 @@ from handrail.flows.dashboard import (
     now_body,
     rows_of,
 )
-from handrail.flows.ranges import RANGE_NAMES, RANGES
+from handrail.flows.known import require_known, unknown_name
+from handrail.flows.ranges import RANGE_NAMES
+from handrail.flows.services import Services
 from handrail.insight.scorecard import MEASURES
 from handrail.insight.scorecard.wording import number, said
 from handrail.protection.auth import Scope
-from handrail.reports.filters import NARROWS
+from handrail.reports.filters import NARROWS, Filters
 from handrail.reports.series import names
 
+FILTERS = ("range", *NARROWS)
 MOST_REASONS = 12
 MOST_BUDGETS = 6
 MOST_RELEASES = 3
@@ -50,18 +55,14 @@ class DashboardPage:
     renderer: Renderer
 
     async def show(self, request: Request, visitor: Visitor) -> Response:
-        services, error = services_of(request), None
-        given, tenant_id, now = dict(request.query_params), visitor.principal.tenant_id, services.clock.micros()
-        try:
-            filters = filters_of(tenant_id, now, given)
-        except UsageError as wrong:
-            error, filters = f"{wrong.message}.", filters_of(tenant_id, now, {})
+        services = services_of(request)
+        tenant_id, now = visitor.principal.tenant_id, services.clock.micros()
+        given, filters, error = read_asked(request.query_params, lambda asked: _filters(tenant_id, now, asked))
         chosen = {"range": given.get("range") or DEFAULT_RANGE} | {
             name: value for name in NARROWS if (value := getattr(filters, name))
         }
-        if chosen["range"] not in RANGES:
-            chosen["range"] = DEFAULT_RANGE
         body = await dashboard_body(services, filters)
+        unknown = await _unknown(services, filters, body)
         wide = filters_of(tenant_id, now, {"range": chosen["range"]})
         waits = await now_body(services, visitor.principal, alerts=visitor.sees_alerts, budgets=visitor.sees_budgets)
         choices = await names(services.db, wide)
@@ -69,8 +70,8 @@ class DashboardPage:
             "dashboard.html",
             current="dashboard",
             visitor=visitor,
-            status=422 if error else 200,
-            error=error,
+            status=status_of(error or unknown),
+            error=told(error, instead="These are the figures without it.") or told(unknown),
             ranges=RANGE_NAMES,
             chosen=chosen,
             choices=choices,
@@ -97,8 +98,24 @@ class DashboardPage:
 
     async def _body(self, request: Request, visitor: Visitor) -> Body:
         services = services_of(request)
+        require_asked(request.query_params, (*FILTERS, "table"))
         filters = filters_of(visitor.principal.tenant_id, services.clock.micros(), request.query_params)
-        return await dashboard_body(services, filters)
+        body = await dashboard_body(services, filters)
+        if not body["turns"]:
+            await require_known(services.db, services.releases, filters.tenant_id, filters.narrowed)
+        return body
+
+
+def _filters(tenant_id: str, now: int, given: Mapping[str, str]) -> Filters:
+    require_asked(given, FILTERS)
+    return filters_of(tenant_id, now, given)
+
+
+async def _unknown(services: Services, filters: Filters, body: Body) -> NotFound | None:
+    """What the filters name and nothing has; found out only where there is nothing to show."""
+    if body["turns"]:
+        return None
+    return await unknown_name(services.db, services.releases, filters.tenant_id, filters.narrowed)
 
 
 def _note(request: Request, visitor: Visitor) -> None:

@@ -9,11 +9,13 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from handrail.console.access import STAFF, Visitor, services_of
+from handrail.console.asked import require_asked
+from handrail.console.asked import said as said_of
 from handrail.console.charts import Bar, bars
 from handrail.console.door import Door, Fields
 from handrail.console.rendering import Renderer
 from handrail.console.words import conversations_link, counted
-from handrail.core.errors import HandrailError
+from handrail.core.errors import HandrailError, NotFound, UsageError
 from handrail.core.principal import Principal, Role
 from handrail.flows.ranges import begun
 from handrail.flows.scorecard import ScorecardDesk, scorecards
@@ -55,6 +57,8 @@ class ScorecardPage:
         days = _days(chosen.get("days", ""))
         until = services_of(request).clock.micros()
         narrowed = {name: chosen[name] for name in NARROWS if chosen.get(name)}
+        if error is None and (wrong := _wrong(chosen)) is not None:
+            error, status = said_of(wrong, instead=f"These are the figures of {RANGES[days]} without it."), 422
         try:
             found = await desk.report(
                 narrowed.get("agent"),
@@ -68,6 +72,7 @@ class ScorecardPage:
             kept = [baseline_body(each) for each in await desk.baselines(narrowed.get("agent"))]
         except HandrailError as failed:
             report, kept, error = None, [], error or f"{failed.message}."
+            status = 404 if isinstance(failed, NotFound) and status == 200 and narrowed else status
         listed = {"range": LISTED[days], **narrowed, **({} if report is None else {"agent": report["agent"]})}
         return self.renderer.page(
             "scorecard.html",
@@ -94,6 +99,18 @@ class ScorecardPage:
 def _desk(request: Request, principal: Principal) -> ScorecardDesk:
     services = services_of(request)
     return scorecards(services, principal)
+
+
+def _wrong(given: Mapping[str, str]) -> UsageError | None:
+    """What the address asks for and this page does not have."""
+    try:
+        require_asked(given, ("days", *NARROWS))
+    except UsageError as wrong:
+        return wrong
+    days = given.get("days") or "7"
+    if days in RANGES:
+        return None
+    return UsageError(f"days {days[:20]!r} is not known; use one of {', '.join(RANGES)}", param="days")
 
 
 def _days(text: str) -> str:

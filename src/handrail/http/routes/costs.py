@@ -7,6 +7,7 @@ from starlette.responses import Response
 from handrail.core.principal import Role
 from handrail.flows.costs import costs_body
 from handrail.flows.dashboard import DEFAULT_RANGE, filters_of
+from handrail.flows.known import require_known
 from handrail.flows.ranges import RANGES
 from handrail.http.errors import json_response
 from handrail.http.openapi import answers, query, reads
@@ -27,11 +28,14 @@ _STAFF = (Role.VIEWER, Role.REVIEWER, Role.APPROVER, Role.OPERATOR, Role.ADMIN)
         query("intent", "Of this intent only."),
         query("channel", "Of this channel only."),
     ),
-    responses=answers("the costs", Costs),
+    responses=answers("the costs", Costs, 404),
 )
 async def get_costs(request: Request) -> Response:
     """What calls of models cost in a time: by the hour up to three days, else by the day."""
     principal = await staff_of(request, Scope.INSIGHT_READ, *_STAFF)
     services = services_of(request)
     filters = filters_of(principal.tenant_id, services.clock.micros(), request.query_params)
-    return json_response(await costs_body(services, filters))
+    body = await costs_body(services, filters)
+    if not body["calls"]:
+        await require_known(services.db, services.releases, principal.tenant_id, filters.narrowed)
+    return json_response(body)

@@ -6,6 +6,7 @@ from starlette.responses import Response
 
 from handrail.core.principal import Role
 from handrail.flows.dashboard import DEFAULT_RANGE, dashboard_body, filters_of
+from handrail.flows.known import require_known
 from handrail.flows.ranges import RANGES
 from handrail.http.errors import json_response
 from handrail.http.openapi import answers, query, reads
@@ -26,11 +27,14 @@ _STAFF = (Role.VIEWER, Role.REVIEWER, Role.APPROVER, Role.OPERATOR, Role.ADMIN)
         query("intent", "Of this intent only."),
         query("channel", "Of this channel only."),
     ),
-    responses=answers("the dashboard", Dashboard),
+    responses=answers("the dashboard", Dashboard, 404),
 )
 async def get_dashboard(request: Request) -> Response:
     """What the agents did in a time: by the hour up to three days, else by the day."""
     principal = await staff_of(request, Scope.INSIGHT_READ, *_STAFF)
     services = services_of(request)
     filters = filters_of(principal.tenant_id, services.clock.micros(), request.query_params)
-    return json_response(await dashboard_body(services, filters))
+    body = await dashboard_body(services, filters)
+    if not body["turns"]:
+        await require_known(services.db, services.releases, principal.tenant_id, filters.narrowed)
+    return json_response(body)
