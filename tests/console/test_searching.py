@@ -76,7 +76,7 @@ class TestWords:
         assert (await console.get(f"{PAGE}?q={odd}")).status_code == 200
 
     async def test_with_choices_that_are_not_known_are_told_so(self, console: Console) -> None:
-        for wrong in ("outcome=%3Cb%3E", "range=ever", "cursor=x"):
+        for wrong in ("outcome=%3Cb%3E", "range=ever", "cursor=x", "agnet=x"):
             answer = await console.get(f"{PAGE}?q=umbrella&{wrong}")
             assert answer.status_code == 422, wrong
             assert "<b>" not in answer.text

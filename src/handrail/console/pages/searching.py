@@ -13,8 +13,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from handrail.console.access import STAFF, Visitor, services_of
+from handrail.console.asked import require_asked
 from handrail.console.door import Door, Fields, last_of
-from handrail.console.pages.conversations import OUTCOME_NAMES, behind_of, chosen_of, filters_of, listed
+from handrail.console.pages.conversations import FILTERS, OUTCOME_NAMES, behind_of, chosen_of, filters_of, listed
 from handrail.console.rendering import Renderer
 from handrail.core.clock import iso
 from handrail.core.errors import UsageError
@@ -64,6 +65,9 @@ class SearchPage:
     ) -> Response:
         services, error = services_of(request), None
         try:
+            if "text" in sought:
+                # A form in the body has more than filters.
+                require_asked(given, FILTERS)
             filters = filters_of(visitor.principal.tenant_id, services.clock.micros(), given)
             found = await search(await named(services, filters), given.get("cursor") or None)
         except PermissionDenied as refused:
