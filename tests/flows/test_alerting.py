@@ -170,6 +170,24 @@ class TestTelling:
         told = [(channel, each.title) for channel, each in sender.sent if "job failed" in each.title]
         assert sorted(told) == [(channel, "[warning] job failed of retention") for channel in ("boss", "ops")]
 
+    async def test_what_is_over_before_a_channel_takes_its_message_is_told_by_its_end_alone(
+        self, any_world: World, clock: FrozenClock
+    ) -> None:
+        store, sender = any_world.services.alerts.store, sender_of(any_world)
+        sender.failing = {"ops"}
+        await fail_a_job(any_world)
+        await look(any_world, clock, times=8)
+        await mend_the_job(any_world, clock)
+        await look(any_world, clock, times=12)
+        sender.failing = set()
+        await look(any_world, clock, times=60)
+        titles = [each.title for channel, each in sender.sent if channel == "ops" and "job failed" in each.title]
+        assert titles == ["Resolved: job failed of retention"]
+        alert = next(each for each in await store.list(None) if each.rule == "job_failed")
+        dropped = [each for each in await store.told_of(alert.id) if each.status == "given_up"]
+        assert [(each.notice.channel, each.notice.kind) for each in dropped] == [("ops", "firing")]
+        assert "over before" in (dropped[0].error or "")
+
     async def test_a_notice_that_nobody_takes_is_given_up_after_an_hour(self) -> None:
         waits = [alerting.wait_after(attempts) for attempts in range(alerting.MOST_ATTEMPTS)]
         assert waits[:3] == [15.0, 30.0, 60.0]

@@ -181,7 +181,8 @@ def _count(services: Services, changes: Sequence[Change], told: Sequence[Alert])
 async def send(services: Services) -> int:
     """Send what is due, every channel by itself, and note what became of it; how many were taken.
 
-    What somebody has silenced meanwhile waits for the end of that, however often a channel has refused it before.
+    What somebody has silenced meanwhile waits for the end of that, however often a channel has refused it before; and
+    nobody is told that something fires after it is over.
     """
     alerts, lease = services.alerts, services.alerts.lease
     if lease is None:
@@ -189,31 +190,35 @@ async def send(services: Services) -> int:
     due = await alerts.store.due()
     if not due:
         return 0
-    silenced = await _silenced(services, due)
+    silenced, over = await _untold(services, due)
     try:
         async with services.db.batch() as batch:
             alerts.store.fence(batch, lease)
             for each in due:
                 alerts.store.claim(batch, each, seconds=CLAIM_SECONDS)
+            for notice_id in over:
+                alerts.store.drop(batch, notice_id, why="it was over before the channel took the message")
     except Conflict:
         return 0
-    due = [each for each in due if each.notice.id not in silenced]
+    due = [each for each in due if each.notice.id not in silenced | over]
     by_channel = groupby(sorted(due, key=lambda each: each.notice.channel), key=lambda each: each.notice.channel)
     taken = await asyncio.gather(*(_send(services, channel, list(group)) for channel, group in by_channel))
     return sum(taken)
 
 
-async def _silenced(services: Services, due: Sequence[Delivery]) -> set[str]:
-    """Notices of alerts that fire, and that nobody is to be told of now."""
+async def _untold(services: Services, due: Sequence[Delivery]) -> tuple[set[str], set[str]]:
+    """Notices of alerts that fire: of those that nobody is to be told of now, and of those that are all over."""
     alerts = services.alerts
     asked = [each.notice for each in due if each.notice.kind in ("firing", "escalated", "repeated")]
+    asked = [each for each in asked if each.alert_ids]
     if not asked:
-        return set()
+        return set(), set()
     desk = alerts.desk(await alerts.store.silences(), services.clock.micros())
     firing = {each.id: each for each in await alerts.store.known() if each.state is AlertState.FIRING}
     quiet = {key for key, alert in firing.items() if desk.is_silenced(alert)}
-    open_ids = {notice.id: [key for key in notice.alert_ids if key in firing] for notice in asked}
-    return {notice_id for notice_id, keys in open_ids.items() if keys and quiet.issuperset(keys)}
+    there = {notice.id: [key for key in notice.alert_ids if key in firing] for notice in asked}
+    silenced = {notice_id for notice_id, keys in there.items() if keys and quiet.issuperset(keys)}
+    return silenced, {notice_id for notice_id, keys in there.items() if not keys}
 
 
 async def _send(services: Services, channel: str, due: Sequence[Delivery]) -> int:

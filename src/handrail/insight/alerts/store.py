@@ -111,6 +111,12 @@ _FAILED = Prepared(
         error=bindparam("error_", type_=Text),
     )
 )
+# Its next time is long past, so that it speaks no more for a channel that fails.
+_DROPPED = Prepared(
+    update(_n)
+    .where(_n.c.id == bindparam("id_"))
+    .values(status="given_up", next_at=0, error=bindparam("error_", type_=Text))
+)
 _FAILING = Prepared(
     select(_n)
     .where(_n.c.attempts > 0, _n.c.error.is_not(None), _n.c.status != "sent", _n.c.next_at > now() - 3600 * SECOND)
@@ -342,6 +348,10 @@ class AlertStore:
                 "error_": error[:MOST_SAID],
             },
         )
+
+    def drop(self, batch: Batch, notice_id: str, *, why: str) -> None:
+        """It has nothing to tell any more."""
+        batch.add(_DROPPED, {"id_": notice_id, "error_": why})
 
     async def failing(self) -> Sequence[Delivery]:
         """What could not be delivered in the last hour."""
