@@ -125,3 +125,33 @@ class TestDeadlock:
 
         assert sorted(type(result) for result in results if result) == [Conflict]
         await db.close()
+
+
+class TestConnections:
+    """They are given back as they are: nothing of a session is changed, and undoing it would be a question more."""
+
+    async def test_are_asked_nothing_besides_and_hold_no_transaction(self, postgres_url: str) -> None:
+        db = await PostgresDatabase.connect(postgres_url, SystemClock(), connections=1)
+        backend = (await db.fetch_all(Prepared(text("SELECT pg_backend_pid() AS pid")), {}))[0]["pid"]
+        look = await asyncpg.connect(postgres_url)
+        last = "SELECT state, query FROM pg_stat_activity WHERE pid = $1"
+        assert tuple(await look.fetchrow(last, backend)) == ("idle", "SELECT pg_backend_pid() AS pid")
+
+        await write(db, (CREATE, {}))
+        with pytest.raises(Conflict):
+            await write(db, (ADD, {"id": 1, "text": "a"}), (ADD, {"id": 1, "text": "a"}))
+        assert (await look.fetchrow(last, backend))["state"] == "idle"
+        assert await db.fetch_all(ALL, {}) == []
+        await look.close()
+        await db.close()
+
+    async def test_that_were_cut_short_in_a_transaction_are_used_again_without_it(self, postgres_url: str) -> None:
+        db = await PostgresDatabase.connect(postgres_url, SystemClock(), connections=1)
+        await write(db, (CREATE, {}))
+        cut_short = asyncio.create_task(write(db, (ADD, {"id": 1, "text": "a"}), (_WAIT, {})))
+        await asyncio.sleep(0.1)
+        cut_short.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await cut_short
+        assert await db.fetch_all(ALL, {}) == []
+        await db.close()

@@ -19,10 +19,11 @@ from handrail.db.postgres_copy import back_up_postgres
 from handrail.flows import rollup
 from handrail.flows import search as flow
 from handrail.flows.erasure import erase
-from handrail.flows.indexing import Indexer
+from handrail.flows.indexing import IDLE_SECONDS, Indexer
 from handrail.flows.search import search_words
 from handrail.insight.scorecard import ConversationFact
 from handrail.insight.search import SearchKeys
+from handrail.insight.search.store import QUIET_MICROS
 from handrail.insight.search.tables import search_entry, search_pending
 from handrail.protection.audit import AuditQuery
 from handrail.protection.auth import LOCAL_OPERATOR, PermissionDenied
@@ -295,6 +296,25 @@ class TestIndexing:
         assert seq > 3
         assert (await services.search.lag("default")).count <= 1
         assert (await services.search.lag("acme")).count == 0
+
+    async def test_is_not_looked_for_each_second_where_nothing_waits_and_is_at_once_where_something_was_counted(
+        self, spoken: Spoken, any_world: World, clock: FrozenClock
+    ) -> None:
+        services = any_world.services
+        indexer = Indexer(services)
+        look = rollup._look  # pyright: ignore[reportPrivateUsage]
+        assert indexer.is_due
+        await look(services, window, indexer)
+        assert not indexer.is_due
+        conversation = await spoken.conversation("ana", "umbrella")
+        await look(services, window, indexer)
+        assert indexer.is_due
+        clock.advance(QUIET_MICROS / 1e6 + 1)
+        await look(services, window, indexer)
+        assert ids(await spoken.search("umbrella")) == [conversation]
+        assert not indexer.is_due
+        clock.advance(IDLE_SECONDS)
+        assert indexer.is_due
 
     async def test_reads_nothing_again_in_which_nothing_was_said(self, spoken: Spoken, any_world: World) -> None:
         conversation = await spoken.conversation("ana", "umbrella")

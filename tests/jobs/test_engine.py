@@ -15,7 +15,7 @@ from handrail.db import StoreUnavailable
 from handrail.flows.jobs import Job
 from handrail.flows.services import Services
 from handrail.jobs import running_jobs
-from handrail.jobs.durable import UNUSED_SECONDS
+from handrail.jobs.durable import QUEUE, UNUSED_SECONDS
 from handrail.settings import JobSettings, Settings
 from handrail.telemetry.trace import current_trace_id, trace_named
 from tests.jobs.engines import QUICK, Counter, ask, ended, engine_over, jobs_of, until
@@ -204,6 +204,9 @@ async def test_what_the_engine_has_no_setting_for_is_still_where_it_is_set(servi
         read_at_launch = _workflow_commands.background_jobs_thread.__code__.co_names
         assert "_BACKGROUND_JOBS_INTERVAL_SEC" in read_at_launch
         assert _workflow_commands._BACKGROUND_JOBS_INTERVAL_SEC == UNUSED_SECONDS  # pyright: ignore[reportPrivateUsage]
+        known = _dbos._get_dbos_instance()._sys_db.list_queues  # pyright: ignore[reportPrivateUsage]
+        assert [each.name for each in known(application_name="handrail")] == [QUEUE]
+        assert known(application_name="nobody") == known(application_name="handrail")
 
 
 @pytest.mark.parametrize("engine_url", [None])

@@ -5,8 +5,8 @@ Closed: a use that gets no answer in time, or that the guard refuses, is `StoreU
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import asyncpg
@@ -42,23 +42,38 @@ class PostgresDatabase:
 
     dialect: DialectName = "postgresql"
 
-    def __init__(self, pool: Any, clock: Clock, *, seconds: float = 10.0, guard: StoreGuard = Unguarded) -> None:
+    def __init__(
+        self,
+        pool: Any,
+        clock: Clock,
+        *,
+        given_back: "_GivenBack",
+        seconds: float = 10.0,
+        guard: StoreGuard = Unguarded,
+    ) -> None:
         self._pool = pool
         self._clock = clock
         self._seconds = seconds
         self._guard = guard
+        self._given_back = given_back
 
     @classmethod
     async def connect(
         cls, url: str, clock: Clock, *, connections: int = 10, seconds: float = 10.0, guard: StoreGuard = Unguarded
     ) -> "PostgresDatabase":
+        given_back = _GivenBack(changes_sessions=not isinstance(clock, SystemClock))
         try:
             pool = await asyncpg.create_pool(
-                _driver_url(url), min_size=1, max_size=connections, command_timeout=LONG_SECONDS, timeout=10
+                _driver_url(url),
+                min_size=1,
+                max_size=connections,
+                command_timeout=LONG_SECONDS,
+                timeout=10,
+                reset=given_back,
             )
         except (*_LOST, asyncpg.PostgresError) as error:
             raise StoreUnavailable(f"can't reach PostgreSQL: {error or type(error).__name__}") from error
-        return cls(pool, clock, seconds=seconds, guard=guard)
+        return cls(pool, clock, seconds=seconds, guard=guard, given_back=given_back)
 
     def batch(self, *, long: bool = False) -> OpenBatch:
         return OpenBatch(self._commit, long=long)
@@ -110,10 +125,11 @@ class PostgresDatabase:
     async def _named_errors(self, seconds: float) -> AsyncGenerator[Any]:
         try:
             async with asyncio.timeout(seconds), self._pool.acquire(timeout=seconds) as connection:
-                if not isinstance(self._clock, SystemClock):
-                    # For the session, reads included; the pool resets it when the connection comes back.
-                    await connection.execute(f"SET handrail.now = '{self._clock.micros()}'")
-                yield connection
+                with self._given_back.watching(connection):
+                    if not isinstance(self._clock, SystemClock):
+                        # For the session, reads included; the pool resets it when the connection comes back.
+                        await connection.execute(f"SET handrail.now = '{self._clock.micros()}'")
+                    yield connection
         except asyncpg.IntegrityConstraintViolationError as error:
             raise Conflict(f"this is there already or refers to nothing: {_kind(error)}") from error
         except (asyncpg.SerializationError, asyncpg.DeadlockDetectedError) as error:
@@ -131,6 +147,33 @@ class PostgresDatabase:
                 status = await connection.execute(sql, *values)
                 if expect is not None and (affected := int(status.rsplit(" ", 1)[-1])) != expect:
                     raise Conflict(f"expected {expect} row(s), {affected} matched: somebody was faster; read again")
+
+
+class _GivenBack:
+    """What is done with a connection that comes back to the pool: nothing, for nothing of its session is changed.
+
+    To make it as new is a second question each time. That is asked where a use was cut short, whose end may still be
+    under way and would end the next one's.
+    """
+
+    def __init__(self, *, changes_sessions: bool) -> None:
+        self._changes_sessions = changes_sessions
+        self._cut_short: set[int] = set()
+
+    async def __call__(self, connection: Any) -> None:
+        backend = connection.get_server_pid()
+        if self._changes_sessions or backend in self._cut_short:
+            self._cut_short.discard(backend)
+            await connection.execute(connection.get_reset_query())
+
+    @contextmanager
+    def watching(self, connection: Any) -> Generator[None]:
+        try:
+            yield
+        except BaseException:
+            if not connection.is_closed():
+                self._cut_short.add(connection.get_server_pid())
+            raise
 
 
 def _kind(error: asyncpg.PostgresError) -> str:

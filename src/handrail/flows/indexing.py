@@ -19,6 +19,8 @@ PAGE = 50
 # With pages a second of this many, reading a store of a million turns for the first time takes half an hour. While
 # turns run there is one: a thread that reads texts takes the interpreter from them, for a hundredth of the time then.
 MOST_PAGES = 4
+# So long nothing is looked for where nothing waited.
+IDLE_SECONDS = 10.0
 
 
 @dataclass
@@ -28,6 +30,12 @@ class Indexer:
     services: Services
     _checked: dict[str, str] = field(default_factory=dict[str, str])
     _has_begun: bool = False
+    _idle_since: float | None = None
+
+    @property
+    def is_due(self) -> bool:
+        """Nothing waits that was not counted here just before, but for what another process or an operator did."""
+        return self._idle_since is None or self.services.clock.monotonic() - self._idle_since >= IDLE_SECONDS
 
     async def catch_up(self) -> int:
         """Read what waits, up to a bound; how many conversations were looked at."""
@@ -36,7 +44,9 @@ class Indexer:
             for tenant_id in await services.search.tenants():
                 await self._key(tenant_id)
             self._has_begun = True
-        for _ in range(1 if services.running else MOST_PAGES):
+        waiting = await services.search.lag()
+        most = 1 if services.running else MOST_PAGES
+        for _ in range(most if waiting.count else 0):
             try:
                 page = await self._page()
             except Conflict:
@@ -46,9 +56,11 @@ class Indexer:
             if page < PAGE or services.draining:
                 break
             await asyncio.sleep(0)
-        waiting = await services.search.lag()
+        if total:
+            waiting = await services.search.lag()
         lag = 0.0 if waiting.since is None else (services.clock.micros() - waiting.since) / 1e6
         services.metrics.indexed(total, waiting.count, lag)
+        self._idle_since = None if waiting.count else services.clock.monotonic()
         return total
 
     async def _page(self) -> int:

@@ -70,6 +70,9 @@ async def _left_waiting(services: Services) -> None:
 
 async def _approvals(services: Services) -> None:
     """Note what nobody decided in time, ask further people where a rule says so, and let decided turns go on."""
+    if not await services.approvals.has_open():
+        services.held_back.clear()
+        return
     async with services.db.batch() as batch:
         services.approvals.expire_due(batch)
     for approval in await services.approvals.due_for_escalation():

@@ -85,8 +85,8 @@ def keep(services: Services) -> "asyncio.Task[None]":
 
 async def _look(services: Services, window: Window, indexer: Indexer) -> None:
     """Count, then read what was counted into the index of what was said."""
-    await catch_up(services, window)
-    if not services.draining and await leads(services):
+    counted = await catch_up(services, window)
+    if (counted or indexer.is_due) and not services.draining and await leads(services):
         await tried(indexer.catch_up, "the search index")
 
 
@@ -96,6 +96,9 @@ async def catch_up(services: Services, window: Window) -> int:
     What comes meanwhile has time until the next second, unless a whole page of it waits.
     """
     total, page = 0, PAGE
+    if not await services.facts.has_work(services.clock.micros()):
+        services.metrics.counted(0, 0.0)
+        return 0
     while page >= PAGE and not services.draining and await leads(services):
         try:
             page = await count_page(services, window)

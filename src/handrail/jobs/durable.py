@@ -6,6 +6,7 @@ for. All methods block, so the engine calls them from a thread.
 
 import logging
 import os
+import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,8 +26,9 @@ PROTOCOL = "p1"
 QUEUE = "jobs"
 SCHEMA = "handrail_jobs"
 MOST_FORGOTTEN = 500
-# Of what no run uses: delays and time limits of the engine.
-UNUSED_SECONDS = 60.0
+# Of what no run uses: delays and time limits of the engine, and queues of others. On PostgreSQL a lock is held in a
+# transaction from one look for delays to the next, which may idle for five seconds.
+UNUSED_SECONDS, UNUSED_LOCKED_SECONDS = 60.0, 3.0
 _FINISHED = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
 
 
@@ -63,12 +65,14 @@ class Durable:
         """Open the store, take up what this executor had begun, and let the schedules (job to cron) fire."""
         with _named("the background engine can't start"):
             try:
-                _look_seldom(DBOS(config=self._config()), self._poll_seconds, is_sqlite=self._url.startswith("sqlite:"))
+                engine = DBOS(config=self._config())
+                _look_seldom(engine, self._poll_seconds, is_sqlite=self._url.startswith("sqlite:"))
                 run, scheduled = self._workflows()
                 DBOS.launch()
                 DBOS.register_queue(
                     QUEUE, worker_concurrency=2, polling_interval_sec=self._poll_seconds, on_conflict="always_update"
                 )
+                _know_queues(engine)
                 self._schedule(scheduled, schedules)
             except BaseException:
                 DBOS.destroy(destroy_registry=True)
@@ -136,6 +140,8 @@ class Durable:
             dbos_system_schema=SCHEMA,
             sys_db_pool_size=4,
             sys_db_idle_transaction_timeout_sec=10.0,
+            # No run sends any either, and a hundred looks a second are a sixth of what an idle server costs.
+            notification_coalesce_sec=0.5,
         )
 
     def _workflows(self) -> tuple[Any, Any]:
@@ -177,13 +183,24 @@ class Durable:
 
 
 def _look_seldom(engine: DBOS, poll_seconds: float, *, is_sqlite: bool) -> None:
-    """Where DBOS has no setting for it; a contract test watches these names.
-
-    On PostgreSQL its jobs hold a lock in a transaction between two looks, which must not idle for long.
-    """
+    """Where DBOS has no setting for it; a contract test watches these names."""
     engine._registry.get_internal_queue()._polling_interval_sec = poll_seconds  # pyright: ignore[reportPrivateUsage]
-    if is_sqlite:
-        _workflow_commands._BACKGROUND_JOBS_INTERVAL_SEC = UNUSED_SECONDS  # pyright: ignore[reportPrivateUsage]
+    seldom = UNUSED_SECONDS if is_sqlite else UNUSED_LOCKED_SECONDS
+    _workflow_commands._BACKGROUND_JOBS_INTERVAL_SEC = seldom  # pyright: ignore[reportPrivateUsage]
+
+
+def _know_queues(engine: DBOS) -> None:
+    """Which queues there are is asked every second; each queue asks for its own settings besides."""
+    store = engine._sys_db  # pyright: ignore[reportPrivateUsage]
+    ask, known, asked_at = store.list_queues, list[Any](), float("-inf")
+
+    def list_queues(**given: Any) -> list[Any]:
+        nonlocal known, asked_at
+        if (now := time.monotonic()) - asked_at >= UNUSED_SECONDS:
+            known, asked_at = ask(**given), now
+        return known
+
+    store.list_queues = list_queues
 
 
 def _sqlite_engine(url: str) -> Engine:

@@ -108,6 +108,7 @@ class JobEngine:
         """
         assert self._durable is not None
         waiting = await self._services.background.outbox.waiting()
+        self._services.metrics.jobs_wait(len(waiting))
         for task in waiting:
             await self._apart(self._durable.enqueue, task)
         if waiting:
@@ -169,10 +170,8 @@ class JobEngine:
         return self._heartbeat.alive
 
     async def _relay(self) -> None:
-        self._services.metrics.jobs_wait(len(await self._services.background.outbox.waiting()))
         while await self.relay():
             pass
-        self._services.metrics.jobs_wait(0)
 
     async def _take_up_the_dead(self) -> None:
         assert self._durable is not None

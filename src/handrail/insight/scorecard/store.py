@@ -14,6 +14,7 @@ from sqlalchemy import (
     bindparam,
     cast,
     delete,
+    exists,
     func,
     insert,
     literal_column,
@@ -49,6 +50,11 @@ _DUE = Prepared(
     .order_by(_f.c.closes_at)
     .limit(bindparam("limit"))
 )
+_IS_WAITING = exists(select(_h.c.id)).label("is_waiting")
+_IS_DUE = exists(
+    select(_f.c.conversation_id).where(_f.c.is_closed == literal_column("0"), _f.c.closes_at <= bindparam("now"))
+).label("is_due")
+_HAS_WORK = Prepared(select(_IS_WAITING, _IS_DUE))
 _FACTS = Prepared(select(_f).where(_f.c.conversation_id.in_(keys_of("ids"))))
 _DONE = Prepared(delete(_h).where(_h.c.id.in_(keys_of("ids"))))
 _FORGET = Prepared(
@@ -238,6 +244,11 @@ class FactStore:
         """Something that is counted about this conversation is in this batch; it is counted anew soon after."""
         row = {"id": new_id("chg"), "tenant_id": tenant_id, "conversation_id": conversation_id, "created_at": at}
         batch.add(_CHANGED, row)
+
+    async def has_work(self, now: int) -> bool:
+        """Whether anything is to be counted anew, or closed: asked every second."""
+        row = await self._db.fetch_one(_HAS_WORK, {"now": now})
+        return row is not None and bool(row["is_waiting"] or row["is_due"])
 
     async def waiting(self, limit: int) -> Sequence[Change]:
         """What is to be counted anew, oldest first."""

@@ -8,7 +8,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BigInteger, Text, bindparam, case, func, insert, literal_column, null, or_, select, update
+from sqlalchemy import (
+    BigInteger,
+    Text,
+    bindparam,
+    case,
+    exists,
+    func,
+    insert,
+    literal_column,
+    null,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.sql.elements import ColumnElement
 
 from handrail.core import json
@@ -155,6 +168,12 @@ _PENDING = Prepared(
 )
 _NEWEST = Prepared(scoped(_a).where(_a.c.id < bindparam("before")).order_by(_a.c.id.desc()).limit(bindparam("limit")))
 _VOTES = Prepared(scoped(_v).where(_v.c.approval_id == bindparam("approval_id")).order_by(_v.c.created_at, _v.c.id))
+_HAS_OPEN = Prepared(
+    select(
+        exists(select(_a.c.id).where(_IS_PENDING)).label("pending"),
+        exists(select(_a.c.id).where(*_WAITS_TO_RESUME)).label("decided"),
+    )
+)
 _DUE_FOR_ESCALATION = Prepared(
     select(_a)
     .where(_IS_PENDING, _a.c.expires_at > now(), _a.c.escalate_at <= now(), _a.c.escalated_at.is_(None))
@@ -300,6 +319,11 @@ class ApprovalStore:
         """All of the tenant's, newest first; `before` is the last id of the page before."""
         parameters = {"tenant_id": tenant_id, "before": before or _NO_BOUND, "limit": limit}
         return _approvals(await self._db.scan(_NEWEST, parameters))
+
+    async def has_open(self) -> bool:
+        """Whether any waits for its people, or to go on once it was decided: asked every few seconds."""
+        row = await self._db.fetch_one(_HAS_OPEN, {})
+        return row is not None and bool(row["pending"] or row["decided"])
 
     async def due_for_escalation(self, limit: int = 100) -> Sequence[Approval]:
         """Of all tenants, what waits too long for its first approvers."""
