@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import date
 
 import pytest
 from sqlalchemy import bindparam, delete, select, text, update
@@ -9,7 +10,7 @@ from sqlalchemy import bindparam, delete, select, text, update
 from handrail.core.clock import FrozenClock
 from handrail.core.principal import Principal, Role
 from handrail.db import Database, Prepared, StoreUnavailable
-from handrail.db.postgres import PostgresDatabase
+from handrail.db.totals import LARGEST
 from handrail.flows import rollup
 from handrail.flows.erasure import erase
 from handrail.flows.feedback import FeedbackWanted, give_feedback
@@ -24,6 +25,7 @@ from handrail.insight.scorecard.tables import (
 )
 from handrail.reports.filters import Filters
 from handrail.reports.series import summary
+from handrail.reports.spending import DaySpent, spent_per_day
 from handrail.serving.conversations.tables import tool_call
 from tests.flows.desk import Desk
 from tests.flows.world import ANA, PROJECT, World, closed, until, world_over
@@ -32,6 +34,7 @@ from tests.written import ANSWERED, DENIED, FAILED, REFUND, Written
 ADMIN = Principal("default", "boss", frozenset({Role.ADMIN}))
 HOUR = 3600
 NOTES = Prepared(select(fact_change))
+ROLLED_UP = Prepared(select(turn_rollup))
 MINUTES = Prepared(select(turn_rollup).where(turn_rollup.c.grain == "minute"))
 SUMS = Prepared(select(conversation_rollup))
 FACTS = Prepared(select(conversation_fact))
@@ -142,20 +145,16 @@ class TestCounting:
         assert await any_world.db.fetch_all(NOTES, {}) == []
         assert (await summary(any_world.db, everything())).conversations.value_micros == 7
 
-    @pytest.mark.postgres
-    async def test_a_sum_that_no_column_holds_keeps_the_others_as_they_are(
-        self, postgres_url: str, clock: FrozenClock, desk: Desk
+    async def test_a_sum_that_no_column_holds_stays_at_the_largest_number_and_keeps_nobody_from_being_counted(
+        self, any_world: World, written: Written
     ) -> None:
-        database = await PostgresDatabase.connect(postgres_url, clock, connections=4)
-        world, written = await world_over(database, clock), Written(database, clock)
-        first, second, third = [await written.conversation(who, REFUND) for who in ("ana", "bo", "cy")]
-        for each in (first, second):
+        there = [await written.conversation(who, REFUND) for who in ("ana", "bo", "cy")]
+        for each in there[:2]:
             await written.is_worth(each, 6 * 10**18)
-        await catch_up(world.services, window)
-        assert len(await world.services.facts.of([first, second, third])) == 2
-        assert await database.fetch_all(NOTES, {}) == []
-        await closed(world)
-        await database.close()
+        await catch_up(any_world.services, window)
+        assert set(await any_world.services.facts.of(there)) == set(there)
+        assert await any_world.db.fetch_all(NOTES, {}) == []
+        assert (await summary(any_world.db, everything())).conversations.value_micros == LARGEST
 
     async def test_late_words_verdicts_and_values_are_counted(
         self, any_world: World, written: Written, clock: FrozenClock
@@ -298,3 +297,19 @@ async def test_a_server_counts_in_the_background(world: World, monkeypatch: pyte
     await until(lambda: b"rollup_conversations_total 1.0" in world.services.metrics.render())
     keeper.cancel()
     assert len(await world.db.fetch_all(FACTS, {})) == 1
+
+
+async def test_sums_that_no_column_holds_stay_at_the_largest_number_on_both_databases(any_world: World) -> None:
+    services, key = any_world.services, ("default", "day", 0, "shop", "rel_1", "refund", "api", "simple")
+    for cost in (LARGEST - 5, LARGEST - 5):
+        async with services.db.batch() as batch:
+            services.facts.save(batch, [], {"turn_rollup": {key: {"turns": 1, "cost_micros": cost}}}, at=1)
+    other = (*key[:3], "other", *key[4:])
+    async with services.db.batch() as batch:
+        services.facts.save(batch, [], {"turn_rollup": {other: {"turns": 1, "cost_micros": 7}}}, at=1)
+
+    for agent in ("shop", None):
+        spent = await spent_per_day(services.db, "default", since=date(1970, 1, 1), agent=agent)
+        assert spent == {date(1970, 1, 1): DaySpent(LARGEST, 0)}
+    (row,) = [each for each in await services.db.scan(ROLLED_UP, {}) if each["agent"] == "shop"]
+    assert (row["turns"], row["cost_micros"], type(row["cost_micros"])) == (2, LARGEST, int)

@@ -9,6 +9,7 @@ from handrail.db.batch import Batch, Conflict, Database, NotStorable, Row, Store
 from handrail.db.expiry import BEFORE, Expiry
 from handrail.db.metadata import boolean, json_text, keys_of, metadata, micros, now
 from handrail.db.prepared import Prepared, scoped
+from handrail.db.totals import plus, total
 
 __all__ = [
     "BEFORE",
@@ -27,5 +28,7 @@ __all__ = [
     "metadata",
     "micros",
     "now",
+    "plus",
     "scoped",
+    "total",
 ]

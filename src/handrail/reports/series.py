@@ -16,7 +16,7 @@ from sqlalchemy import BigInteger, Select, Table, Text, bindparam, cast, func, l
 from sqlalchemy.sql.elements import ColumnElement
 
 from handrail.core import json
-from handrail.db import Database, Prepared, Row, scoped
+from handrail.db import Database, Prepared, Row, scoped, total
 from handrail.insight.scorecard.histogram import percentile
 from handrail.insight.scorecard.rollup import MICROS, Grain, start_of
 from handrail.insight.scorecard.tables import conversation_rollup, reason_rollup, turn_rollup
@@ -279,8 +279,14 @@ def summed(
     columns = [_bucket(table) if name == "starts_at" else table.c[name] for name in held]
     pieces = union_all(*(_piece(table, named, columns, *each) for each in _PIECES)).subquery()
     groups = [pieces.c[name] for name in by]
-    totals = [cast(func.sum(pieces.c[name]), BigInteger).label(name) for name in sums]
+    totals = [_sum_of(pieces.c[name]).label(name) for name in sums]
     return select(*groups, *totals, *(each.label("latencies") for each in more)).group_by(*groups)
+
+
+def _sum_of(column: ColumnElement[int]) -> ColumnElement[int]:
+    """Only money, time and tokens come to more than a column holds; there is no room to do that for everything."""
+    is_large = str(column.key).endswith(("micros", "tokens"))
+    return total(column) if is_large else cast(func.sum(column), BigInteger)
 
 
 def _bucket(table: Table) -> ColumnElement[int]:

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from sqlalchemy import BigInteger, bindparam, cast, func
+from sqlalchemy import bindparam
 
-from handrail.db import Database, Prepared, scoped
+from handrail.db import Database, Prepared, scoped, total
 from handrail.insight.scorecard.tables import turn_rollup
 
 DAY_MICROS = 24 * 3600 * 1_000_000
@@ -16,8 +16,8 @@ _PER_DAY = (
     scoped(
         _t,
         _t.c.starts_at,
-        cast(func.sum(_t.c.cost_micros), BigInteger).label("cost_micros"),
-        cast(func.sum(_t.c.unpriced_calls), BigInteger).label("unpriced_calls"),
+        total(_t.c.cost_micros).label("cost_micros"),
+        total(_t.c.unpriced_calls).label("unpriced_calls"),
     )
     .where(_t.c.grain == "day", _t.c.starts_at >= bindparam("since"))
     .group_by(_t.c.starts_at)

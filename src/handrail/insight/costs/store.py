@@ -5,13 +5,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import date, timedelta
 
-from sqlalchemy import BigInteger, bindparam, case, cast, func, insert, literal_column, select, update
+from sqlalchemy import bindparam, case, func, insert, literal_column, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from handrail.core import json
 from handrail.core.ids import new_id
 from handrail.core.usage import Usage
-from handrail.db import Batch, Database, Prepared, Row, keys_of, scoped
+from handrail.db import Batch, Database, Prepared, Row, keys_of, scoped, total
 from handrail.insight.costs.lines import UsageLine
 from handrail.insight.costs.tables import model_usage
 
@@ -23,8 +23,7 @@ _ADD = Prepared(insert(_u))
 
 
 def _sum(column: str) -> ColumnElement[int]:
-    # PostgreSQL sums integers to `numeric`; a sum of nothing but nulls stays null: unknown.
-    return cast(func.sum(_u.c[column]), BigInteger).label(column)
+    return total(_u.c[column]).label(column)
 
 
 _PER_DAY = Prepared(

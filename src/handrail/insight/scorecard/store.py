@@ -28,7 +28,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from handrail.core import json
 from handrail.core.ids import new_id
-from handrail.db import Batch, Database, NotStorable, Prepared, Row, keys_of
+from handrail.db import Batch, Database, NotStorable, Prepared, Row, keys_of, plus
 from handrail.insight.scorecard import tables
 from handrail.insight.scorecard.facts import ConversationFact
 from handrail.insight.scorecard.rollup import Additions, Contribution, stored
@@ -109,7 +109,7 @@ def _rolled_up(table: Table) -> Prepared:
 
 def _sum(column: Column[Any]) -> str:
     now, more = f"{column.table.name}.{column.name}", f"excluded.{column.name}"
-    return f"handrail_added({now}, {more})" if isinstance(column.type, Text) else f"{now} + {more}"
+    return f"handrail_added({now}, {more})" if isinstance(column.type, Text) else plus(now, more)
 
 
 _STORED = (*_FACT_NAMES, "contribution", "version", "updated_at")
