@@ -56,6 +56,10 @@ class PostgresDatabase:
         self._seconds = seconds
         self._guard = guard
         self._given_back = given_back
+        self._is_closed = False
+        self._uses = 0
+        self._unused = asyncio.Event()
+        self._unused.set()
 
     @classmethod
     async def connect(
@@ -100,15 +104,32 @@ class PostgresDatabase:
                 await connection.execute(f"VACUUM {'(FULL) ' if rewrite else ''}{table}", timeout=SCRUB_SECONDS)
 
     async def close(self) -> None:
+        """Finish what has begun: the pool would wait for whoever has a connection, and not for who is getting one."""
+        self._is_closed = True
+        await self._unused.wait()
         await self._pool.close()
+
+    @contextmanager
+    def _use(self) -> Generator[None]:
+        if self._is_closed:
+            raise StoreUnavailable("the database is closed; the server is shutting down")
+        self._uses += 1
+        self._unused.clear()
+        try:
+            yield
+        finally:
+            self._uses -= 1
+            if not self._uses:
+                self._unused.set()
 
     @asynccontextmanager
     async def _connection(self, seconds: float) -> AsyncGenerator[Any]:
         """A connection for so long, its use reported to the guard."""
         permit, began = self._guard(), time.monotonic()
         try:
-            async with self._named_errors(seconds) as connection:
-                yield connection
+            with self._use():
+                async with self._named_errors(seconds) as connection:
+                    yield connection
         except StoreUnavailable:
             permit.failure(time.monotonic() - began)
             raise
