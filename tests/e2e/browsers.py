@@ -80,7 +80,7 @@ class Visitor:
                 self.problems += page.evaluate("window.policyViolations ?? []") if _has_scripts(page) else []
             context.close()
         unexpected = [each for each in self.problems if not any(text in each for text in self.allowed)]
-        assert unexpected == [], "the browser complained"
+        assert unexpected == [], f"the browser complained: {unexpected}"
 
 
 def _has_scripts(page: Page) -> bool:

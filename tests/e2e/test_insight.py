@@ -19,7 +19,8 @@ from tests.integration.processes import run
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 PLACES = (
-    "dashboard?range=28d", "dashboard?intent=nothing", "costs?range=28d", "costs?intent=nothing", "conversations",
+    "dashboard?range=28d", "dashboard?channel=openai", "dashboard?intent=nothing", "costs?range=28d",
+    "costs?channel=openai", "conversations",
     "conversations?happened=error&closed=1", "conversations/search?q=blanket", "scorecard?days=28", "alerts",
     "feedback", "approvals", "switches", "jobs", "status", "account", "runbook",
 )  # fmt: skip
@@ -262,6 +263,7 @@ class TestSearch:
 class TestAccessibility:
     @pytest.mark.parametrize("look", LOOKS)
     def test_of_every_page(self, visitor: Visitor, live_shop: LiveShop, look: str):
+        visitor.allow("404 (Not Found)")
         page = visitor.open("/console/chat", bypass_csp=True, **LOOKS[look])
         assert_accessible(page)
         for place in (*PLACES, first_conversation(live_shop)):

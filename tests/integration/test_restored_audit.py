@@ -15,6 +15,7 @@ def test_a_backup_that_is_older_than_a_kept_checkpoint_is_not_proved(tmp_path: P
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
+    handrail("keys", "create", "--subject", "olga")
     handrail("switch", "off", "tool", "refund", "--reason", "it pays twice")
     kept = tmp_path / "kept.jsonl"
     kept.write_text(handrail("audit", "checkpoint"))
