@@ -51,7 +51,8 @@ def wait_until_counted(path: Path, *, turns: int) -> None:
 
 
 def wait_until_said(process: Process, words: str) -> None:
-    until = time.monotonic() + 20
+    # With the next line: that of the run, which may wait half a minute for an engine that was refused.
+    until = time.monotonic() + 60
     while words not in process.said():
         assert time.monotonic() < until, process.said().replace(" " * ROOM, "")
         time.sleep(0.1)
