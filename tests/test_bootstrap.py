@@ -25,7 +25,12 @@ async def test_what_was_opened_is_closed_when_something_after_it_can_not_be(tmp_
 
 async def test_and_when_what_was_done_with_it_fails(tmp_path: Path) -> None:
     before = _writers()
-    with pytest.raises(ZeroDivisionError):
+
+    async def broken() -> None:
         async with services_from(Settings(data_dir=tmp_path)):
-            1 / (_writers() - before - 1)
+            assert _writers() == before + 1
+            raise RuntimeError("broken")
+
+    with pytest.raises(RuntimeError, match="broken"):
+        await broken()
     assert _writers() == before

@@ -12,26 +12,21 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from handrail.console.access import STAFF, Visitor, services_of
-from handrail.console.asked import read_asked, require_asked, said, status_of
+from handrail.console.asked import read_asked, said, status_of
 from handrail.console.charts import Series, lines
 from handrail.console.door import Door
+from handrail.console.figures import Body, figures_of_file, filters_asked, note_export, unknown_in
 from handrail.console.files import as_csv, as_file
 from handrail.console.rendering import Renderer
 from handrail.console.words import conversations_link, counted, dollars
-from handrail.core.errors import NotFound
 from handrail.core.json import dumps
-from handrail.flows.audit import insight_exported
 from handrail.flows.costs import budgets_now, costs_body, rows_of
 from handrail.flows.dashboard import DEFAULT_RANGE, filters_of
-from handrail.flows.known import require_known, unknown_name
 from handrail.flows.ranges import RANGE_NAMES
-from handrail.flows.services import Services
 from handrail.protection.auth import Scope
-from handrail.reports.filters import NARROWS, Filters
+from handrail.reports.filters import NARROWS
 from handrail.reports.series import names
 
-Body = Mapping[str, Any]
-FILTERS = ("range", *NARROWS)
 MOST_LINES = 50
 UNSAID = (NOT_KNOWN, NOT_COMPARABLE) = ("not known", "not comparable")
 _TITLES: Mapping[str, str] = {
@@ -65,12 +60,12 @@ class CostsPage:
     async def show(self, request: Request, visitor: Visitor) -> Response:
         services = services_of(request)
         tenant_id, now = visitor.principal.tenant_id, services.clock.micros()
-        given, filters, error = read_asked(request.query_params, lambda asked: _filters(tenant_id, now, asked))
+        given, filters, error = read_asked(request.query_params, lambda asked: filters_asked(tenant_id, now, asked))
         chosen = {"range": given.get("range") or DEFAULT_RANGE} | {
             name: value for name in NARROWS if (value := getattr(filters, name))
         }
         body = await costs_body(services, filters)
-        unknown = await _unknown_name(services, filters, body)
+        unknown = await unknown_in(services, filters, is_empty=not body["calls"])
         budgets = None
         if visitor.sees_budgets:
             budgets = [
@@ -98,40 +93,15 @@ class CostsPage:
     async def csv(self, request: Request, visitor: Visitor) -> Response:
         """The lines of the chart, or one of the tables, for a spreadsheet."""
         table = request.query_params.get("table") or "time"
-        rows = rows_of(await self._body(request, visitor), table)
-        _note(request, visitor)
+        rows = rows_of(await figures_of_file(request, visitor, costs_body, counts="calls"), table)
+        note_export(request, visitor, "costs")
         return as_csv(rows, "costs.csv" if table == "time" else f"costs-by-{table}.csv", empty=table)
 
     async def json(self, request: Request, visitor: Visitor) -> Response:
         """All that the page is made of, but the budgets."""
-        body = await self._body(request, visitor)
-        _note(request, visitor)
+        body = await figures_of_file(request, visitor, costs_body, counts="calls")
+        note_export(request, visitor, "costs")
         return as_file(dumps(body), "application/json", "costs.json")
-
-    async def _body(self, request: Request, visitor: Visitor) -> Body:
-        services = services_of(request)
-        require_asked(request.query_params, (*FILTERS, "table"))
-        filters = filters_of(visitor.principal.tenant_id, services.clock.micros(), request.query_params)
-        body = await costs_body(services, filters)
-        if not body["calls"]:
-            await require_known(services.db, services.releases, filters.tenant_id, filters.narrowed)
-        return body
-
-
-def _filters(tenant_id: str, now: int, given: Mapping[str, str]) -> Filters:
-    require_asked(given, FILTERS)
-    return filters_of(tenant_id, now, given)
-
-
-async def _unknown_name(services: Services, filters: Filters, body: Body) -> NotFound | None:
-    """What the filters name and nothing has; found out only where there is nothing to show."""
-    if body["calls"]:
-        return None
-    return await unknown_name(services.db, services.releases, filters.tenant_id, filters.narrowed)
-
-
-def _note(request: Request, visitor: Visitor) -> None:
-    services_of(request).audit.note(insight_exported(visitor.principal, "costs"))
 
 
 def cost_said(each: Body, currency: str = "USD") -> str:

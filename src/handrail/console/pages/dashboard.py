@@ -12,17 +12,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from handrail.console.access import STAFF, Visitor, services_of
-from handrail.console.asked import read_asked, require_asked, status_of
+from handrail.console.asked import read_asked, status_of
 from handrail.console.asked import said as told
 from handrail.console.charts import Bar, Series, bars, lines, milliseconds
 from handrail.console.door import Door
+from handrail.console.figures import Body, figures_of_file, filters_asked, note_export, unknown_in
 from handrail.console.files import as_csv, as_file
 from handrail.console.rendering import Renderer
 from handrail.console.words import conversations_link, counted, dollars
 from handrail.core.ages import in_words
-from handrail.core.errors import NotFound
 from handrail.core.json import dumps
-from handrail.flows.audit import insight_exported
 from handrail.flows.dashboard import (
     CLASSES,
     DEFAULT_RANGE,
@@ -31,21 +30,17 @@ from handrail.flows.dashboard import (
     now_body,
     rows_of,
 )
-from handrail.flows.known import require_known, unknown_name
 from handrail.flows.ranges import RANGE_NAMES
-from handrail.flows.services import Services
 from handrail.insight.scorecard import MEASURES
 from handrail.insight.scorecard.wording import number, said
 from handrail.protection.auth import Scope
-from handrail.reports.filters import NARROWS, Filters
+from handrail.reports.filters import NARROWS
 from handrail.reports.series import names
 
-FILTERS = ("range", *NARROWS)
 MOST_REASONS = 12
 MOST_BUDGETS = 6
 MOST_RELEASES = 3
 PAGE_OF_ALERTS = 50
-Body = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +52,12 @@ class DashboardPage:
     async def show(self, request: Request, visitor: Visitor) -> Response:
         services = services_of(request)
         tenant_id, now = visitor.principal.tenant_id, services.clock.micros()
-        given, filters, error = read_asked(request.query_params, lambda asked: _filters(tenant_id, now, asked))
+        given, filters, error = read_asked(request.query_params, lambda asked: filters_asked(tenant_id, now, asked))
         chosen = {"range": given.get("range") or DEFAULT_RANGE} | {
             name: value for name in NARROWS if (value := getattr(filters, name))
         }
         body = await dashboard_body(services, filters)
-        unknown = await _unknown(services, filters, body)
+        unknown = await unknown_in(services, filters, is_empty=not body["turns"])
         wide = filters_of(tenant_id, now, {"range": chosen["range"]})
         waits = await now_body(services, visitor.principal, alerts=visitor.sees_alerts, budgets=visitor.sees_budgets)
         choices = await names(services.db, wide)
@@ -86,40 +81,15 @@ class DashboardPage:
     async def csv(self, request: Request, visitor: Visitor) -> Response:
         """The lines of the charts, or the table by instructions, for a spreadsheet."""
         table = request.query_params.get("table") or "time"
-        rows = rows_of(await self._body(request, visitor), table)
-        _note(request, visitor)
+        rows = rows_of(await figures_of_file(request, visitor, dashboard_body, counts="turns"), table)
+        note_export(request, visitor, "dashboard")
         return as_csv(rows, "dashboard.csv" if table == "time" else f"{table}.csv", empty=table)
 
     async def json(self, request: Request, visitor: Visitor) -> Response:
         """All that the page is made of."""
-        body = await self._body(request, visitor)
-        _note(request, visitor)
+        body = await figures_of_file(request, visitor, dashboard_body, counts="turns")
+        note_export(request, visitor, "dashboard")
         return as_file(dumps(body), "application/json", "dashboard.json")
-
-    async def _body(self, request: Request, visitor: Visitor) -> Body:
-        services = services_of(request)
-        require_asked(request.query_params, (*FILTERS, "table"))
-        filters = filters_of(visitor.principal.tenant_id, services.clock.micros(), request.query_params)
-        body = await dashboard_body(services, filters)
-        if not body["turns"]:
-            await require_known(services.db, services.releases, filters.tenant_id, filters.narrowed)
-        return body
-
-
-def _filters(tenant_id: str, now: int, given: Mapping[str, str]) -> Filters:
-    require_asked(given, FILTERS)
-    return filters_of(tenant_id, now, given)
-
-
-async def _unknown(services: Services, filters: Filters, body: Body) -> NotFound | None:
-    """What the filters name and nothing has; found out only where there is nothing to show."""
-    if body["turns"]:
-        return None
-    return await unknown_name(services.db, services.releases, filters.tenant_id, filters.narrowed)
-
-
-def _note(request: Request, visitor: Visitor) -> None:
-    services_of(request).audit.note(insight_exported(visitor.principal, "dashboard"))
 
 
 def _now(body: Body) -> Sequence[Mapping[str, str]]:

@@ -4,38 +4,15 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from handrail.core.principal import Role
 from handrail.flows.costs import costs_body
-from handrail.flows.dashboard import DEFAULT_RANGE, filters_of
-from handrail.flows.known import require_known
-from handrail.flows.ranges import RANGES
-from handrail.http.errors import json_response
-from handrail.http.openapi import answers, query, reads
-from handrail.http.requests import services_of, staff_of
+from handrail.http.openapi import answers, reads
+from handrail.http.routes.dashboard import QUERY, figures_asked
 from handrail.http.schemas.costs import Costs
-from handrail.protection.auth import Scope
 
 router = APIRouter(prefix="/v1", tags=["insight"], default_response_class=Response)
-_STAFF = (Role.VIEWER, Role.REVIEWER, Role.APPROVER, Role.OPERATOR, Role.ADMIN)
 
 
-@router.get(
-    "/costs",
-    openapi_extra=reads(
-        query("range", "The time until now.", enum=list(RANGES), default=DEFAULT_RANGE),
-        query("agent", "Of this agent only."),
-        query("release_id", "Of this release only."),
-        query("intent", "Of this intent only."),
-        query("channel", "Of this channel only."),
-    ),
-    responses=answers("the costs", Costs, 404),
-)
+@router.get("/costs", openapi_extra=reads(*QUERY), responses=answers("the costs", Costs, 404))
 async def get_costs(request: Request) -> Response:
     """What calls of models cost in a time: by the hour up to three days, else by the day."""
-    principal = await staff_of(request, Scope.INSIGHT_READ, *_STAFF)
-    services = services_of(request)
-    filters = filters_of(principal.tenant_id, services.clock.micros(), request.query_params)
-    body = await costs_body(services, filters)
-    if not body["calls"]:
-        await require_known(services.db, services.releases, principal.tenant_id, filters.narrowed)
-    return json_response(body)
+    return await figures_asked(request, costs_body, counts="calls")

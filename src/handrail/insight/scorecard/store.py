@@ -94,7 +94,7 @@ def _insert(table: Table, names: Sequence[str], then: str) -> Prepared:
     kinds = ["text" if isinstance(table.c[name].type, Text) else "number" for name in names]
     values = ", ".join(_given(place, kind) for place, kind in enumerate(kinds))
     # SQLite wants the WHERE, so that it does not take the ON for a join's. Names are those of our own schema.
-    given = f"SELECT {values} FROM json_each(:rows) AS given WHERE true"  # noqa: S608
+    given = f"SELECT {values} FROM json_each(:rows) AS given WHERE true"  # noqa: S608 - our own names
     sql = f"INSERT INTO {table.name} ({', '.join(names)}) {given} {then}"
     return Prepared(text(sql).bindparams(bindparam("rows", type_=JSON)))
 
